@@ -1,0 +1,68 @@
+# One verb each. Every target does its own set-up: only Python 3.11 or newer, git and make are needed.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PACKAGES := $(patsubst %/pyproject.toml,%,$(wildcard libs/*/pyproject.toml services/*/pyproject.toml))
+READY := .venv/.ready
+MEMBERS := $(shell sed -nE 's/^name = "(.*)"/\1/p' $(PACKAGES:%=%/pyproject.toml))
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint typecheck schemas contracts bench faults up down lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  \1\t/' | expand -t 14
+
+setup: $(READY) ## make .venv with everything in it
+
+$(READY): requirements.lock $(PACKAGES:%=%/pyproject.toml)
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@echo "installing into .venv (once) …"
+	@if command -v uv >/dev/null 2>&1; then \
+		uv pip install -q --python $(BIN)/python --require-hashes -r requirements.lock && \
+		uv pip install -q --python $(BIN)/python --no-deps --no-build-isolation $(PACKAGES:%=-e ./%); \
+	else \
+		$(BIN)/python -m pip install -q --disable-pip-version-check --require-hashes -r requirements.lock && \
+		$(BIN)/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation $(PACKAGES:%=-e ./%); \
+	fi
+	@touch $@
+
+demo: $(READY) ## start the whole platform, run the main job on real input, show what happened, stop
+	@$(BIN)/entresol demo
+
+test: $(READY) ## every test that needs no container
+	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
+
+lint: $(READY) ## style, layers and declared dependencies
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/lint-imports
+	@for package in $(PACKAGES); do (cd $$package && ../../$(BIN)/deptry . ) || exit 1; done
+
+typecheck: $(READY) ## mypy, strict
+	@$(BIN)/mypy
+
+schemas: $(READY) ## generate the contract models from schemas/
+	@$(BIN)/python libs/contracts/generate.py
+
+contracts: $(READY) ## are the models what schemas/ says, and are the schemas compatible with the last commit's?
+	@$(BIN)/python libs/contracts/generate.py --check
+	@$(BIN)/python libs/contracts/compatibility.py
+
+bench: $(READY) ## requests per second and latency, beside what the machine can do at most
+	@$(BIN)/python -m tests.bench
+
+faults: $(READY) ## kill services and the bus under load, and count what was lost
+	@$(BIN)/python -m pytest -q tests/faults
+
+up: $(READY) ## run the platform in the foreground
+	@$(BIN)/entresol up
+
+down: ## end a platform that `make up` started
+	@$(BIN)/entresol down
+
+lock: ## resolve requirements.lock anew
+	@$(if $(wildcard $(BIN)/uv),$(BIN)/uv,uv) pip compile -q --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock" \
+		$(addprefix --no-emit-package ,$(MEMBERS)) --no-annotate --group dev $(PACKAGES:%=%/pyproject.toml) -o requirements.lock
+
+clean: ## remove what was built
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache

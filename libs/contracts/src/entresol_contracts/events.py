@@ -1,0 +1,1132 @@
+"""Generated from schemas/ by generate.py. Do not edit."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from entresol_contracts.base import Payload
+from pydantic import AwareDatetime, Field
+
+
+class Verdict(Payload):
+    """
+    What one rule of one policy said about a request, and why.
+    """
+
+    policy: str
+    """
+    Name of the policy.
+    """
+    version: str
+    """
+    Digest of the policy as it was when it decided.
+    """
+    rule: Annotated[int, Field(ge=-1)]
+    """
+    Position of the rule in the policy, from 0; -1 for the policy's own `when`.
+    """
+    effect: Literal['deny', 'approve', 'error']
+    """
+    What the rule does when it matches; `error`: it could not be evaluated, which denies.
+    """
+    mode: Literal['enforce', 'audit']
+    matched: bool
+    """
+    Whether the rule's condition held.
+    """
+    because: str | None = None
+    """
+    The rule's reason, or the error's text.
+    """
+
+
+class Answer(Payload):
+    by: str
+    """
+    Actor who answered.
+    """
+    answer: Literal['granted', 'rejected']
+    reason: str | None = None
+    at: AwareDatetime
+    """
+    When it was answered.
+    """
+
+
+class Repository(Payload):
+    name: str
+    """
+    Last part of the name.
+    """
+    full_name: str
+    """
+    Name with its owner, as the forge writes it.
+    """
+    url: str | None = None
+    """
+    Where a person can look at it.
+    """
+
+
+class Actor(Payload):
+    id: str
+    """
+    Such as user:ada or ci:github/shop/cart.
+    """
+    groups: list[str]
+    """
+    Groups the actor was in when it asked.
+    """
+
+
+class EntityDocument(Payload):
+    """
+    An entity as a resource contributes it to the catalog.
+    """
+
+    blueprint: str
+    identifier: str
+    title: str | None = None
+    properties: dict[str, Any]
+    relations: dict[str, Any]
+
+
+class StepPlan(Payload):
+    name: str
+    driver: str
+    adds: Annotated[int, Field(ge=0)]
+    changes: Annotated[int, Field(ge=0)]
+    destroys: Annotated[int, Field(ge=0)]
+    summary: list[str] | None = None
+    """
+    One line for each thing that would change.
+    """
+
+
+class Commit(Payload):
+    id: str
+    message: str
+    author: str | None = None
+
+
+class AlertFired(Payload):
+    """
+    Monitoring says that something is wrong.
+    """
+
+    alert: str
+    """
+    Stable id of what fires.
+    """
+    severity: str | None = None
+    summary: str | None = None
+    service: str | None = None
+    environment: str | None = None
+    url: str | None = None
+
+
+class AlertResolved(Payload):
+    """
+    Monitoring says that it is well again.
+    """
+
+    alert: str
+    """
+    Stable id of what fires.
+    """
+    severity: str | None = None
+    summary: str | None = None
+    service: str | None = None
+    environment: str | None = None
+    url: str | None = None
+
+
+class AnswerRefused(Payload):
+    """
+    An answer did not count.
+    """
+
+    approval_id: str
+    request_id: str
+    project: str
+    by: str
+    reason: str
+
+
+class ApprovalAnswered(Payload):
+    """
+    Somebody answered an approval; policy decides whether the answer counts.
+    """
+
+    approval_id: str
+    request_id: str
+    project: str
+    answer: Literal['granted', 'rejected']
+    by: str
+    groups: list[str]
+    reason: str | None = None
+
+
+class ApprovalExpired(Payload):
+    """
+    Nobody answered in time; the request ends.
+    """
+
+    approval_id: str
+    request_id: str
+    """
+    The request.
+    """
+    resource_id: str
+    """
+    project/environment/offering/name.
+    """
+    project: str
+    """
+    Project the resource belongs to.
+    """
+    policy: str
+    answers: list[Answer]
+
+
+class ApprovalGranted(Payload):
+    """
+    Enough people said yes.
+    """
+
+    approval_id: str
+    request_id: str
+    """
+    The request.
+    """
+    resource_id: str
+    """
+    project/environment/offering/name.
+    """
+    project: str
+    """
+    Project the resource belongs to.
+    """
+    policy: str
+    answers: list[Answer]
+
+
+class ApprovalRejected(Payload):
+    """
+    Somebody entitled said no; the request ends.
+    """
+
+    approval_id: str
+    request_id: str
+    """
+    The request.
+    """
+    resource_id: str
+    """
+    project/environment/offering/name.
+    """
+    project: str
+    """
+    Project the resource belongs to.
+    """
+    policy: str
+    answers: list[Answer]
+
+
+class ApprovalRequested(Payload):
+    """
+    A request waits for people.
+    """
+
+    approval_id: str
+    request_id: str
+    """
+    The request.
+    """
+    resource_id: str
+    """
+    project/environment/offering/name.
+    """
+    project: str
+    """
+    Project the resource belongs to.
+    """
+    policy: str
+    approvers: Annotated[list[str], Field(min_length=1)]
+    """
+    Who may answer: user:… or group:….
+    """
+    count: Annotated[int, Field(ge=1)]
+    """
+    Grants that are needed.
+    """
+    not_self: bool
+    """
+    The requester's own answer does not count.
+    """
+    because: str | None = None
+    requested_by: str
+    expires_at: AwareDatetime
+    """
+    When it ends unanswered.
+    """
+    offering: str | None = None
+    action: str | None = None
+    environment: str | None = None
+    verdicts: list[Verdict] | None = None
+
+
+class ArtifactPublished(Payload):
+    """
+    Something deployable was published.
+    """
+
+    artifact: str
+    """
+    Package URL or another stable id.
+    """
+    name: str | None = None
+    version: str | None = None
+    repository: Repository | None = None
+    revision: str | None = None
+    url: str | None = None
+    by: str | None = None
+
+
+class ChangeMerged(Payload):
+    """
+    A proposed change became part of its branch.
+    """
+
+    repository: Repository
+    branch: str
+    """
+    The branch that the change is for.
+    """
+    revision: str
+    number: int | None = None
+    title: str | None = None
+    by: str | None = None
+    url: str | None = None
+
+
+class ChangeProposed(Payload):
+    """
+    A change was proposed for review, or a proposal was updated.
+    """
+
+    repository: Repository
+    branch: str
+    """
+    The branch that the change is for.
+    """
+    revision: str | None = None
+    number: int
+    title: str | None = None
+    by: str | None = None
+    url: str | None = None
+
+
+class ChangePushed(Payload):
+    """
+    Commits or a tag arrived in a repository.
+    """
+
+    repository: Repository
+    ref: str
+    branch: str | None = None
+    tag: str | None = None
+    revision: str
+    before: str | None = None
+    by: str | None = None
+    created: bool | None = None
+    deleted: bool | None = None
+    commits: list[Commit] | None = None
+
+
+class DeliveryRefused(Payload):
+    """
+    Something knocked and was not let in; its body is not kept.
+    """
+
+    door: Literal['http', 'hook', 'nats']
+    source: str
+    reason: str
+    digest: str | None = None
+    """
+    SHA-256 of the body.
+    """
+    size_bytes: Annotated[int | None, Field(ge=0)] = None
+
+
+class DeploymentReported(Payload):
+    """
+    Somebody else's tool says that it deployed something.
+    """
+
+    service: str
+    environment: str | None = None
+    artifact: str | None = None
+    outcome: Literal['success', 'failure', 'cancelled', 'skipped', 'unknown'] | None = (
+        None
+    )
+    revision: str | None = None
+    url: str | None = None
+    repository: Repository | None = None
+
+
+class DiscardRequested(Payload):
+    """
+    An operator asked that dead letters be given up.
+    """
+
+    service: str
+    """
+    Service that holds the dead letter.
+    """
+    message_id: str | None = None
+    """
+    Absent: every dead letter of the service.
+    """
+    by: str
+    reason: str
+
+
+class EntityChanged(Payload):
+    """
+    An entity appeared or changed.
+    """
+
+    blueprint: str
+    identifier: str
+    revision: Annotated[int, Field(ge=1)]
+    entity: dict[str, Any]
+    """
+    The whole entity.
+    """
+    changed: list[str]
+    """
+    JSON pointers of what differs; empty for a new entity.
+    """
+
+
+class EntityDeclared(Payload):
+    """
+    A catalog entity was declared by a person or an importer.
+    """
+
+    blueprint: str
+    identifier: str
+    title: str | None = None
+    icon: str | None = None
+    team: Any | None = None
+    """
+    One team or several.
+    """
+    properties: dict[str, Any]
+    relations: dict[str, Any]
+    """
+    Relation to one identifier, several, or null.
+    """
+
+
+class EntityRemoved(Payload):
+    """
+    An entity is gone.
+    """
+
+    blueprint: str
+    identifier: str
+    revision: Annotated[int, Field(ge=1)]
+
+
+class EntityWithdrawn(Payload):
+    """
+    A declared entity is no longer claimed by anyone.
+    """
+
+    blueprint: str
+    identifier: str
+    reason: str | None = None
+
+
+class ExternalReceived(Payload):
+    """
+    A CloudEvent of a type that Entresol has no words for, kept whole.
+    """
+
+    event: dict[str, Any]
+    """
+    The CloudEvent as it arrived.
+    """
+
+
+class ManifestApplied(Payload):
+    """
+    A manifest was accepted, new or changed; it is whole and self-contained.
+    """
+
+    kind: str
+    name: str
+    version: str | None = None
+    """
+    Only for kinds that have versions.
+    """
+    digest: str
+    """
+    SHA-256 of the canonical manifest.
+    """
+    manifest: dict[str, Any]
+    """
+    The manifest as applied.
+    """
+
+
+class ManifestRemoved(Payload):
+    """
+    A manifest is no longer in force.
+    """
+
+    kind: str
+    name: str
+    version: str | None = None
+
+
+class MessageDiscarded(Payload):
+    """
+    A dead letter was given up.
+    """
+
+    message_id: str
+    service: str
+    by: str | None = None
+    reason: str
+
+
+class MessageQuarantined(Payload):
+    """
+    A message could not be handled and waits for an operator; it is kept whole by its service.
+    """
+
+    message_id: str
+    service: str
+    reason: str
+    attempts: Annotated[int, Field(ge=0)]
+    log_subject: str
+    """
+    NATS subject it came by.
+    """
+    event_id: str | None = None
+    event_type: str | None = None
+    event_partitionkey: str | None = None
+    body: str | None = None
+    """
+    First 64 KiB of the message, base64.
+    """
+    size_bytes: Annotated[int, Field(ge=0)]
+    digest: str
+
+
+class MessageRedriven(Payload):
+    """
+    A dead letter was handled after all.
+    """
+
+    message_id: str
+    service: str
+    by: str | None = None
+
+
+class NotificationDelivered(Payload):
+    """
+    A receiver took a notification.
+    """
+
+    delivery_id: str
+    """
+    Stable over every attempt; receivers use it to drop copies.
+    """
+    channel: str
+    route: str
+    event_id: str
+    event_type: str
+    attempts: Annotated[int, Field(ge=1)]
+    answer: str | None = None
+
+
+class NotificationFailed(Payload):
+    """
+    A notification was given up.
+    """
+
+    delivery_id: str
+    """
+    Stable over every attempt; receivers use it to drop copies.
+    """
+    channel: str
+    route: str
+    event_id: str
+    event_type: str
+    attempts: Annotated[int, Field(ge=1)]
+    reason: str
+
+
+class PipelineFinished(Payload):
+    """
+    A CI pipeline ended.
+    """
+
+    pipeline: str
+    outcome: Literal['success', 'failure', 'cancelled', 'skipped', 'unknown']
+    repository: Repository | None = None
+    branch: str | None = None
+    revision: str | None = None
+    url: str | None = None
+    by: str | None = None
+
+
+class RedriveRequested(Payload):
+    """
+    An operator asked that dead letters be tried again.
+    """
+
+    service: str
+    """
+    Service that holds the dead letter.
+    """
+    message_id: str | None = None
+    """
+    Absent: every dead letter of the service.
+    """
+    by: str
+    reason: str | None = None
+
+
+class RequestAllowed(Payload):
+    """
+    Every rule was heard and none stands in the way.
+    """
+
+    request_id: str
+    """
+    The request.
+    """
+    resource_id: str
+    """
+    project/environment/offering/name.
+    """
+    project: str
+    """
+    Project the resource belongs to.
+    """
+    verdicts: list[Verdict]
+    approvals: list[str] | None = None
+    """
+    Approvals that were granted for it.
+    """
+
+
+class RequestCancelled(Payload):
+    """
+    An actor asked that a request be stopped; whoever holds it says whether it was.
+    """
+
+    request_id: str
+    """
+    The request.
+    """
+    resource_id: str
+    """
+    project/environment/offering/name.
+    """
+    project: str
+    """
+    Project the resource belongs to.
+    """
+    by: str
+    reason: str | None = None
+
+
+class RequestCompleted(Payload):
+    """
+    The one terminal fact of a request.
+    """
+
+    request_id: str
+    """
+    The request.
+    """
+    resource_id: str
+    """
+    project/environment/offering/name.
+    """
+    project: str
+    """
+    Project the resource belongs to.
+    """
+    offering: str
+    action: str
+    environment: str
+    name: str
+    actor: str
+    outcome: Literal['succeeded', 'failed', 'denied', 'rejected', 'expired', 'cancelled']
+    because: list[str] | None = None
+    submitted_at: AwareDatetime
+    """
+    When it was asked.
+    """
+    duration_ms: Annotated[int, Field(ge=0)]
+    waits: dict[str, int] | None = None
+    """
+    Milliseconds spent waiting, by what for.
+    """
+
+
+class RequestDenied(Payload):
+    """
+    At least one rule forbids the request, or could not be evaluated.
+    """
+
+    request_id: str
+    """
+    The request.
+    """
+    resource_id: str
+    """
+    project/environment/offering/name.
+    """
+    project: str
+    """
+    Project the resource belongs to.
+    """
+    because: Annotated[list[str], Field(min_length=1)]
+    verdicts: list[Verdict]
+
+
+class RequestStalled(Payload):
+    """
+    Nobody has moved a request on for longer than expected.
+    """
+
+    request_id: str
+    """
+    The request.
+    """
+    resource_id: str
+    """
+    project/environment/offering/name.
+    """
+    project: str
+    """
+    Project the resource belongs to.
+    """
+    state: str
+    expected: str
+    """
+    Service that was expected to answer.
+    """
+    since: AwareDatetime
+    """
+    Since when.
+    """
+
+
+class RequestSubmitted(Payload):
+    """
+    An actor asked for an action on a resource; inputs are valid and frozen.
+    """
+
+    request_id: str
+    """
+    The request.
+    """
+    resource_id: str
+    """
+    project/environment/offering/name.
+    """
+    project: str
+    """
+    Project the resource belongs to.
+    """
+    offering: str
+    offering_version: str
+    action: str
+    environment: str
+    name: str
+    inputs: dict[str, Any]
+    """
+    Valid against the offering's schema for this action.
+    """
+    actor: Actor
+    dry_run: bool = False
+    """
+    Plan only; nothing is changed.
+    """
+    lifetime_seconds: Annotated[int | None, Field(ge=1)] = None
+    """
+    Asked-for lifetime, within the offering's maximum; for `extend`, counted from now.
+    """
+    reason: str | None = None
+    trigger: str | None = None
+    """
+    Trigger that asked, if one did.
+    """
+
+
+class ResourceChanged(Payload):
+    """
+    A resource's inputs, outputs or version changed.
+    """
+
+    resource_id: str
+    """
+    project/environment/offering/name.
+    """
+    project: str
+    environment: str
+    offering: str
+    offering_version: str
+    name: str
+    request_id: str
+    owner: str
+    """
+    Actor who created it.
+    """
+    inputs: dict[str, Any]
+    outputs: dict[str, Any]
+    entity: EntityDocument | None = None
+    expires_at: AwareDatetime | None = None
+    """
+    Absent: lives until deleted.
+    """
+    action: str | None = None
+
+
+class ResourceDeleted(Payload):
+    """
+    A resource does not exist any more.
+    """
+
+    resource_id: str
+    """
+    project/environment/offering/name.
+    """
+    project: str
+    environment: str
+    offering: str
+    offering_version: str
+    name: str
+    request_id: str
+    entity: EntityDocument | None = None
+
+
+class ResourceExpired(Payload):
+    """
+    A resource's lifetime is over; it will be deleted.
+    """
+
+    resource_id: str
+    """
+    project/environment/offering/name.
+    """
+    project: str
+    environment: str
+    offering: str
+    offering_version: str
+    name: str
+    owner: str
+    expired_at: AwareDatetime
+    """
+    Its end.
+    """
+
+
+class ResourceExpiring(Payload):
+    """
+    A resource's end is near; it can still be extended.
+    """
+
+    resource_id: str
+    """
+    project/environment/offering/name.
+    """
+    project: str
+    environment: str
+    offering: str
+    offering_version: str
+    name: str
+    owner: str
+    expires_at: AwareDatetime
+    """
+    Its end.
+    """
+    remaining_seconds: Annotated[int, Field(ge=0)]
+
+
+class ResourceExtended(Payload):
+    """
+    A resource lives longer.
+    """
+
+    resource_id: str
+    """
+    project/environment/offering/name.
+    """
+    project: str
+    environment: str
+    offering: str
+    offering_version: str
+    name: str
+    request_id: str
+    expires_at: AwareDatetime
+    """
+    Its new end.
+    """
+    previous_expires_at: AwareDatetime | None = None
+    """
+    Its end before.
+    """
+
+
+class ResourceProvisioned(Payload):
+    """
+    A resource exists now.
+    """
+
+    resource_id: str
+    """
+    project/environment/offering/name.
+    """
+    project: str
+    environment: str
+    offering: str
+    offering_version: str
+    name: str
+    request_id: str
+    owner: str
+    """
+    Actor who created it.
+    """
+    inputs: dict[str, Any]
+    outputs: dict[str, Any]
+    entity: EntityDocument | None = None
+    expires_at: AwareDatetime | None = None
+    """
+    Absent: lives until deleted.
+    """
+
+
+class RunCancelled(Payload):
+    """
+    A run was stopped before its end, or never begun, because somebody asked.
+    """
+
+    request_id: str
+    """
+    The request.
+    """
+    resource_id: str
+    """
+    project/environment/offering/name.
+    """
+    project: str
+    """
+    Project the resource belongs to.
+    """
+    run_id: str
+    """
+    The run.
+    """
+    action: str
+    reason: str
+    steps_done: list[str] | None = None
+    """
+    Steps whose effects remain.
+    """
+
+
+class RunFailed(Payload):
+    """
+    A run could not be finished, or not begun.
+    """
+
+    request_id: str
+    """
+    The request.
+    """
+    resource_id: str
+    """
+    project/environment/offering/name.
+    """
+    project: str
+    """
+    Project the resource belongs to.
+    """
+    run_id: str
+    """
+    The run.
+    """
+    action: str
+    reason: str
+    step: str | None = None
+    """
+    Absent: it failed before any step.
+    """
+    duration_ms: Annotated[int | None, Field(ge=0)] = None
+
+
+class RunPlanned(Payload):
+    """
+    What a run would do, known without doing it.
+    """
+
+    request_id: str
+    """
+    The request.
+    """
+    resource_id: str
+    """
+    project/environment/offering/name.
+    """
+    project: str
+    """
+    Project the resource belongs to.
+    """
+    run_id: str
+    """
+    The run.
+    """
+    digest: str
+    """
+    SHA-256 over the plan's steps.
+    """
+    adds: Annotated[int, Field(ge=0)]
+    changes: Annotated[int, Field(ge=0)]
+    destroys: Annotated[int, Field(ge=0)]
+    steps: list[StepPlan]
+
+
+class RunProgressed(Payload):
+    """
+    A step of a run ended, or will be tried again.
+    """
+
+    request_id: str
+    """
+    The request.
+    """
+    resource_id: str
+    """
+    project/environment/offering/name.
+    """
+    project: str
+    """
+    Project the resource belongs to.
+    """
+    run_id: str
+    """
+    The run.
+    """
+    step: str
+    state: Literal['succeeded', 'skipped', 'retrying']
+    attempt: Annotated[int, Field(ge=1)]
+    message: str | None = None
+    outputs: dict[str, Any] | None = None
+    running: list[str]
+    """
+    Steps that run now.
+    """
+
+
+class RunStarted(Payload):
+    """
+    A run began; its steps are fixed.
+    """
+
+    request_id: str
+    """
+    The request.
+    """
+    resource_id: str
+    """
+    project/environment/offering/name.
+    """
+    project: str
+    """
+    Project the resource belongs to.
+    """
+    run_id: str
+    """
+    The run.
+    """
+    offering: str
+    offering_version: str
+    action: str
+    steps: list[str]
+    """
+    Names, in dependency order.
+    """
+    running: list[str]
+    """
+    Steps that run now.
+    """
+
+
+class RunSucceeded(Payload):
+    """
+    Every step of the run ended well.
+    """
+
+    request_id: str
+    """
+    The request.
+    """
+    resource_id: str
+    """
+    project/environment/offering/name.
+    """
+    project: str
+    """
+    Project the resource belongs to.
+    """
+    run_id: str
+    """
+    The run.
+    """
+    action: str
+    outputs: dict[str, Any]
+    duration_ms: Annotated[int, Field(ge=0)]
+    dry_run: bool = False
+
+
+class TokenIssued(Payload):
+    """
+    A bearer token exists from now on; only its hash is told.
+    """
+
+    token_id: str
+    hash: str
+    """
+    SHA-256 of the token, hex. Of 256 random bits, so it gives nothing away.
+    """
+    actor: str
+    groups: list[str]
+    role: Literal['admin', 'platform', 'developer', 'publisher', 'viewer']
+    projects: list[str]
+    """
+    Projects it reaches; `*` is every one.
+    """
+    expires_at: AwareDatetime | None = None
+    """
+    Absent: until revoked.
+    """
+
+
+class TokenRevoked(Payload):
+    """
+    A bearer token is not accepted any more.
+    """
+
+    token_id: str
+    by: str | None = None
+    reason: str | None = None

@@ -1,0 +1,564 @@
+"""Generated from schemas/ by generate.py. Do not edit."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from entresol_contracts.base import Document
+from pydantic import ConfigDict, Field, RootModel
+
+
+class BlueprintMetadata(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    name: str
+    title: str | None = None
+    owner: str | None = None
+    labels: dict[str, str] | None = None
+
+
+class BlueprintSchema(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    properties: dict[str, dict[str, Any]]
+    required: list[str] | None = None
+
+
+class Relation(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    target: str
+    required: bool | None = None
+    many: bool | None = None
+    title: str | None = None
+    description: str | None = None
+    type: str | None = None
+
+
+class BlueprintSpec(Document):
+    description: str | None = None
+    icon: str | None = None
+    schema_: Annotated[BlueprintSchema, Field(alias='schema', title='BlueprintSchema')]
+    relations: dict[str, Relation] | None = None
+    mirrorProperties: dict[str, Any] | None = None
+    formulaProperties: dict[str, Any] | None = None
+    calculationProperties: dict[str, Any] | None = None
+    aggregationProperties: dict[str, Any] | None = None
+
+
+class Blueprint(Document):
+    """
+    A type of catalog entity, in Port's shape.
+    """
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    apiVersion: Literal['entresol.dev/v1']
+    kind: Literal['Blueprint']
+    metadata: Annotated[BlueprintMetadata, Field(title='BlueprintMetadata')]
+    spec: Annotated[BlueprintSpec, Field(title='BlueprintSpec')]
+
+
+class ChannelMetadata(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    name: str
+    title: str | None = None
+    owner: str | None = None
+    labels: dict[str, str] | None = None
+
+
+class LogChannel(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    kind: Literal['log']
+
+
+class WebhookChannel(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    kind: Literal['webhook']
+    url: str
+    secretRef: str | None = None
+    """
+    env:NAME or file:/PATH; resolved where it is used, never stored.
+    """
+
+
+class SlackChannel(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    kind: Literal['slack']
+    urlRef: str
+    """
+    env:NAME or file:/PATH; resolved where it is used, never stored.
+    """
+
+
+class EmailChannel(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    kind: Literal['email']
+    to: Annotated[list[str], Field(min_length=1)]
+    from_: Annotated[str | None, Field(alias='from')] = None
+
+
+class Channel(Document):
+    """
+    Where notifications go.
+    """
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    apiVersion: Literal['entresol.dev/v1']
+    kind: Literal['Channel']
+    metadata: Annotated[ChannelMetadata, Field(title='ChannelMetadata')]
+    spec: LogChannel | WebhookChannel | SlackChannel | EmailChannel
+
+
+class DestinationMetadata(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    name: str
+    title: str | None = None
+    owner: str | None = None
+    labels: dict[str, str] | None = None
+
+
+class DestinationSpec(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    description: str | None = None
+    repository: str
+    """
+    A URL, an absolute path where those are allowed, or a name beneath the service's repository root.
+    """
+    branch: str | None = None
+    path: str | None = None
+    create: bool | None = None
+    """
+    Make the repository if it is missing (names beneath the root only).
+    """
+    secretRef: str | None = None
+    """
+    env:NAME or file:/PATH; resolved where it is used, never stored.
+    """
+
+
+class Destination(Document):
+    """
+    A place that steps write to: a git repository and a path in it.
+    """
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    apiVersion: Literal['entresol.dev/v1']
+    kind: Literal['Destination']
+    metadata: Annotated[DestinationMetadata, Field(title='DestinationMetadata')]
+    spec: Annotated[DestinationSpec, Field(title='DestinationSpec')]
+
+
+class EntityMetadata(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    name: str
+    title: str | None = None
+    owner: str | None = None
+    labels: dict[str, str] | None = None
+
+
+class EntitySpec(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    blueprint: str
+    icon: str | None = None
+    team: str | list[str] | None = None
+    properties: dict[str, Any] | None = None
+    relations: dict[str, str | list[str] | None] | None = None
+
+
+class Entity(Document):
+    """
+    A thing of a blueprint's type.
+    """
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    apiVersion: Literal['entresol.dev/v1']
+    kind: Literal['Entity']
+    metadata: Annotated[EntityMetadata, Field(title='EntityMetadata')]
+    spec: Annotated[EntitySpec, Field(title='EntitySpec')]
+
+
+class OfferingMetadata(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    name: str
+    title: str | None = None
+    owner: str | None = None
+    labels: dict[str, str] | None = None
+    version: str
+
+
+class Lifetime(Document):
+    """
+    Absent: lives until deleted.
+    """
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    default: str | None = None
+    """
+    Such as 90s, 4h, 5d or 1d12h.
+    """
+    max: str | None = None
+    """
+    Such as 90s, 4h, 5d or 1d12h.
+    """
+    warn: list[str] | None = None
+    """
+    How long before the end to warn.
+    """
+
+
+class Step(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    name: str
+    driver: str
+    with_: Annotated[dict[str, Any] | None, Field(alias='with')] = None
+    """
+    What the driver needs; `${…}` is CEL.
+    """
+    needs: list[str] | None = None
+    when: str | None = None
+    """
+    A CEL expression.
+    """
+    timeout: str | None = None
+    """
+    Such as 90s, 4h, 5d or 1d12h.
+    """
+    retries: Annotated[int | None, Field(ge=0, le=20)] = None
+    """
+    Further attempts after the first.
+    """
+
+
+class Action(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    title: str | None = None
+    description: str | None = None
+    inputs: dict[str, Any] | None = None
+    """
+    JSON Schema 2020-12; absent: the offering's own.
+    """
+    steps: list[Step] | None = None
+
+
+class EntityTemplate(Document):
+    """
+    What a resource contributes to the catalog.
+    """
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    blueprint: str
+    identifier: str | None = None
+    title: str | None = None
+    properties: dict[str, Any] | None = None
+    relations: dict[str, Any] | None = None
+
+
+class OfferingSpec(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    description: str | None = None
+    environments: Annotated[list[str] | None, Field(min_length=1)] = None
+    """
+    Environments it may be asked for in; absent: any.
+    """
+    inputs: dict[str, Any] | None = None
+    """
+    JSON Schema 2020-12 of the inputs.
+    """
+    lifetime: Annotated[Lifetime | None, Field(title='Lifetime')] = None
+    """
+    Absent: lives until deleted.
+    """
+    actions: dict[str, Action]
+    outputs: dict[str, Any] | None = None
+    """
+    Name to `${…}`.
+    """
+    entity: Annotated[EntityTemplate | None, Field(title='EntityTemplate')] = None
+    """
+    What a resource contributes to the catalog.
+    """
+
+
+class Offering(Document):
+    """
+    A versioned X-as-a-service contract.
+    """
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    apiVersion: Literal['entresol.dev/v1']
+    kind: Literal['Offering']
+    metadata: Annotated[OfferingMetadata, Field(title='OfferingMetadata')]
+    spec: Annotated[OfferingSpec, Field(title='OfferingSpec')]
+
+
+class PolicyMetadata(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    name: str
+    title: str | None = None
+    owner: str | None = None
+    labels: dict[str, str] | None = None
+
+
+class DenyRule(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    deny: str
+    """
+    A CEL expression.
+    """
+    because: str
+
+
+class Approve(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    from_: Annotated[list[str], Field(alias='from', min_length=1)]
+    count: Annotated[int | None, Field(ge=1)] = None
+    within: str | None = None
+    """
+    Such as 90s, 4h, 5d or 1d12h.
+    """
+    notSelf: bool | None = None
+
+
+class ApproveRule(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    approve: Annotated[Approve, Field(title='Approve')]
+    when: str | None = None
+    """
+    A CEL expression.
+    """
+    because: str | None = None
+
+
+class PolicySpec(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    description: str | None = None
+    when: str | None = None
+    """
+    A CEL expression.
+    """
+    mode: Literal['enforce', 'audit'] | None = None
+    """
+    audit: record, never block.
+    """
+    rules: Annotated[list[DenyRule | ApproveRule], Field(min_length=1)]
+
+
+class Policy(Document):
+    """
+    Rules that every request is held against.
+    """
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    apiVersion: Literal['entresol.dev/v1']
+    kind: Literal['Policy']
+    metadata: Annotated[PolicyMetadata, Field(title='PolicyMetadata')]
+    spec: Annotated[PolicySpec, Field(title='PolicySpec')]
+
+
+class RouteMetadata(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    name: str
+    title: str | None = None
+    owner: str | None = None
+    labels: dict[str, str] | None = None
+
+
+class RouteSpec(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    description: str | None = None
+    on: Annotated[list[str], Field(min_length=1)]
+    """
+    Event types.
+    """
+    when: str | None = None
+    """
+    A CEL expression.
+    """
+    channel: str
+    message: str | None = None
+    """
+    One line; `${…}` is CEL over `event`.
+    """
+
+
+class Route(Document):
+    """
+    Which events are told to whom.
+    """
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    apiVersion: Literal['entresol.dev/v1']
+    kind: Literal['Route']
+    metadata: Annotated[RouteMetadata, Field(title='RouteMetadata')]
+    spec: Annotated[RouteSpec, Field(title='RouteSpec')]
+
+
+class SourceMetadata(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    name: str
+    title: str | None = None
+    owner: str | None = None
+    labels: dict[str, str] | None = None
+
+
+class SecretRef(RootModel[list[str]]):
+    root: Annotated[list[str], Field(max_length=2, min_length=1)]
+    """
+    Two while a secret is rotated.
+    """
+
+
+class GithubSource(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    kind: Literal['github']
+    secretRef: str | SecretRef
+    """
+    Two while a secret is rotated.
+    """
+    actor: str | None = None
+
+
+class NatsSource(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    kind: Literal['nats']
+    allow: Annotated[list[str], Field(min_length=1)]
+    """
+    Prefixes that the events' `source` may have.
+    """
+    actor: str | None = None
+
+
+class Source(Document):
+    """
+    A sender of webhooks or of events by NATS, and how it proves itself.
+    """
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    apiVersion: Literal['entresol.dev/v1']
+    kind: Literal['Source']
+    metadata: Annotated[SourceMetadata, Field(title='SourceMetadata')]
+    spec: GithubSource | NatsSource
+
+
+class TriggerMetadata(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    name: str
+    title: str | None = None
+    owner: str | None = None
+    labels: dict[str, str] | None = None
+
+
+class RequestTemplate(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    offering: str
+    version: str | None = None
+    action: str
+    project: str
+    environment: str
+    name: str
+    lifetime: str | None = None
+    reason: str | None = None
+    inputs: dict[str, Any] | None = None
+
+
+class TriggerSpec(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    description: str | None = None
+    on: str
+    """
+    Event type.
+    """
+    when: str | None = None
+    """
+    A CEL expression.
+    """
+    request: Annotated[RequestTemplate, Field(title='RequestTemplate')]
+
+
+class Trigger(Document):
+    """
+    Turns an outside event into a request.
+    """
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    apiVersion: Literal['entresol.dev/v1']
+    kind: Literal['Trigger']
+    metadata: Annotated[TriggerMetadata, Field(title='TriggerMetadata')]
+    spec: Annotated[TriggerSpec, Field(title='TriggerSpec')]

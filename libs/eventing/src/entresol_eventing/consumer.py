@@ -1,0 +1,209 @@
+"""What arrives by the log: each message is handled once, or parked; none is lost and none blocks another key.
+
+- A copy of an event that was handled is dropped by the inbox.
+- What is no event of the contract is kept whole as a dead letter.
+- A message whose handler fails is parked and retried with backoff; later ones of its partition key wait behind it.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from entresol_contracts import Payload
+from entresol_contracts.events import DiscardRequested, RedriveRequested
+from sqlalchemy import insert, select
+from sqlmodel import Session
+
+from entresol_eventing import parking
+from entresol_eventing.envelope import MAX_HOPS, Event, Malformed, decode, now, types_by_model
+from entresol_eventing.reactions import Outcome, Reactions
+from entresol_eventing.store import inbox
+from entresol_eventing.writer import Job, Recorded
+
+log = logging.getLogger(__name__)
+
+Ingest: TypeAlias = Callable[[str, Mapping[str, str], bytes, Session], Iterable[Outcome]]
+"""Handles a message that somebody outside published: (log subject, headers, body, session)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message as it came by the log."""
+
+    log_subject: str
+    headers: Mapping[str, str]
+    body: bytes
+    position: int
+    """Its sequence in the stream."""
+
+
+@dataclass(slots=True)
+class Handling:
+    """What is needed to handle a message, whichever way it comes: new, again, or redriven."""
+
+    service: str
+    reactions: Reactions
+    ingest: Ingest | None
+    max_attempts: int
+    span: Callable[[Event[Any]], AbstractContextManager[object]]
+    facts: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        models: set[type[Payload]] = {*self.reactions.to, RedriveRequested, DiscardRequested}
+        self.facts = frozenset(types_by_model()[model].fact for model in models)
+
+    def wants(self, log_subject: str) -> bool:
+        """Whether any handler looks at what lies under this subject; told from the subject alone, which is cheap."""
+        if self.reactions.to_batch is not None:
+            return True
+        tokens = log_subject.split(".", 4)
+        return len(tokens) > 3 and f"{tokens[2]}.{tokens[3]}" in self.facts
+
+    def handle(self, events: Sequence[Event[Any]], session: Session, recorded: Recorded) -> None:
+        """Run the handlers of events, in order."""
+        for event in events:
+            if isinstance(event.data, RedriveRequested):
+                parking.redrive(event.data, event.time, self.service, session, recorded)
+            elif isinstance(event.data, DiscardRequested):
+                recorded.add(parking.discard(event.data, self.service, session, recorded), event.cause)
+            if handler := self.reactions.to.get(type(event.data)):
+                with self.span(event):
+                    recorded.add(handler(event, session), event.cause)
+        if self.reactions.to_batch is not None:
+            recorded.add(self.reactions.to_batch(events, session), events[-1].cause)
+
+
+@dataclass(slots=True)
+class BatchJob:
+    """Messages of the platform's log, handled in their order in one transaction."""
+
+    handling: Handling
+    messages: Sequence[Message]
+    consumer: str
+
+    def run(self, session: Session, recorded: Recorded) -> int:
+        """Return how many messages were new."""
+        events = self._new(session, recorded)
+        free, behind = _by_key(events, recorded.parked_keys)
+        for message, event in behind:
+            parking.park_behind(message, event.partitionkey, session, recorded)
+        if free:
+            self.handling.handle([event for _, event in free], session, recorded)
+        if events:
+            seen_at = now()
+            session.execute(insert(inbox), [{"id": e.id, "source": e.source, "seen_at": seen_at} for _, e in events])
+        recorded.cursors[self.consumer] = self.messages[-1].position
+        return len(events)
+
+    def _new(self, session: Session, recorded: Recorded) -> list[tuple[Message, Event[Any]]]:
+        decoded: list[tuple[Message, Event[Any]]] = []
+        for message in self.messages:
+            if not self.handling.wants(message.log_subject):
+                continue
+            try:
+                event = decode(message.body)
+                if event.hopcount > MAX_HOPS:
+                    raise Malformed(f"a chain of more than {MAX_HOPS} causes: a loop")
+            except Malformed as error:
+                quarantined = parking.quarantine(message, self.handling.service, str(error), session, recorded)
+                recorded.add(quarantined, parking.origin(message))
+            else:
+                decoded.append((message, event))
+        if not decoded:
+            return []
+        ids = [event.id for _, event in decoded]
+        seen = {
+            (row.id, row.source)
+            for row in session.execute(select(inbox.c.id, inbox.c.source).where(inbox.c.id.in_(ids)))
+        }
+        new = []
+        for message, event in decoded:
+            if (key := (event.id, event.source)) not in seen:
+                seen.add(key)
+                new.append((message, event))
+        return new
+
+    def split(self) -> Sequence[Job]:
+        return [BatchJob(self.handling, (message,), self.consumer) for message in self.messages]
+
+    def failed(self, error: Exception, session: Session, recorded: Recorded) -> None:
+        """Park the one message of this part; it counts as seen, because it is kept."""
+        (message,) = self.messages
+        event = decode(message.body)
+        log.warning(
+            "a message could not be handled and is parked",
+            extra={"event_type": event.type, "event_id": event.id, "correlation_id": event.correlationid},
+            exc_info=error,
+        )
+        parking.park(message, event.partitionkey, error, session, recorded, self.handling)
+        session.execute(insert(inbox), [{"id": event.id, "source": event.source, "seen_at": now()}])
+        recorded.cursors[self.consumer] = message.position
+
+
+def _by_key(
+    events: list[tuple[Message, Event[Any]]], parked: set[str]
+) -> tuple[list[tuple[Message, Event[Any]]], list[tuple[Message, Event[Any]]]]:
+    if not parked:
+        return events, []
+    return (
+        [pair for pair in events if pair[1].partitionkey not in parked],
+        [pair for pair in events if pair[1].partitionkey in parked],
+    )
+
+
+@dataclass(slots=True)
+class IngestJob:
+    """Messages that somebody outside published."""
+
+    handling: Handling
+    messages: Sequence[Message]
+    consumer: str
+
+    def run(self, session: Session, recorded: Recorded) -> int:
+        assert self.handling.ingest is not None
+        for message in self.messages:
+            recorded.add(
+                self.handling.ingest(message.log_subject, message.headers, message.body, session),
+                parking.origin(None),
+            )
+        recorded.cursors[self.consumer] = self.messages[-1].position
+        return len(self.messages)
+
+    def split(self) -> Sequence[Job]:
+        return [IngestJob(self.handling, (message,), self.consumer) for message in self.messages]
+
+    def failed(self, error: Exception, session: Session, recorded: Recorded) -> None:
+        (message,) = self.messages
+        log.warning("a message from outside could not be handled and is parked", exc_info=error)
+        parking.park(message, None, error, session, recorded, self.handling)
+        recorded.cursors[self.consumer] = message.position
+
+
+@dataclass(slots=True)
+class RetryJob:
+    """A parked message that is tried again."""
+
+    handling: Handling
+    position: int
+
+    def run(self, session: Session, recorded: Recorded) -> bool:
+        """Return whether there was anything to do."""
+        row = parking.head(self.position, session)
+        if row is None:
+            return False
+        if row.log_subject.startswith("entresol.ingest.") and self.handling.ingest is not None:
+            recorded.add(self.handling.ingest(row.log_subject, row.headers, row.body, session), parking.origin(None))
+        else:
+            self.handling.handle((decode(row.body),), session, recorded)
+        recorded.add(parking.released(row, self.handling.service, session, recorded), parking.origin(row))
+        return True
+
+    def split(self) -> Sequence[Job]:
+        return (self,)
+
+    def failed(self, error: Exception, session: Session, recorded: Recorded) -> None:
+        row = parking.head(self.position, session)
+        if row is not None:
+            parking.retry_later(row, error, session, recorded, self.handling)

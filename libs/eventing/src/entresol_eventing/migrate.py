@@ -1,0 +1,39 @@
+"""Bring a service's database to its current shape: the runtime's tables first, then the service's own.
+
+Each has an Alembic history of its own in the same database, told apart by the version table.
+"""
+
+from pathlib import Path
+from typing import Any
+
+from alembic import command, context
+from alembic.config import Config
+from sqlalchemy import MetaData
+
+from entresol_eventing.store import Database
+
+RUNTIME_MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def upgrade(database: Database, migrations: Path) -> None:
+    """Apply what is missing; safe to repeat. Raises what the database raises."""
+    for folder, version_table in ((RUNTIME_MIGRATIONS, "eventing_version"), (migrations, "alembic_version")):
+        config = Config()
+        config.set_main_option("script_location", str(folder).replace("%", "%%"))
+        with database.writer.connect() as connection:
+            config.attributes |= {"connection": connection, "version_table": version_table}
+            command.upgrade(config, "head")
+
+
+def run(metadata: MetaData) -> None:
+    """The body of each `migrations/env.py`: run on the connection that `upgrade` gives."""
+    attributes: dict[Any, Any] = context.config.attributes
+    context.configure(
+        connection=attributes["connection"],
+        target_metadata=metadata,
+        version_table=attributes["version_table"],
+        transactional_ddl=True,
+    )
+    with context.begin_transaction():
+        context.run_migrations()
+    attributes["connection"].commit()

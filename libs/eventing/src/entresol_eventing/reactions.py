@@ -1,0 +1,92 @@
+"""What a service does when events arrive: handlers, and what they answer with.
+
+A handler is a function (event, session) → outcomes. It runs inside one database transaction and touches nothing
+but its session: no network, no clock, no disk. "Now" is the time of the event it answers.
+"""
+
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, TypeAlias, TypeVar
+
+from entresol_contracts import Payload
+from sqlmodel import Session
+
+from entresol_eventing.envelope import Cause, Event
+
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """Publish an event: recorded in the outbox with the transaction, published after its commit."""
+
+    data: Payload
+    subject: str
+    """Full id of the aggregate: request id, resource id, entity ref."""
+    partitionkey: str | None = None
+    """What must stay in order together; the subject if absent."""
+    sequence: int | None = None
+    """Version of the aggregate, where the service owns the aggregate."""
+    actor: str | None = None
+    """Who is behind it, if not who was behind the cause."""
+    cause: Cause | None = None
+    """What it answers, if not the event being handled."""
+    correlationid: str | None = None
+    """Id of the chain, if it starts here; the event's own id if absent."""
+    id: str | None = None
+    """Only for outside events, together with `source`: what the sender gave."""
+    source: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """Remember to look again at `due_at`. A deadline of the same key is replaced."""
+
+    key: str
+    kind: str
+    """Which of the service's `when_due` handlers looks."""
+    due_at: datetime
+    args: Mapping[str, Any] = field(default_factory=dict)
+    """JSON values for the handler."""
+    cause: Cause | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Forget the deadline of that key; nothing happens if there is none."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A deadline that has come: the handler checks its state and says what follows."""
+
+    key: str
+    kind: str
+    due_at: datetime
+    args: Mapping[str, Any]
+    cause: Cause
+
+
+Outcome: TypeAlias = Emit | Deadline | Cancel
+Handler: TypeAlias = Callable[[Event[Any], Session], Iterable[Outcome]]
+BatchHandler: TypeAlias = Callable[[Sequence[Event[Any]], Session], Iterable[Outcome]]
+DueHandler: TypeAlias = Callable[[Due, Session], Iterable[Outcome]]
+Unit: TypeAlias = Callable[[Session], Generator[Outcome, None, R]]
+"""A piece of work for one transaction: yields outcomes, returns a result. An exception rolls all of it back."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reactions:
+    """The table of contents of a service: what it does with which event."""
+
+    to: Mapping[type[Payload], Handler] = field(default_factory=dict)
+    """Handlers by payload; events of other types that arrive are acknowledged unread."""
+    to_batch: BatchHandler | None = None
+    """Instead of `to`: one handler for every event, many at a time. Its `Emit`s must name their `cause`."""
+    when_due: Mapping[str, DueHandler] = field(default_factory=dict)
+    """Handlers of deadlines by kind."""
+    forget: Callable[[], None] = lambda: None
+    """Drops what was cached from the database; called after every rollback."""

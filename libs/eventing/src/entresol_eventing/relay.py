@@ -1,0 +1,176 @@
+"""Publish what the outbox holds, in its order, as atomic batches: one fsync of the bus for many events.
+
+- An event is published at least once; a copy after a crash or a lost answer is dropped by the consumers' inbox.
+- Nothing overtakes: the relay stops at the first event that the bus does not take, and tries again.
+"""
+
+import asyncio
+import json
+import logging
+import random
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import nats.errors
+from nats.aio.client import Client
+from sqlalchemy import select
+from sqlmodel import Session
+
+from entresol_eventing.envelope import CONTENT_TYPE, new_id
+from entresol_eventing.store import cursor, outbox
+from entresol_eventing.writer import Writer, backoff
+
+log = logging.getLogger(__name__)
+
+MAX_BATCH = 200
+MAX_AHEAD = 4096
+"""Events kept in memory between commit and publish; beyond, they are read from the outbox again."""
+ANSWER_SECONDS = 5.0
+
+
+class NotTaken(Exception):
+    """The bus refused, or did not answer in time; whether it stored the events is unknown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    position: int
+    id: str
+    log_subject: str
+    body: bytes
+
+
+class Relay:
+    """Publishes one service's outbox; `offer` hands it what was just committed."""
+
+    def __init__(
+        self,
+        connection: Callable[[], Client],
+        read: Callable[[Callable[[Session], Any]], Awaitable[Any]],
+        writer: Writer,
+        published: Callable[[int], None],
+    ) -> None:
+        self._connection = connection
+        self._read = read
+        self._writer = writer
+        self._published = published
+        self._ahead: deque[Outgoing] = deque()
+        self._wake = asyncio.Event()
+        self._complete = False
+        """Whether `_ahead` holds everything that is not published yet."""
+        self.position = 0
+        self.failing_since: float | None = None
+
+    def offer(self, rows: Sequence[dict[str, Any]]) -> None:
+        if self._complete and len(self._ahead) + len(rows) <= MAX_AHEAD:
+            self._ahead.extend(Outgoing(row["position"], row["id"], row["log_subject"], row["body"]) for row in rows)
+        else:
+            self._complete = False
+        self._wake.set()
+
+    async def drained(self) -> None:
+        """Return when everything that was committed is published, or the bus does not take it."""
+        while self.failing_since is None and not (self._complete and not self._ahead):
+            await asyncio.sleep(0.005)
+
+    async def run(self) -> None:
+        """Publish until cancelled."""
+        self.position = self._writer.relayed = await self._read(_position)
+        attempt = 0
+        while True:
+            self._wake.clear()
+            batch = await self._next()
+            if not batch:
+                await self._wake.wait()
+                continue
+            try:
+                await self._publish(batch)
+            except (TimeoutError, NotTaken, nats.errors.Error, OSError) as error:
+                attempt += 1
+                if self.failing_since is None:
+                    self.failing_since = asyncio.get_running_loop().time()
+                    log.warning("the bus does not take events; trying again", extra={"reason": _reason(error)})
+                await asyncio.sleep(backoff(attempt, random.random(), first_seconds=0.05, most_seconds=2.0))
+                continue
+            if self.failing_since is not None:
+                log.info("the bus takes events again")
+            attempt, self.failing_since = 0, None
+            for _ in range(min(len(batch), len(self._ahead))):
+                self._ahead.popleft()
+            self.position = self._writer.relayed = batch[-1].position
+            self._published(len(batch))
+
+    async def _next(self) -> list[Outgoing]:
+        if not self._ahead and not self._complete:
+            self._complete = True  # before reading: what is committed from now on is offered, or read as well
+            position = self.position
+            rows: list[Outgoing] = await self._read(lambda session: _after(position, session))
+            offered = {one.position for one in rows}
+            later = [one for one in self._ahead if one.position not in offered]
+            self._ahead = deque([*rows, *later])
+            if len(rows) >= MAX_AHEAD:
+                self._complete = False
+                self._ahead = deque(rows)
+        return [self._ahead[index] for index in range(min(MAX_BATCH, len(self._ahead)))]
+
+    async def _publish(self, batch: Sequence[Outgoing]) -> None:
+        connection = self._connection()
+        if len(batch) > 1:
+            try:
+                await self._atomically(connection, batch)
+                return
+            except (NotTaken, nats.errors.Error) as error:
+                # A batch that holds an event the bus already has is refused whole; one by one tells them apart.
+                log.info("a batch was not taken; publishing one by one", extra={"reason": _reason(error)})
+        for one in batch:
+            await self._single(connection, one)
+
+    async def _atomically(self, connection: Client, batch: Sequence[Outgoing]) -> None:
+        batch_id = new_id()
+        for sequence, one in enumerate(batch[:-1], start=1):
+            await connection.publish(one.log_subject, one.body, headers=_headers(one, batch_id, sequence))
+        last = batch[-1]
+        headers = {**_headers(last, batch_id, len(batch)), "Nats-Batch-Commit": "1"}
+        answer = await connection.request(last.log_subject, last.body, timeout=ANSWER_SECONDS, headers=headers)
+        if _stored(answer.data).get("count") != len(batch):
+            raise NotTaken("the bus stored another number of events than were sent")
+
+    async def _single(self, connection: Client, one: Outgoing) -> None:
+        answer = await connection.request(one.log_subject, one.body, timeout=ANSWER_SECONDS, headers=_headers(one))
+        _stored(answer.data)
+
+
+def _headers(one: Outgoing, batch_id: str | None = None, sequence: int = 0) -> dict[str, str]:
+    headers = {"Content-Type": CONTENT_TYPE, "Nats-Msg-Id": one.id}
+    if batch_id is not None:
+        headers |= {"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(sequence)}
+    return headers
+
+
+def _stored(answer: bytes) -> dict[str, Any]:
+    stored: dict[str, Any] = json.loads(answer)
+    if error := stored.get("error"):
+        raise NotTaken(f"{error.get('err_code')}: {error.get('description')}")
+    if "seq" not in stored:
+        raise NotTaken("the bus answered without saying where it stored the event")
+    return stored
+
+
+def _reason(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+def _position(session: Session) -> int:
+    return session.execute(select(cursor.c.position).where(cursor.c.name == "relay")).scalar() or 0
+
+
+def _after(position: int, session: Session) -> list[Outgoing]:
+    query = (
+        select(outbox.c.position, outbox.c.id, outbox.c.log_subject, outbox.c.body)
+        .where(outbox.c.position > position)
+        .order_by(outbox.c.position)
+        .limit(MAX_AHEAD)
+    )
+    return [Outgoing(row.position, row.id, row.log_subject, row.body) for row in session.execute(query)]

@@ -1,0 +1,445 @@
+"""A service: its handlers and workers on the runtime, from start to drain.
+
+Nothing runs before `start`. The bus may be down at start and at any later time: the service stays up, takes what its
+door takes, and catches up. `stop` finishes what was begun: no more fetching, last commits, last events published.
+"""
+
+import asyncio
+import contextlib
+import logging
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import AbstractContextManager, asynccontextmanager
+from datetime import timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any, TypeAlias, TypeVar
+
+from faststream.nats import NatsBroker
+from nats.aio.client import Client
+from sqlalchemy import MetaData, delete, func, select
+from sqlmodel import Session
+from starlette.types import ASGIApp
+
+from entresol_eventing import deadlines, migrate, parking
+from entresol_eventing.consumer import BatchJob, Handling, Ingest, IngestJob, Message, RetryJob
+from entresol_eventing.envelope import Cause, now
+from entresol_eventing.log import Subscription, connect, connect_options
+from entresol_eventing.permissions import EVENTS, INGEST, INGEST_CONSUMER
+from entresol_eventing.reactions import Reactions, Unit
+from entresol_eventing.relay import Relay
+from entresol_eventing.settings import RuntimeSettings
+from entresol_eventing.store import Database, cursor, deadline, exclusive, inbox, outbox, parked
+from entresol_eventing.telemetry import Telemetry, Tracing
+from entresol_eventing.writer import Committed, Job, Unavailable, UnitJob, Writer, backoff
+
+R = TypeVar("R")
+log = logging.getLogger(__name__)
+
+OPERATOR_SUBJECTS = ("entresol.intake.redrive.>", "entresol.intake.discard.>")
+"""What every service reads besides its own subjects: operators' orders about its dead letters."""
+LOOK_SECONDS = 5.0
+PRUNE_EVERY = 720
+"""Looks between two removals of what is past its retention: once an hour."""
+
+
+class Wake:
+    """Returns from `wait` when something was committed since the last wait, or when the time is over."""
+
+    def __init__(self) -> None:
+        self._event = asyncio.Event()
+
+    def set(self) -> None:
+        self._event.set()
+
+    async def wait(self, timeout: float) -> None:
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._event.wait(), timeout)
+        self._event.clear()
+
+
+class Commits:
+    """Tells whoever subscribed that the service's state has changed."""
+
+    def __init__(self) -> None:
+        self._wakes: set[Wake] = set()
+
+    @asynccontextmanager
+    async def subscribe(self) -> AsyncIterator[Wake]:
+        wake = Wake()
+        self._wakes.add(wake)
+        try:
+            yield wake
+        finally:
+            self._wakes.discard(wake)
+
+    def announce(self) -> None:
+        for wake in self._wakes:
+            wake.set()
+
+
+class Service:
+    """One of the platform's services. Safe to build anywhere; everything else from the event loop that started it."""
+
+    def __init__(
+        self,
+        *,
+        name: str,
+        settings: RuntimeSettings,
+        reactions: Reactions,
+        metadata: MetaData,
+        migrations: Path,
+        subjects: Sequence[str],
+        workers: "Sequence[Worker]" = (),
+        http: ASGIApp | None = None,
+        telemetry: Telemetry | None = None,
+        ingest: Ingest | None = None,
+    ) -> None:
+        self.name = name
+        self.settings = settings
+        self.reactions = reactions
+        self.metadata = metadata
+        self.migrations = migrations
+        self.http = http
+        self.telemetry = telemetry or Telemetry()
+        self.commits = Commits()
+        self.on_start: list[Callable[[], Awaitable[None]]] = []
+        """Awaited at start, when the store is ready and before anything is read from the log."""
+        self._subjects = [*subjects, *(one for one in OPERATOR_SUBJECTS if not _covered(one, subjects))]
+        self._workers = workers
+        self._ingest = ingest
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._worker_tasks: set[asyncio.Task[None]] = set()
+        self._subscriptions: list[Subscription] = []
+        self._stack = contextlib.ExitStack()
+        self._broker: NatsBroker | None = None
+        self._publisher: Client | None = None
+        self._deadline_wake = Wake()
+        self._parking_wake = Wake()
+        self._pending = 0
+        self._looked_at = float("-inf")
+
+    async def start(self) -> None:
+        """Migrate the store, start the workers, and connect to the bus in the background. Raises if the store fails."""
+        self.settings.data.mkdir(parents=True, exist_ok=True)
+        self.database = Database(self.settings.database_for(self.name))
+        try:
+            self._stack.enter_context(exclusive(self.database, self.name))
+            await asyncio.to_thread(migrate.upgrade, self.database, self.migrations)
+        except BaseException:
+            self._stack.close()
+            self.database.close()
+            raise
+        self.tracing = Tracing(self.name, self.settings.otel_endpoint)
+        self._writer = Writer(self.database, self.name, self.reactions.forget, self._committed)
+        self._writer.start()
+        self._relay = Relay(self._publishing, self.read, self._writer, self._count_published)
+        self._handling = Handling(self.name, self.reactions, self._ingest, self.settings.max_attempts, self._span)
+        for prepare in self.on_start:
+            await prepare()
+        self._spawn(self._attach(), "bus")
+        self._spawn(self._run_deadlines(), "deadlines")
+        self._spawn(self._run_retries(), "retries")
+        self._spawn(self._look(), "look")
+        for worker in self._workers:
+            task = asyncio.create_task(self._keep(worker), name=f"{self.name}-worker")
+            self._worker_tasks.add(task)
+
+    async def stop(self) -> None:
+        """Drain within the grace time: nothing that was acknowledged is lost, whatever is cut short is repeated."""
+        try:
+            async with asyncio.timeout(self.settings.grace_seconds):
+                for subscription in self._subscriptions:
+                    await subscription.pause()
+                await _cancel(self._worker_tasks)
+                if self._publisher is not None and self._publisher.is_connected:
+                    await self._relay.drained()
+        except TimeoutError:
+            log.warning(
+                "the grace time is over; what is left is done after the next start", extra={"service": self.name}
+            )
+        await _cancel(self._worker_tasks)
+        await _cancel(self._tasks)
+        with contextlib.suppress(Unavailable):
+            await self._submit(UnitJob(_nothing, Cause(), None))
+        await self._writer.stop()
+        with contextlib.suppress(Exception):
+            if self._broker is not None:
+                await asyncio.wait_for(self._broker.stop(), 2)
+        with contextlib.suppress(Exception):
+            if self._publisher is not None:
+                await asyncio.wait_for(self._publisher.close(), 2)
+        self.tracing.close()
+        self._stack.close()
+        self.database.close()
+
+    async def transact(self, unit: Unit[R], *, actor: str | None = None, cause: Cause | None = None) -> R:
+        """Run a unit in the writer thread; return its result once it is committed.
+
+        Raises what the unit raises, after rolling it back, and Unavailable if the store does not take writes.
+        """
+        result: R = await self._submit(UnitJob(unit, cause or Cause(traceparent=self.tracing.traceparent()), actor))
+        return result
+
+    async def read(self, query: Callable[[Session], R]) -> R:
+        """Run a query on a read-only snapshot, in a thread."""
+        return await asyncio.to_thread(self.database.read, query)
+
+    @property
+    def overloaded(self) -> bool:
+        """Whether so much waits to be published that a door should answer 503."""
+        return self._pending >= self.settings.outbox_limit
+
+    def health(self) -> dict[str, Any]:
+        """What `/health/ready` tells: ready only if the log is being read and the outbox published."""
+        moment = asyncio.get_running_loop().time()
+        problems = []
+        if not self._writer.alive:
+            problems.append("the writer has ended")
+        if self._publisher is None or not self._publisher.is_connected:
+            problems.append("not connected to the bus")
+        if self._relay.failing_since is not None:
+            problems.append("the bus does not take events")
+        if not self._subscriptions:
+            problems.append("not reading the log yet")
+        for subscription in self._subscriptions:
+            if moment - subscription.lag.looked_at > 3 * LOOK_SECONDS:
+                problems.append(f"the consumer {subscription.cursor.split('@')[0]} was not seen for a while")
+        lag = max((one.lag.messages for one in self._subscriptions), default=0)
+        return {
+            "service": self.name,
+            "ready": not problems,
+            "problems": problems,
+            "lag_messages": lag,
+            "outbox_pending": self._pending,
+        }
+
+    @property
+    def live(self) -> bool:
+        """Whether the process can still do its work; if not, it is to be restarted."""
+        return self._writer.alive
+
+    def _spawn(self, work: Any, name: str) -> None:
+        task: asyncio.Task[None] = asyncio.create_task(work, name=f"{self.name}-{name}")
+        self._tasks.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: "asyncio.Task[None]") -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a part of the runtime has ended", extra={"service": self.name}, exc_info=error)
+
+    async def _keep(self, worker: "Worker") -> None:
+        attempt = 0
+        while True:
+            try:
+                await worker(self)
+                return
+            except Exception:
+                attempt += 1
+                log.exception("a worker has failed and is started again", extra={"service": self.name})
+                await asyncio.sleep(backoff(attempt, random.random(), most_seconds=30))
+
+    def _span(self, event: Any) -> AbstractContextManager[object]:
+        return self.tracing.span(event)
+
+    async def _submit(self, job: Job) -> Any:
+        return await self._writer.run(job)
+
+    def _committed(self, committed: Committed) -> None:
+        if committed.events:
+            self._pending += len(committed.events)
+            self._relay.offer(committed.events)
+        if committed.deadlines:
+            self._deadline_wake.set()
+        if committed.parking:
+            self._parking_wake.set()
+        self.commits.announce()
+
+    def _count_published(self, count: int) -> None:
+        self._pending = max(0, self._pending - count)
+        self.telemetry.metrics.published.labels(self.name).inc(count)
+
+    def _publishing(self) -> Client:
+        assert self._publisher is not None
+        return self._publisher
+
+    async def _attach(self) -> None:
+        """Connect, make the consumers, read. Repeated until it succeeds once; from then on the client reconnects."""
+        attempt = 0
+        while True:
+            try:
+                self._publisher = self._publisher or await connect(self.settings, self.name, "publisher")
+                self._spawn(self._relay.run(), "relay")
+                break
+            except Exception as error:
+                attempt += 1
+                log.warning("the bus can't be reached yet", extra={"service": self.name, "reason": repr(error)})
+                await asyncio.sleep(backoff(attempt, random.random(), first_seconds=0.1, most_seconds=5))
+        while True:
+            try:
+                await self._read_log()
+                return
+            except Exception as error:
+                attempt += 1
+                log.warning("the log can't be read yet", extra={"service": self.name, "reason": repr(error)})
+                if self._broker is not None:
+                    with contextlib.suppress(Exception):
+                        await self._broker.stop()
+                self._subscriptions = []
+                await asyncio.sleep(backoff(attempt, random.random(), first_seconds=0.1, most_seconds=5))
+
+    async def _read_log(self) -> None:
+        async def reconnected() -> None:
+            for one in self._subscriptions:
+                self._spawn(_again(one), "reconnected")
+
+        options = connect_options(self.settings, self.name, "reader")
+        self._broker = broker = NatsBroker(self.settings.nats_url, reconnected_cb=reconnected, logger=None, **options)
+        consumers: list[tuple[str, str, list[str], type[BatchJob | IngestJob]]] = [
+            (EVENTS, self.name, self._subjects, BatchJob)
+        ]
+        if self._ingest is not None:
+            consumers.append((INGEST, INGEST_CONSUMER, ["entresol.ingest.>"], IngestJob))
+        subscriptions: list[Subscription] = []
+        for stream, consumer, subjects, job in consumers:
+            subscription = Subscription(
+                broker=broker,
+                stream=stream,
+                name=consumer,
+                user=self.name,
+                subjects=subjects,
+                batch_size=self.settings.batch_size,
+                commit=partial(self._commit, job),
+                load=self._load_cursor,
+            )
+            subscriptions.append(subscription)
+        await broker.connect()
+        for subscription in subscriptions:
+            await subscription.prepare()
+        await broker.start()
+        self._subscriptions = subscriptions
+        for subscription in subscriptions:
+            subscription.started()
+            await subscription.check()
+            self._spawn(subscription.watch(), "watch")
+
+    async def _commit(self, kind: type[BatchJob | IngestJob], messages: Sequence[Message], consumer: str) -> None:
+        """Commit a batch, however long the database is away: what follows must not overtake it."""
+        job = kind(self._handling, messages, consumer)
+        began, attempt = time.perf_counter(), 0
+        while True:
+            try:
+                await self._submit(job)
+                break
+            except Unavailable:
+                attempt += 1
+                await asyncio.sleep(backoff(attempt, random.random(), first_seconds=0.1, most_seconds=5))
+        metrics = self.telemetry.metrics
+        metrics.handled.labels(self.name).inc(len(job.messages))
+        metrics.batch_seconds.labels(self.name).observe(time.perf_counter() - began)
+
+    async def _load_cursor(self, name: str) -> int:
+        query = select(cursor.c.position).where(cursor.c.name == name)
+        return await self.read(lambda session: session.execute(query).scalar() or 0)
+
+    async def _run_deadlines(self) -> None:
+        while True:
+            keys, wait = await self.read(deadlines.due)
+            if keys:
+                jobs = (self._attempt(deadlines.DueJob(self.reactions, key)) for key in keys)
+                await asyncio.gather(*jobs)
+            else:
+                await self._deadline_wake.wait(wait)
+
+    async def _run_retries(self) -> None:
+        while True:
+            positions, wait = await self.read(parking.due)
+            if positions:
+                await asyncio.gather(*(self._attempt(RetryJob(self._handling, position)) for position in positions))
+            else:
+                await self._parking_wake.wait(wait)
+
+    async def _attempt(self, job: Job) -> None:
+        try:
+            await self._submit(job)
+        except Unavailable:
+            await asyncio.sleep(1.0)
+
+    async def _look(self) -> None:
+        """Tell Prometheus how things stand, and remove what is past its retention."""
+        rounds = 0
+        while True:
+            with contextlib.suppress(Exception):
+                await self._measure()
+            if rounds % PRUNE_EVERY == 0:
+                with contextlib.suppress(Unavailable):
+                    await self.transact(self._prune)
+            rounds += 1
+            await asyncio.sleep(LOOK_SECONDS)
+
+    async def _measure(self) -> None:
+        def query(session: Session) -> tuple[int, Any, int, int, int]:
+            position = self._relay.position
+            pending, oldest = session.execute(
+                select(func.count(), func.min(outbox.c.recorded_at)).where(outbox.c.position > position)
+            ).one()
+            states = dict(session.execute(select(parked.c.state, func.count()).group_by(parked.c.state)).all())
+            waiting = session.execute(select(func.count()).select_from(deadline)).scalar_one()
+            dead = states.pop("dead", 0)
+            return pending, oldest, sum(states.values()), dead, waiting
+
+        pending, oldest, waiting, dead, due = await self.read(query)
+        self._pending = pending
+        metrics = self.telemetry.metrics
+        metrics.outbox_pending.labels(self.name).set(pending)
+        metrics.outbox_oldest.labels(self.name).set((now() - oldest).total_seconds() if oldest else 0)
+        metrics.parked.labels(self.name).set(waiting)
+        metrics.dead.labels(self.name).set(dead)
+        metrics.deadlines.labels(self.name).set(due)
+        metrics.lag.labels(self.name).set(max((one.lag.messages for one in self._subscriptions), default=0))
+
+    def _prune(self, session: Session) -> Any:
+        # Longer than the bus keeps a message, so that nothing can be delivered after the inbox has forgotten it.
+        before = now() - timedelta(days=self.settings.retention_days + 1)
+        session.execute(delete(inbox).where(inbox.c.seen_at < before))
+        session.execute(delete(outbox).where(outbox.c.recorded_at < before, outbox.c.position <= self._relay.position))
+        yield from ()
+
+
+Worker: TypeAlias = Callable[[Service], Awaitable[None]]
+"""Touches the world: looks at the service's own tables, acts, and records what happened with `transact`."""
+
+
+def _nothing(_session: Session) -> Any:
+    yield from ()
+
+
+async def _again(subscription: Subscription) -> None:
+    try:
+        await subscription.reset("the connection was lost for a while")
+    except Exception as error:  # the watch looks again within seconds
+        log.warning("the log can't be read anew yet", extra={"reason": repr(error)})
+
+
+async def _cancel(tasks: "set[asyncio.Task[None]]") -> None:
+    for task in list(tasks):
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    tasks.clear()
+
+
+def _covered(subject: str, patterns: Sequence[str]) -> bool:
+    """Whether one of the patterns already matches everything that the subject does."""
+    tokens = subject.split(".")
+    for pattern in patterns:
+        for index, token in enumerate(pattern.split(".")):
+            if token == ">":
+                return True
+            if index >= len(tokens) or token not in ("*", tokens[index]):
+                break
+        else:
+            if len(pattern.split(".")) == len(tokens):
+                return True
+    return False

@@ -1,0 +1,210 @@
+"""Where a service keeps its state: SQLite by default, PostgreSQL by URL, and the runtime's own tables.
+
+One connection writes (the writer thread's, see `writer`), any number read. On SQLite a write transaction begins with
+`BEGIN IMMEDIATE`: a deferred one that is upgraded later fails with "database is locked" or loses an update.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    DateTime,
+    Dialect,
+    Engine,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    create_engine,
+    event,
+    make_url,
+)
+from sqlalchemy.orm import registry
+from sqlalchemy.types import TypeDecorator
+from sqlmodel import Session, SQLModel
+
+R = TypeVar("R")
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware UTC time; naive values are refused. SQLite keeps it without zone, PostgreSQL as timestamptz."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone")
+        value = value.astimezone(UTC)
+        return value.replace(tzinfo=None) if dialect.name == "sqlite" else value
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+def table_base() -> type[SQLModel]:
+    """A base class for one service's tables, with metadata of its own: five services share one process."""
+
+    class Base(SQLModel, registry=registry()):
+        pass
+
+    return Base
+
+
+metadata = MetaData()
+_Sequence = BigInteger().with_variant(Integer(), "sqlite")
+
+inbox = Table(
+    "eventing_inbox",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("source", String, primary_key=True),
+    Column("seen_at", UtcDateTime, nullable=False),
+)
+"""Every event that was handled; a second delivery of one is dropped."""
+
+outbox = Table(
+    "eventing_outbox",
+    metadata,
+    Column("position", _Sequence, primary_key=True, autoincrement=False),
+    Column("id", String, nullable=False),
+    Column("log_subject", String, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("recorded_at", UtcDateTime, nullable=False),
+)
+"""Every event that the service said, in order; kept after publishing, so that it can refill an empty bus."""
+
+deadline = Table(
+    "eventing_deadline",
+    metadata,
+    Column("key", String, primary_key=True),
+    Column("kind", String, nullable=False),
+    Column("due_at", UtcDateTime, nullable=False),
+    Column("args", JSON, nullable=False),
+    Column("cause", JSON, nullable=False),
+    Column("attempts", Integer, nullable=False, default=0),
+    Index("eventing_deadline_due", "due_at"),
+)
+
+parked = Table(
+    "eventing_parked",
+    metadata,
+    Column("position", _Sequence, primary_key=True),
+    Column("id", String, nullable=False, unique=True),
+    Column("state", String, nullable=False),
+    Column("partitionkey", String),
+    Column("retry_at", UtcDateTime),
+    Column("attempts", Integer, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("log_subject", String, nullable=False),
+    Column("headers", JSON, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("redriven_by", String),
+    Column("parked_at", UtcDateTime, nullable=False),
+    Index("eventing_parked_key", "partitionkey"),
+    Index("eventing_parked_due", "state", "retry_at"),
+)
+"""Messages that could not be handled: `retrying`, `behind` another of the same key, or `dead`."""
+
+cursor = Table(
+    "eventing_cursor",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("position", BigInteger, nullable=False),
+)
+"""How far things are: `relay` in the outbox, and each consumer on its stream."""
+
+
+class Database:
+    """The two ways into one service's database: `writer()` for its writer thread, `read()` for anyone."""
+
+    def __init__(self, url: str) -> None:
+        parsed = make_url(url)
+        if parsed.drivername in {"postgresql", "postgres"}:
+            parsed = parsed.set(drivername="postgresql+psycopg")
+        self.dialect = parsed.get_backend_name()
+        if self.dialect == "sqlite":
+            if not parsed.database or parsed.database == ":memory:":
+                raise ValueError("an SQLite database needs a file: the writer and the readers share it")
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+            self._write = create_engine(parsed, pool_size=1, max_overflow=0)
+            self._read = create_engine(parsed, pool_size=4, max_overflow=4)
+            _on_sqlite(self._write, "BEGIN IMMEDIATE")
+            _on_sqlite(self._read, "BEGIN", read_only=True)
+        else:
+            self._write = create_engine(parsed, pool_size=1, max_overflow=1, pool_pre_ping=True)
+            self._read = create_engine(parsed, pool_size=4, max_overflow=4, pool_pre_ping=True)
+        self.url = parsed
+
+    @property
+    def writer(self) -> Engine:
+        return self._write
+
+    def read(self, query: Callable[[Session], R]) -> R:
+        """Run a query on one snapshot of the database."""
+        with self._read.connect() as connection:
+            if self.dialect != "sqlite":
+                connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            with connection.begin(), Session(connection) as session:
+                return query(session)
+
+    def close(self) -> None:
+        self._write.dispose()
+        self._read.dispose()
+
+
+def _on_sqlite(engine: Engine, begin: str, *, read_only: bool = False) -> None:
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _record: object) -> None:
+        connection.isolation_level = None  # the driver must not begin transactions by itself
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode=WAL")
+        cursor.execute("PRAGMA synchronous=FULL")
+        cursor.execute("PRAGMA foreign_keys=ON")
+        cursor.execute("PRAGMA busy_timeout=10000")
+        if read_only:
+            cursor.execute("PRAGMA query_only=ON")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def start(connection: Any) -> None:
+        connection.exec_driver_sql(begin)
+
+
+@contextmanager
+def exclusive(database: Database, name: str) -> Iterator[None]:
+    """Hold the right to be the one running instance of a service on its database; raise RuntimeError if it is taken.
+
+    Two writers would break the order of the outbox. The lock goes with the process, so a crash frees it.
+    """
+    if database.dialect == "sqlite":
+        import fcntl
+
+        with open(f"{database.url.database}.lock", "w", encoding="ascii") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RuntimeError(f"another {name} is running on {database.url.database}") from None
+            yield
+        return
+    with database.writer.connect() as connection:
+        taken = connection.exec_driver_sql(
+            "SELECT pg_try_advisory_lock(hashtext(%s))", (f"entresol-{name}",)
+        ).scalar_one()
+        connection.commit()
+        if not taken:
+            raise RuntimeError(f"another {name} is running on this database")
+        yield

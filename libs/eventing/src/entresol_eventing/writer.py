@@ -1,0 +1,364 @@
+"""The unit of work: everything a service writes goes through one thread, many units in one commit.
+
+- A unit's state and its events are committed together, or neither is.
+- Units that wait at the same moment share a transaction, so one fsync serves all of them.
+- If one unit of a group fails, the group is rolled back and repeated with a savepoint around each unit, so the
+  others don't notice. A unit must therefore depend on nothing but its session and its arguments.
+"""
+
+import asyncio
+import logging
+import queue
+import threading
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Protocol, TypeVar
+
+from entresol_contracts import Payload
+from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlmodel import Session
+
+from entresol_eventing.envelope import Cause, Event, encode, log_subject, new_id, now, types_by_model
+from entresol_eventing.reactions import Deadline, Emit, Outcome, Unit
+from entresol_eventing.store import Database, cursor, deadline, outbox, parked
+
+R = TypeVar("R")
+log = logging.getLogger(__name__)
+
+MAX_UNITS = 256
+"""Units in one transaction. More would only delay the first of them."""
+
+
+class Unavailable(Exception):
+    """The database could not be reached or written; nothing of the unit was stored. Try again later."""
+
+
+@dataclass(slots=True)
+class Recorded:
+    """What a transaction is about to say, collected while its units run."""
+
+    service: str
+    parked_keys: set[str]
+    """Partition keys with a parked message; shared by all that runs in the writer thread."""
+    events: list[dict[str, Any]] = field(default_factory=list)
+    deadlines: dict[str, Deadline | None] = field(default_factory=dict)
+    cursors: dict[str, int] = field(default_factory=dict)
+    parking_changed: bool = False
+
+    def add(self, outcomes: Iterable[Outcome], cause: Cause, actor: str | None = None) -> None:
+        for outcome in outcomes:
+            if isinstance(outcome, Emit):
+                self.events.append(_row(self.service, outcome, outcome.cause or cause, actor))
+            elif isinstance(outcome, Deadline):
+                self.deadlines[outcome.key] = Deadline(
+                    outcome.key, outcome.kind, outcome.due_at, outcome.args, outcome.cause or cause
+                )
+            else:
+                self.deadlines[outcome.key] = None
+
+    def merge(self, other: "Recorded") -> None:
+        self.events += other.events
+        self.deadlines |= other.deadlines
+        self.cursors |= other.cursors
+        self.parking_changed |= other.parking_changed
+
+
+def _row(service: str, emit: Emit, cause: Cause, actor: str | None) -> dict[str, Any]:
+    known = types_by_model()[type(emit.data)]
+    event_id = emit.id or new_id()
+    recorded_at = now()
+    envelope: Event[Payload] = Event.model_construct(
+        id=event_id,
+        source=emit.source or f"/entresol/{service}",
+        type=known.type,
+        subject=emit.subject,
+        time=recorded_at,
+        dataschema=known.dataschema,
+        correlationid=cause.correlationid or emit.correlationid or event_id,
+        causationid=cause.id,
+        partitionkey=emit.partitionkey or emit.subject,
+        sequence=emit.sequence,
+        hopcount=cause.hopcount + 1,
+        actor=emit.actor or actor or cause.actor or f"system:{service}",
+        traceparent=cause.traceparent,
+        data=emit.data,
+    )
+    return {
+        "id": event_id,
+        "log_subject": log_subject(service, known, emit.subject),
+        "body": encode(envelope),
+        "recorded_at": recorded_at,
+    }
+
+
+class Job(Protocol):
+    """Something to be written: a unit of a door or worker, a batch of messages, a due deadline."""
+
+    def run(self, session: Session, recorded: Recorded) -> object: ...
+
+    def split(self) -> Sequence["Job"]:
+        """The parts that can fail by themselves."""
+        ...
+
+    def failed(self, error: Exception, session: Session, recorded: Recorded) -> None:
+        """Write down, outside the rolled-back part, that it failed; raise the error to hand it to the caller."""
+        ...
+
+
+@dataclass(slots=True)
+class UnitJob(Generic[R]):
+    unit: Unit[R]
+    cause: Cause
+    actor: str | None
+
+    def run(self, session: Session, recorded: Recorded) -> R:
+        steps: Generator[Outcome, None, R] = self.unit(session)
+        while True:
+            try:
+                outcome = next(steps)
+            except StopIteration as done:
+                result: R = done.value
+                return result
+            recorded.add((outcome,), self.cause, self.actor)
+
+    def split(self) -> Sequence[Job]:
+        return (self,)
+
+    def failed(self, error: Exception, session: Session, recorded: Recorded) -> None:
+        raise error
+
+
+@dataclass(slots=True)
+class Committed:
+    """What the rest of the service is told after a commit."""
+
+    events: list[dict[str, Any]]
+    deadlines: bool
+    parking: bool
+
+
+@dataclass(slots=True)
+class _Waiting:
+    job: Job
+    future: "asyncio.Future[Any]"
+
+
+class Writer:
+    """The thread that commits. `run` may be called from the event loop only."""
+
+    def __init__(
+        self,
+        database: Database,
+        service: str,
+        forget: Callable[[], None],
+        committed: Callable[[Committed], None],
+    ) -> None:
+        self._database = database
+        self._service = service
+        self._forget = forget
+        self._committed = committed
+        self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._loop, name=f"{service}-writer", daemon=True)
+        self._connection: Connection | None = None
+        self._next_position = 0
+        self.relayed = 0
+        """Set by the relay; written down with the next commit. Lost in a crash, which only repeats some publishes."""
+        self._relayed_saved = 0
+        self._parked_keys: set[str] = set()
+        self._keys_stale = True
+
+    def start(self) -> None:
+        self._events = asyncio.get_running_loop()
+        self._thread.start()
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    async def run(self, job: Job) -> Any:
+        """Return what the job returns once it is committed; raise what it raises, or Unavailable."""
+        waiting = _Waiting(job, self._events.create_future())
+        self._queue.put(waiting)
+        return await waiting.future
+
+    async def stop(self) -> None:
+        """Finish what is queued, then end the thread."""
+        self._queue.put(None)
+        await asyncio.to_thread(self._thread.join)
+
+    def _loop(self) -> None:
+        while True:
+            first = self._queue.get()
+            group = [first]
+            while len(group) < MAX_UNITS:
+                try:
+                    group.append(self._queue.get_nowait())
+                except queue.Empty:
+                    break
+            waiting = [one for one in group if one is not None]
+            if waiting:
+                self._handle(waiting)
+            if len(waiting) < len(group):
+                if self._connection is not None:
+                    self._connection.close()
+                return
+
+    def _handle(self, waiting: list[_Waiting]) -> None:
+        results: list[object]
+        committed = None
+        try:
+            results, committed = self._together([one.job for one in waiting])
+        except Exception as first:
+            try:
+                if _is_unavailable(first):
+                    raise
+                results, committed = self._apart([one.job for one in waiting])
+            except Exception as error:
+                results = [self._unavailable(error)] * len(waiting)
+        self._events.call_soon_threadsafe(self._deliver, waiting, results, committed)
+
+    def _deliver(self, waiting: list[_Waiting], results: list[object], committed: Committed | None) -> None:
+        if committed is not None:
+            self._committed(committed)
+        for one, result in zip(waiting, results, strict=True):
+            if one.future.cancelled():
+                continue
+            if isinstance(result, Exception):
+                one.future.set_exception(result)
+            else:
+                one.future.set_result(result)
+
+    def _unavailable(self, error: Exception) -> Exception:
+        log.warning("a transaction could not be committed", extra={"service": self._service, "reason": str(error)})
+        self._keys_stale = True
+        if self._connection is not None:
+            self._connection.invalidate()
+            self._connection.close()
+            self._connection = None
+        return Unavailable(f"{type(error).__name__}: the database of {self._service} does not take writes")
+
+    def _connect(self) -> Connection:
+        if self._connection is None:
+            self._connection = self._database.writer.connect()
+            with self._connection.begin():
+                last = self._connection.execute(select(func.max(outbox.c.position))).scalar()
+                self._next_position = (last or 0) + 1
+        return self._connection
+
+    def _together(self, jobs: list[Job]) -> tuple[list[object], Committed]:
+        connection = self._connect()
+        recorded = Recorded(self._service, self._parked_keys)
+        results: list[object] = []
+        try:
+            with connection.begin(), Session(connection) as session:
+                self._refresh_keys(session)
+                for job in jobs:
+                    results.append(job.run(session, recorded))
+                session.flush()
+                self._record(connection, recorded)
+        except BaseException:
+            self._forget()
+            raise
+        return results, self._after(recorded)
+
+    def _apart(self, jobs: list[Job]) -> tuple[list[object], Committed]:
+        connection = self._connect()
+        total = Recorded(self._service, self._parked_keys)
+        results: list[object] = []
+        self._keys_stale = True
+        with connection.begin(), Session(connection) as session:
+            self._refresh_keys(session)
+            for job in jobs:
+                result: object = None
+                for part in job.split():
+                    try:
+                        result = self._guarded(connection, session, part, total)
+                    except Exception as error:
+                        if _is_unavailable(error):
+                            raise
+                        result = error
+                results.append(result)
+            self._record(connection, total)
+        return results, self._after(total)
+
+    def _refresh_keys(self, session: Session) -> None:
+        if self._keys_stale:
+            query = select(parked.c.partitionkey).where(parked.c.partitionkey.is_not(None)).distinct()
+            self._parked_keys.clear()
+            self._parked_keys.update(session.execute(query).scalars())
+            self._keys_stale = False
+
+    def _guarded(self, connection: Connection, session: Session, part: Job, total: Recorded) -> object:
+        own = Recorded(self._service, self._parked_keys)
+        connection.exec_driver_sql("SAVEPOINT unit")
+        try:
+            result = part.run(session, own)
+            session.flush()
+        except Exception as error:
+            connection.exec_driver_sql("ROLLBACK TO SAVEPOINT unit")
+            session.expunge_all()
+            self._forget()
+            if _is_unavailable(error):
+                raise
+            own = Recorded(self._service, self._parked_keys)
+            part.failed(error, session, own)
+            result = None
+        connection.exec_driver_sql("RELEASE SAVEPOINT unit")
+        total.merge(own)
+        return result
+
+    def _record(self, connection: Connection, recorded: Recorded) -> None:
+        if recorded.events:
+            for offset, row in enumerate(recorded.events):
+                row["position"] = self._next_position + offset
+            connection.execute(insert(outbox), recorded.events)
+        if recorded.deadlines:
+            connection.execute(delete(deadline).where(deadline.c.key.in_(list(recorded.deadlines))))
+            rows = [
+                {
+                    "key": one.key,
+                    "kind": one.kind,
+                    "due_at": one.due_at,
+                    "args": dict(one.args),
+                    "cause": one.cause.model_dump(mode="json") if one.cause else {},
+                    "attempts": 0,
+                }
+                for one in recorded.deadlines.values()
+                if one is not None
+            ]
+            if rows:
+                connection.execute(insert(deadline), rows)
+        relayed = self.relayed
+        if relayed != self._relayed_saved:
+            recorded.cursors["relay"] = relayed
+        for name, position in recorded.cursors.items():
+            save_cursor(connection, name, position)
+
+    def _after(self, recorded: Recorded) -> Committed:
+        self._next_position += len(recorded.events)
+        self._keys_stale |= recorded.parking_changed
+        self._relayed_saved = recorded.cursors.get("relay", self._relayed_saved)
+        return Committed(
+            events=recorded.events,
+            deadlines=any(one is not None for one in recorded.deadlines.values()),
+            parking=recorded.parking_changed,
+        )
+
+
+def save_cursor(connection: Connection, name: str, position: int) -> None:
+    changed = connection.execute(cursor.update().where(cursor.c.name == name).values(position=position))
+    if not changed.rowcount:
+        connection.execute(insert(cursor), {"name": name, "position": position})
+
+
+def _is_unavailable(error: BaseException) -> bool:
+    """Whether the database, not the unit, is what failed."""
+    return isinstance(error, OperationalError | InterfaceError) or (
+        isinstance(error, DBAPIError) and error.connection_invalidated
+    )
+
+
+def backoff(attempt: int, jitter: float, *, first_seconds: float = 1.0, most_seconds: float = 300.0) -> float:
+    """Seconds to wait after the given attempt, from 1: doubling, capped, and between half of it and all of it."""
+    return min(most_seconds, first_seconds * 2.0 ** (attempt - 1)) * (0.5 + jitter / 2)
