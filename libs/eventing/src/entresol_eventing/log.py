@@ -77,33 +77,46 @@ class PromptPull:
     def __init__(self, subscription: JetStreamContext.PullSubscription, batch_size: int) -> None:
         self._subscription = subscription
         self._batch_size = batch_size
-        self.paused = False
+        self._paused = False
+        self._fetching: asyncio.Task[list[Msg]] | None = None
 
     async def fetch(self, batch: int, timeout: float | None) -> list[Msg]:
         if batch < self._batch_size:
             raise nats.errors.TimeoutError
-        if self.paused:
+        if self._paused:
             await asyncio.sleep(0.05)
             raise nats.errors.TimeoutError
-        try:
-            return await self._subscription.fetch(batch, timeout=timeout)
-        except nats.errors.TimeoutError:
-            raise
-        except Exception as error:
+        self._fetching = asyncio.create_task(self._subscription.fetch(batch, timeout=timeout))
+        await asyncio.wait({self._fetching})
+        if self._fetching.cancelled():
+            raise nats.errors.TimeoutError
+        error = self._fetching.exception()
+        if error is None:
+            return self._fetching.result()
+        if not isinstance(error, asyncio.TimeoutError):
             # A deleted consumer or a closed connection answers at once: without a pause this would be a hot loop.
             log.info("nothing can be fetched from the log now", extra={"reason": f"{type(error).__name__}: {error}"})
             await asyncio.sleep(0.25)
-            raise nats.errors.TimeoutError from None
+        raise nats.errors.TimeoutError
+
+    def pause(self) -> None:
+        """Fetch nothing more. What the server has sent and nobody looked at is sent again to the next reader."""
+        self._paused = True
+        self._interrupt()
 
     async def rebind(self, subscription: JetStreamContext.PullSubscription) -> None:
         """Use another subscription, so that what is queued for the old one is never seen."""
         old, self._subscription = self._subscription, subscription
-        try:
+        self._interrupt()
+        with contextlib.suppress(nats.errors.Error):  # it may be gone already
             await old.unsubscribe()
-        except nats.errors.Error:
-            log.debug("the old subscription was gone already")
+
+    def _interrupt(self) -> None:
+        if self._fetching is not None:
+            self._fetching.cancel()
 
     async def unsubscribe(self, *_: object) -> None:
+        self._interrupt()
         await self._subscription.unsubscribe()
 
 
@@ -175,7 +188,7 @@ class Subscription:
     async def pause(self) -> None:
         """Fetch nothing more, and return when what was fetched is committed."""
         if self._pull is not None:
-            self._pull.paused = True
+            self._pull.pause()
         async with self._busy:
             return
 

@@ -72,7 +72,7 @@ class Relay:
 
     async def drained(self) -> None:
         """Return when everything that was committed is published, or the bus does not take it."""
-        while self.failing_since is None and not (self._complete and not self._ahead):
+        while self.failing_since is None and (self._ahead or not self._complete):  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
     async def run(self) -> None:
