@@ -17,7 +17,7 @@ from sqlalchemy import insert, select
 from sqlmodel import Session
 
 from entresol_eventing import parking
-from entresol_eventing.envelope import MAX_HOPS, Event, Malformed, decode, now, types_by_model
+from entresol_eventing.envelope import MAX_HOPS, Cause, Event, Malformed, decode, now, types_by_model
 from entresol_eventing.reactions import Outcome, Reactions
 from entresol_eventing.store import inbox
 from entresol_eventing.writer import Job, Recorded
@@ -47,7 +47,7 @@ class Handling:
     reactions: Reactions
     ingest: Ingest | None
     max_attempts: int
-    span: Callable[[Event[Any]], AbstractContextManager[object]]
+    span: Callable[[Event[Any]], AbstractContextManager[Cause]]
     facts: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -69,8 +69,8 @@ class Handling:
             elif isinstance(event.data, DiscardRequested):
                 recorded.add(parking.discard(event.data, self.service, session, recorded), event.cause)
             if handler := self.reactions.to.get(type(event.data)):
-                with self.span(event):
-                    recorded.add(handler(event, session), event.cause)
+                with self.span(event) as cause:
+                    recorded.add(handler(event, session), cause)
         if self.reactions.to_batch is not None:
             recorded.add(self.reactions.to_batch(events, session), events[-1].cause)
 

@@ -212,7 +212,9 @@ class Measured:
             await send(message)
 
         try:
-            await self._app(scope, receive, noting)
+            traceparent = dict(scope["headers"]).get(b"traceparent", b"").decode("latin-1")
+            with self._service.tracing.request(f"{scope['method']} {self._service.name}", traceparent):
+                await self._app(scope, receive, noting)
         finally:
             route = getattr(scope.get("route"), "path", "none")
             metrics = self._service.telemetry.metrics

@@ -10,7 +10,7 @@ import logging
 import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AbstractContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
@@ -104,6 +104,7 @@ class Service:
         self.http = http
         self.telemetry = telemetry or Telemetry()
         self.commits = Commits()
+        self.tracing = Tracing(name, "")
         self.on_start: list[Callable[[], Awaitable[None]]] = []
         """Awaited at start, when the store is ready and before anything is read from the log."""
         self._subjects = [*subjects, *(one for one in OPERATOR_SUBJECTS if not _covered(one, subjects))]
@@ -135,7 +136,9 @@ class Service:
         self._writer = Writer(self.database, self.name, self.reactions.forget, self._committed)
         self._writer.start()
         self._relay = Relay(self._publishing, self.read, self._writer, self._count_published)
-        self._handling = Handling(self.name, self.reactions, self._ingest, self.settings.max_attempts, self._span)
+        self._handling = Handling(
+            self.name, self.reactions, self._ingest, self.settings.max_attempts, self.tracing.span
+        )
         for prepare in self.on_start:
             await prepare()
         self._spawn(self._attach(), "bus")
@@ -240,9 +243,6 @@ class Service:
                 attempt += 1
                 log.exception("a worker has failed and is started again", extra={"service": self.name})
                 await asyncio.sleep(backoff(attempt, random.random(), most_seconds=30))
-
-    def _span(self, event: Any) -> AbstractContextManager[object]:
-        return self.tracing.span(event)
 
     async def _submit(self, job: Job) -> Any:
         return await self._writer.run(job)

@@ -10,7 +10,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from entresol_eventing.envelope import Event
+from entresol_eventing.envelope import Cause, Event
 
 _PLAIN = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
 
@@ -62,18 +62,27 @@ class Tracing:
             self._provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces")))
             self._tracer = self._provider.get_tracer("entresol")
 
-    def span(self, event: Event[Any]) -> AbstractContextManager[object]:
-        """A span around the handling of an event, child of the trace that the event belongs to."""
-        return nullcontext() if self._tracer is None else self._span(event)
+    def span(self, event: Event[Any]) -> AbstractContextManager[Cause]:
+        """A span around the handling of an event; yields what the answers are to name as their cause."""
+        return nullcontext(event.cause) if self._tracer is None else self._handling(event)
+
+    def request(self, name: str, traceparent: str | None) -> AbstractContextManager[object]:
+        """A span around a request of the door, within the caller's trace if it sent one."""
+        return nullcontext() if self._tracer is None else self._started(name, traceparent, {})
 
     @contextmanager
-    def _span(self, event: Event[Any]) -> Iterator[object]:
+    def _handling(self, event: Event[Any]) -> Iterator[Cause]:
+        attributes = {"messaging.message.id": event.id, "messaging.message.conversation_id": event.correlationid}
+        with self._started(event.type, event.traceparent, attributes):
+            yield event.cause.model_copy(update={"traceparent": self.traceparent()})
+
+    @contextmanager
+    def _started(self, name: str, traceparent: str | None, attributes: dict[str, str]) -> Iterator[None]:
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-        parent = TraceContextTextMapPropagator().extract({"traceparent": event.traceparent or ""})
-        attributes = {"messaging.message.id": event.id, "messaging.message.conversation_id": event.correlationid}
-        with self._tracer.start_as_current_span(event.type, context=parent, attributes=attributes) as span:
-            yield span
+        parent = TraceContextTextMapPropagator().extract({"traceparent": traceparent or ""})
+        with self._tracer.start_as_current_span(name, context=parent, attributes=attributes):
+            yield
 
     def traceparent(self) -> str | None:
         """The current span as W3C trace context; None where nothing is traced."""
