@@ -81,13 +81,22 @@ def strict_json(raw: bytes) -> Any:
         value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise Problem(400, "The body is not JSON", f"{error}.") from None
-    # Only an escape can smuggle in what UTF-8 itself does not hold.
-    if "\\u" in text and _SMUGGLED.search(json.dumps(value, ensure_ascii=False)):
+    if "\\u" in text and _smuggles(value):  # only an escape can bring in what UTF-8 itself does not hold
         raise Problem(400, "The body is not acceptable JSON", "It holds NUL or a lone surrogate.")
     return value
 
 
-_SMUGGLED = re.compile("\\\\u0000|[\ud800-\udfff]")
+_SMUGGLED = re.compile("[\0\ud800-\udfff]")
+
+
+def _smuggles(value: Any) -> bool:
+    if isinstance(value, str):
+        return _SMUGGLED.search(value) is not None
+    if isinstance(value, dict):
+        return any(_smuggles(key) or _smuggles(one) for key, one in value.items())
+    return isinstance(value, list) and any(map(_smuggles, value))
+
+
 _OUTSIDE_STRINGS = re.compile(r'"(?:[^"\\]|\\.)*"?|([\[{])|([\]}])', re.DOTALL)
 
 

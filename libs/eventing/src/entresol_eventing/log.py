@@ -17,6 +17,7 @@ from faststream import AckPolicy
 from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
 from faststream.nats.message import NatsBatchMessage
 from faststream.nats.subscriber.usecases import BatchPullStreamSubscriber
+from faststream.security import SASLPlaintext
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 from nats.js import JetStreamContext
@@ -56,14 +57,23 @@ def connect_options(settings: RuntimeSettings, user: str, purpose: str) -> dict[
     }
     if settings.nats_seed:
         options["nkeys_seed_str"] = settings.nats_seed.get_secret_value()
-    if settings.nats_password:
-        options |= {"user": settings.nats_user or user, "password": settings.nats_password.get_secret_value()}
     return options
+
+
+def broker(settings: RuntimeSettings, user: str, reconnected: Callable[[], Awaitable[None]]) -> NatsBroker:
+    """A FastStream broker for reading, not connected yet."""
+    security = None
+    if settings.nats_password:
+        security = SASLPlaintext(settings.nats_user or user, settings.nats_password.get_secret_value())
+    options = connect_options(settings, user, "reader")
+    return NatsBroker(settings.nats_url, reconnected_cb=reconnected, security=security, logger=None, **options)
 
 
 async def connect(settings: RuntimeSettings, user: str, purpose: str) -> Client:
     """Connect for publishing or administration; raise after `connect_timeout` if nobody answers at first."""
     options = connect_options(settings, user, purpose)
+    if settings.nats_password:
+        options |= {"user": settings.nats_user or user, "password": settings.nats_password.get_secret_value()}
     return await nats.connect(settings.nats_url, pending_size=-1, allow_reconnect=True, **options)
 
 
@@ -165,7 +175,7 @@ class Subscription:
             durable=self._name,
             config=ConsumerConfig(filter_subjects=list(self._subjects)),
             pull_sub=PullSub(batch_size=batch_size, timeout=FETCH_SECONDS, batch=True),
-            inbox_prefix=inbox_prefix(self._user).encode(),
+            inbox_prefix=inbox_prefix(self._user).encode() + b".",
             ack_policy=AckPolicy.MANUAL,
             no_reply=True,
             parser=_parse,
@@ -223,7 +233,7 @@ class Subscription:
         log.info("reading the log anew", extra={"consumer": self._name, "reason": reason})
         streams = await self._make()
         if self._pull is not None:
-            prefix = inbox_prefix(self._user).encode()
+            prefix = inbox_prefix(self._user).encode() + b"."
             await self._pull.rebind(await streams.pull_subscribe_bind(self._name, self._stream, inbox_prefix=prefix))
 
     async def _make(self) -> JetStreamContext:

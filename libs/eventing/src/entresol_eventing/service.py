@@ -25,7 +25,7 @@ from starlette.types import ASGIApp
 from entresol_eventing import deadlines, migrate, parking
 from entresol_eventing.consumer import BatchJob, Handling, Ingest, IngestJob, Message, RetryJob
 from entresol_eventing.envelope import Cause, now
-from entresol_eventing.log import Subscription, connect, connect_options
+from entresol_eventing.log import Subscription, broker, connect
 from entresol_eventing.permissions import EVENTS, INGEST, INGEST_CONSUMER
 from entresol_eventing.reactions import Reactions, Unit
 from entresol_eventing.relay import Relay
@@ -54,8 +54,10 @@ class Wake:
         self._event.set()
 
     async def wait(self, timeout: float) -> None:
-        with contextlib.suppress(asyncio.TimeoutError):
-            await asyncio.wait_for(self._event.wait(), timeout)
+        # Not wait_for: on Python 3.11 it can swallow a cancellation.
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._event.wait()
         self._event.clear()
 
 
@@ -295,8 +297,7 @@ class Service:
             for one in self._subscriptions:
                 self._spawn(_again(one), "reconnected")
 
-        options = connect_options(self.settings, self.name, "reader")
-        self._broker = broker = NatsBroker(self.settings.nats_url, reconnected_cb=reconnected, logger=None, **options)
+        self._broker = reader = broker(self.settings, self.name, reconnected)
         consumers: list[tuple[str, str, list[str], type[BatchJob | IngestJob]]] = [
             (EVENTS, self.name, self._subjects, BatchJob)
         ]
@@ -305,7 +306,7 @@ class Service:
         subscriptions: list[Subscription] = []
         for stream, consumer, subjects, job in consumers:
             subscription = Subscription(
-                broker=broker,
+                broker=reader,
                 stream=stream,
                 name=consumer,
                 user=self.name,
@@ -315,10 +316,10 @@ class Service:
                 load=self._load_cursor,
             )
             subscriptions.append(subscription)
-        await broker.connect()
+        await reader.connect()
         for subscription in subscriptions:
             await subscription.prepare()
-        await broker.start()
+        await reader.start()
         self._subscriptions = subscriptions
         for subscription in subscriptions:
             subscription.started()
@@ -424,9 +425,12 @@ async def _again(subscription: Subscription) -> None:
 
 
 async def _cancel(tasks: "set[asyncio.Task[None]]") -> None:
-    for task in list(tasks):
-        task.cancel()
-    await asyncio.gather(*tasks, return_exceptions=True)
+    pending = set(tasks)
+    while pending:
+        for task in pending:
+            task.cancel()
+        # Again after a while: a cancellation that comes as a time-out does can be swallowed by the client library.
+        _, pending = await asyncio.wait(pending, timeout=0.5)
     tasks.clear()
 
 
