@@ -36,16 +36,20 @@ lint: $(READY) ## style, layers and declared dependencies
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/lint-imports
-	@for package in $(PACKAGES); do (cd $$package && ../../$(BIN)/deptry . ) || exit 1; done
+	@for package in $(PACKAGES); do (cd $$package && ../../$(BIN)/deptry src) || exit 1; done
 
 typecheck: $(READY) ## mypy, strict
 	@$(BIN)/mypy
 
-schemas: $(READY) ## generate the contract models from schemas/
+schemas: $(READY) ## generate from schemas/ and the rights what is generated from them
 	@$(BIN)/python libs/contracts/generate.py
+	@$(BIN)/python libs/contracts/asyncapi.py
+	@$(BIN)/python compose/nats/users.py
 
 contracts: $(READY) ## are the models what schemas/ says, and are the schemas compatible with the last commit's?
 	@$(BIN)/python libs/contracts/generate.py --check
+	@$(BIN)/python libs/contracts/asyncapi.py --check
+	@$(BIN)/python compose/nats/users.py --check
 	@$(BIN)/python libs/contracts/compatibility.py
 
 bench: $(READY) ## requests per second and latency, beside what the machine can do at most

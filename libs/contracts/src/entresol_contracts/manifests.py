@@ -39,6 +39,9 @@ class Relation(Document):
 
 
 class BlueprintSpec(Document):
+    model_config = ConfigDict(
+        extra='allow',
+    )
     description: str | None = None
     icon: str | None = None
     schema_: Annotated[BlueprintSchema, Field(alias='schema', title='BlueprintSchema')]

@@ -66,7 +66,7 @@ def broker(settings: RuntimeSettings, user: str, reconnected: Callable[[], Await
     if settings.nats_password:
         security = SASLPlaintext(settings.nats_user or user, settings.nats_password.get_secret_value())
     options = connect_options(settings, user, "reader")
-    return NatsBroker(settings.nats_url, reconnected_cb=reconnected, security=security, logger=None, **options)
+    return NatsBroker(settings.nats_servers, reconnected_cb=reconnected, security=security, logger=None, **options)
 
 
 async def connect(settings: RuntimeSettings, user: str, purpose: str) -> Client:
@@ -74,7 +74,7 @@ async def connect(settings: RuntimeSettings, user: str, purpose: str) -> Client:
     options = connect_options(settings, user, purpose)
     if settings.nats_password:
         options |= {"user": settings.nats_user or user, "password": settings.nats_password.get_secret_value()}
-    return await nats.connect(settings.nats_url, pending_size=-1, allow_reconnect=True, **options)
+    return await nats.connect(settings.nats_servers, pending_size=-1, allow_reconnect=True, **options)
 
 
 class PromptPull:

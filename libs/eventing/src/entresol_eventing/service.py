@@ -9,6 +9,7 @@ import contextlib
 import logging
 import random
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import timedelta
@@ -252,6 +253,8 @@ class Service:
     def _committed(self, committed: Committed) -> None:
         if committed.events:
             self._pending += len(committed.events)
+            for fact, count in Counter(_fact(row["log_subject"]) for row in committed.events).items():
+                self.telemetry.metrics.recorded.labels(self.name, fact).inc(count)
             self._relay.offer(committed.events)
         if committed.deadlines:
             self._deadline_wake.set()
@@ -411,6 +414,10 @@ class Service:
 
 Worker: TypeAlias = Callable[[Service], Awaitable[None]]
 """Touches the world: looks at the service's own tables, acts, and records what happened with `transact`."""
+
+
+def _fact(log_subject: str) -> str:
+    return ".".join(log_subject.split(".", 4)[2:4])
 
 
 def _nothing(_session: Session) -> Any:

@@ -32,3 +32,7 @@ class RuntimeSettings(BaseSettings):
 
     def database_for(self, service: str) -> str:
         return self.database_url or f"sqlite:///{(self.data / f'{service}.db').absolute()}"
+
+    @property
+    def nats_servers(self) -> list[str]:
+        return [one.strip() for one in self.nats_url.split(",") if one.strip()]

@@ -27,6 +27,7 @@ class Metrics:
 
         self.registry = registry
         self.handled = counter("events_handled", "Messages of the log that were handled, copies included")
+        self.recorded = counter("events_recorded", "Events that were committed, by what they say", "fact")
         self.published = counter("events_published", "Events that the bus took")
         self.batch_seconds = Histogram(
             "entresol_batch_seconds",

@@ -1,0 +1,121 @@
+"""Check one manifest: first the JSON Schema of its kind, then what a schema can't say.
+
+The check is the same at the desk, in CI and at intake's door. It looks at one manifest alone: whether a blueprint,
+destination or channel that it names exists is known only where all of them are.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Any, Final
+
+from entresol_contracts import EVENT_TYPES
+
+from entresol_manifests import durations
+from entresol_manifests.findings import Finding, meant
+from entresol_manifests.naming import POLICY, check_expression, check_placeholders, event_fields
+from entresol_manifests.offerings import check_offering
+from entresol_manifests.schemas import KINDS, violations
+
+__all__ = ["Finding", "check"]
+
+_TYPES: Final = frozenset(known.type for known in EVENT_TYPES)
+_OUTSIDE: Final = ("change.", "artifact.", "pipeline.", "deployment.", "alert.", "external.", "resource.")
+_TRIGGERING: Final = frozenset(known.type for known in EVENT_TYPES if known.fact.startswith(_OUTSIDE))
+"""What others report, and what happens to resources. Facts about requests would make requests that make requests."""
+
+
+def check(document: Any) -> list[Finding]:
+    """Everything that is wrong with the manifest; empty if it can be applied. Never raises."""
+    if not isinstance(document, dict):
+        return [Finding("", "a manifest is a map with apiVersion, kind, metadata and spec")]
+    kind = document.get("kind")
+    if kind not in KINDS:
+        known = ", ".join(KINDS)
+        return [Finding("/kind", f"must be one of {known}{meant(str(kind), KINDS)}")]
+    if found := violations(kind, document):
+        return found
+    return list(dict.fromkeys(_semantics(kind, document["spec"])))
+
+
+def _semantics(kind: str, spec: Mapping[str, Any]) -> Iterator[Finding]:
+    if kind == "Offering":
+        yield from check_offering(spec)
+    elif kind == "Policy":
+        yield from _policy(spec)
+    elif kind == "Trigger":
+        yield from _trigger(spec)
+    elif kind == "Route":
+        yield from _route(spec)
+    elif kind == "Blueprint":
+        yield from _blueprint(spec)
+    elif kind == "Destination":
+        yield from _destination(spec)
+
+
+def _policy(spec: Mapping[str, Any]) -> Iterator[Finding]:
+    if "when" in spec:
+        yield from check_expression(spec["when"], "/spec/when", POLICY)
+    for index, rule in enumerate(spec["rules"]):
+        pointer = f"/spec/rules/{index}"
+        for key in ("deny", "when"):
+            if key in rule:
+                yield from check_expression(rule[key], f"{pointer}/{key}", POLICY)
+        within = rule.get("approve", {}).get("within")
+        if within is not None:
+            yield from _positive(within, f"{pointer}/approve/within")
+
+
+def _trigger(spec: Mapping[str, Any]) -> Iterator[Finding]:
+    yield from _event_type(spec["on"], "/spec/on")
+    if spec["on"] in _TYPES - _TRIGGERING:
+        beginnings = ", ".join(f"{each}*" for each in _OUTSIDE)
+        yield Finding("/spec/on", f"a trigger waits for outside events or resources: {beginnings}")
+    fields = event_fields([spec["on"]])
+    if "when" in spec:
+        yield from check_expression(spec["when"], "/spec/when", fields)
+    yield from check_placeholders(spec["request"], "/spec/request", fields)
+    lifetime = spec["request"].get("lifetime", "")
+    if lifetime and "${" not in lifetime:
+        yield from _positive(lifetime, "/spec/request/lifetime")
+
+
+def _route(spec: Mapping[str, Any]) -> Iterator[Finding]:
+    for index, name in enumerate(spec["on"]):
+        yield from _event_type(name, f"/spec/on/{index}")
+    fields = event_fields(spec["on"])
+    if "when" in spec:
+        yield from check_expression(spec["when"], "/spec/when", fields)
+    message = spec.get("message", "")
+    if "\n" in message.strip():
+        yield Finding("/spec/message", "a message is one line")
+    yield from check_placeholders(message, "/spec/message", fields)
+
+
+def _blueprint(spec: Mapping[str, Any]) -> Iterator[Finding]:
+    properties = spec["schema"]["properties"]
+    for index, name in enumerate(spec["schema"].get("required", [])):
+        if name not in properties:
+            yield Finding(f"/spec/schema/required/{index}", f"{name} is not a property{meant(name, properties)}")
+
+
+def _destination(spec: Mapping[str, Any]) -> Iterator[Finding]:
+    for key in ("repository", "branch"):
+        if spec.get(key, "").startswith("-"):
+            yield Finding(f"/spec/{key}", "must not begin with a hyphen")
+    path = spec.get("path", "")
+    if path.startswith("/") or ".." in path.split("/"):
+        yield Finding("/spec/path", "must lie within the repository")
+    if spec.get("create") and ("://" in spec["repository"] or spec["repository"].startswith("/")):
+        yield Finding("/spec/create", "only a repository beneath the service's own root can be made")
+
+
+def _event_type(name: str, pointer: str) -> Iterator[Finding]:
+    if name not in _TYPES:
+        yield Finding(pointer, f"there is no event type {name}{meant(name, _TYPES)}")
+
+
+def _positive(text: str, pointer: str) -> Iterator[Finding]:
+    try:
+        if durations.seconds(text) <= 0:
+            yield Finding(pointer, "must be longer than nothing")
+    except ValueError as error:
+        yield Finding(pointer, str(error))

@@ -1,0 +1,231 @@
+"""CEL expressions and `${…}` placeholders, the one expression language of every manifest.
+
+An expression that can't be evaluated raises ExpressionError; it is never quietly false. The engine is fed only
+what `sources` lets through, and whatever it raises, a Rust panic included, ends here.
+"""
+
+import json
+import math
+from collections.abc import Collection, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from typing import Any
+
+import cel
+
+from entresol_manifests.durations import text as duration_text
+from entresol_manifests.faults import explain, kind_of
+from entresol_manifests.functions import NATIVE, OWN, fault, forget_fault
+from entresol_manifests.pointers import child
+from entresol_manifests.sources import UnclosedError, bound_names, code, refusal
+
+
+class ExpressionError(ValueError):
+    """Why an expression does not compile or evaluate, in words for its author."""
+
+    def __init__(self, message: str, pointer: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.pointer = pointer
+        """Where in the interpolated value the expression is; empty for a lone expression."""
+
+
+class Scope:
+    """What an expression may name. Build it once and evaluate many expressions in it: copying the variables
+    into the engine costs ten times as much as evaluating."""
+
+    __slots__ = ("context", "variables")
+
+    def __init__(self, **variables: Any) -> None:
+        self.variables: Mapping[str, Any] = variables
+        try:
+            self.context = cel.Context(variables, OWN)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:
+            raise ExpressionError("a variable holds something that is neither JSON nor a time") from None
+
+
+class Expression:
+    """One compiled expression; immutable, usable from any thread."""
+
+    __slots__ = ("_program", "source")
+
+    def __init__(self, source: str) -> None:
+        """Compile; raise ExpressionError for wrong syntax, unknown functions, and what is too big to be safe."""
+        self.source = source
+        if reason := refusal(source):
+            raise ExpressionError(f"not a usable expression: {reason}")
+        try:
+            self._program = cel.compile(source)
+            called = self._program.functions()
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            raise ExpressionError(_syntax(error, source)) from None
+        unknown = sorted(name for name in called if name.isidentifier() and name not in NATIVE and name not in OWN)
+        unknown = [name for name in unknown if not name.startswith("_")]
+        if unknown:
+            raise ExpressionError(f"`{source}` calls {unknown[0]}(), which does not exist")
+
+    def names(self) -> frozenset[str]:
+        """The variables that it reads, without those that its own comprehensions bind."""
+        return frozenset(self._program.variables()) - bound_names(self.source)
+
+    def evaluate(self, scope: Scope) -> Any:
+        """The value: JSON, or an aware datetime or a timedelta. Raise ExpressionError naming what is missing."""
+        forget_fault()
+        try:
+            value = self._program.execute(scope.context)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:
+            why = fault() or explain(error, self.source, scope.variables)
+            raise ExpressionError(f"`{self.source}` fails: {why}") from None
+        if reason := fault():
+            raise ExpressionError(f"`{self.source}` fails: {reason}")
+        if isinstance(value, bytes | cel.OptionalValue):
+            raise ExpressionError(f"`{self.source}` gives bytes or an optional, which manifests have no use for")
+        return value
+
+    def holds(self, scope: Scope) -> bool:
+        """Whether it is true; raise ExpressionError if it is anything but true or false."""
+        value = self.evaluate(scope)
+        if not isinstance(value, bool):
+            raise ExpressionError(f"`{self.source}` must be true or false, but is {kind_of(value)}")
+        return value
+
+
+@lru_cache(maxsize=4096)
+def compile_expression(source: str) -> Expression:
+    """The expression of this source, compiled once. Raise ExpressionError."""
+    return Expression(source)
+
+
+def interpolate(value: Any, scope: Scope, *, verbatim: Collection[str] = ()) -> Any:
+    """The value with every `${…}` in its texts evaluated; keys stay as they are.
+
+    A text that is exactly one `${…}` becomes the value with its type; in a longer text values are written into it.
+    `$${` is a literal `${`. What lies at the pointers in `verbatim` is copied unread: give `/files` there for the
+    `with` of a step, because inlined files have `${…}` of their own.
+    Raises ExpressionError whose pointer says where.
+    """
+    return _interpolate(value, scope, "", verbatim)
+
+
+def placeholders(value: Any, *, verbatim: Collection[str] = ()) -> Iterator[tuple[str, str]]:
+    """Every `${…}` in the texts of the value: pointer and source. Raise ExpressionError if one does not end."""
+    yield from _placeholders(value, "", verbatim)
+
+
+def _interpolate(value: Any, scope: Scope, pointer: str, verbatim: Collection[str]) -> Any:
+    if pointer in verbatim:
+        return value
+    if isinstance(value, str):
+        try:
+            return _fill(value, scope) if "${" in value else value
+        except ExpressionError as error:
+            raise ExpressionError(error.message, pointer) from None
+    if isinstance(value, dict):
+        return {key: _interpolate(item, scope, child(pointer, key), verbatim) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_interpolate(item, scope, child(pointer, index), verbatim) for index, item in enumerate(value)]
+    return value
+
+
+def _placeholders(value: Any, pointer: str, verbatim: Collection[str]) -> Iterator[tuple[str, str]]:
+    if pointer in verbatim:
+        return
+    if isinstance(value, str):
+        try:
+            yield from ((pointer, source) for source, is_code in _parts(value) if is_code)
+        except ExpressionError as error:
+            raise ExpressionError(error.message, pointer) from None
+    elif isinstance(value, dict | list):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            yield from _placeholders(item, child(pointer, key), verbatim)
+
+
+@lru_cache(maxsize=4096)
+def _parts(text: str) -> tuple[tuple[str, bool], ...]:
+    """The text cut into literal pieces (False) and sources of expressions (True)."""
+    parts: list[tuple[str, bool]] = []
+    literal, place = "", 0
+    while (found := text.find("${", place)) >= 0:
+        if found > place and text[found - 1] == "$":
+            literal += text[place : found - 1] + "${"
+            place = found + 2
+            continue
+        literal += text[place:found]
+        if literal:
+            parts.append((literal, False))
+        end = _end(text, found + 2)
+        parts.append((text[found + 2 : end].strip(), True))
+        literal, place = "", end + 1
+    literal += text[place:]
+    if literal:
+        parts.append((literal, False))
+    return tuple(parts)
+
+
+def _end(text: str, start: int) -> int:
+    """Where the `}` is that closes a placeholder: braces of maps and in string literals don't count."""
+    depth = 0
+    try:
+        for place, character in code(text[start:]):
+            if character == "{":
+                depth += 1
+            elif character == "}":
+                if depth == 0:
+                    return start + place
+                depth -= 1
+    except UnclosedError as error:
+        raise ExpressionError(f"in a ${{…}}, {error}") from None
+    raise ExpressionError("a ${ has no closing }; write $${ for a literal ${")
+
+
+def _fill(text: str, scope: Scope) -> Any:
+    parts = _parts(text)
+    if len(parts) == 1 and parts[0][1]:
+        return _json(compile_expression(parts[0][0]).evaluate(scope), parts[0][0])
+    return "".join(_written(piece, scope) if is_code else piece for piece, is_code in parts)
+
+
+def _written(source: str, scope: Scope) -> str:
+    value = _json(compile_expression(source).evaluate(scope), source)
+    if value is None:
+        raise ExpressionError(f"`{source}` is null, which can't be written into a text")
+    if isinstance(value, str):
+        return value
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _json(value: Any, source: str) -> Any:
+    """The value as JSON has it: times as RFC 3339, lengths of time as manifests write them."""
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, timedelta):
+        return duration_text(value.total_seconds())
+    if isinstance(value, float) and not math.isfinite(value):
+        raise ExpressionError(f"`{source}` is no finite number")
+    if isinstance(value, dict):
+        if not all(isinstance(key, str) for key in value):
+            raise ExpressionError(f"`{source}` has a map key that is no text")
+        return {key: _json(item, source) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_json(item, source) for item in value]
+    if isinstance(value, bytes | cel.OptionalValue):
+        raise ExpressionError(f"`{source}` holds bytes or an optional, which manifests have no use for")
+    return value
+
+
+def _syntax(error: BaseException, source: str) -> str:
+    detail = str(error).partition("ERROR: <input>:")[2].partition("\n")[0]
+    place, _, reason = detail.partition(": ")
+    if not reason:
+        return f"`{source}` is not a CEL expression"
+    column = place.rpartition(":")[2]
+    reason = reason.removeprefix("Syntax error: ").partition(" expecting ")[0]
+    return f"`{source}` is not a CEL expression: {reason} at column {column}"

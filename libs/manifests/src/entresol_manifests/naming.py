@@ -1,0 +1,98 @@
+"""What the expressions of a manifest may name, checked as far as it can be known before they run."""
+
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from entresol_contracts import EVENT_TYPES
+
+from entresol_manifests.expressions import Expression, ExpressionError, compile_expression, placeholders
+from entresol_manifests.findings import Finding, meant
+from entresol_manifests.sources import UnclosedError, code
+
+REQUEST: Final = frozenset(
+    {"id", "offering", "version", "action", "project", "environment", "name", "inputs", "resource", "dry_run"}
+    | {"lifetime_seconds", "reason"}
+)
+ACTOR: Final = frozenset({"id", "groups"})
+RESOURCE: Final = frozenset({"id", "project", "environment", "offering", "name", "outputs", "inputs"})
+
+Fields = Mapping[str, Collection[str] | None]
+"""By variable, which fields it has; None where that is not known."""
+
+POLICY: Final[Fields] = {"request": REQUEST, "actor": ACTOR, "now": None}
+OFFERING: Final[Fields] = {
+    "request": REQUEST,
+    "inputs": None,
+    "actor": ACTOR,
+    "environment": None,
+    "resource": RESOURCE,
+    "steps": None,
+    "capabilities": None,
+}
+
+_MEMBER = re.compile(r"(?<![\w.])([A-Za-z_]\w*)((?:\.[A-Za-z_]\w*)+)(\s*\()?")
+_STEP = re.compile(r"""(?<![\w.])steps(?:\.([A-Za-z_]\w*)|\[\s*["']([^"']+)["']\s*\])""")
+_HYPHEN = re.compile(r"(?<![\w.])steps\.([A-Za-z_]\w*(?:-\w+)+)")
+
+
+def event_fields(types: Iterable[str]) -> Fields:
+    """What `event` holds if it is of one of these types: `event.data` has the fields of any of them."""
+    models = [known.model for known in EVENT_TYPES if known.type in set(types)]
+    data = {field.alias or name for model in models for name, field in model.model_fields.items()}
+    return {"event": None, "event.data": data}
+
+
+def check_expression(source: Any, pointer: str, fields: Fields) -> Iterator[Finding]:
+    """What is wrong with one expression."""
+    try:
+        expression = compile_expression(source)
+    except ExpressionError as error:
+        yield Finding(pointer, error.message)
+    else:
+        yield from _unknown_names(expression, pointer, fields)
+
+
+def check_placeholders(value: Any, pointer: str, fields: Fields, verbatim: Collection[str] = ()) -> Iterator[Finding]:
+    """What is wrong with the `${…}` in a value."""
+    try:
+        found = list(placeholders(value, verbatim=verbatim))
+    except ExpressionError as error:
+        yield Finding(pointer + error.pointer, error.message)
+        return
+    for place, source in found:
+        yield from check_expression(source, pointer + place, fields)
+
+
+def steps_named(source: str) -> set[str]:
+    """The steps whose outputs an expression reads."""
+    return {found[1] or found[2] for found in _in_code(_STEP, source)}
+
+
+def _unknown_names(expression: Expression, pointer: str, fields: Fields) -> Iterator[Finding]:
+    source = expression.source
+    variables = {name for name in fields if "." not in name}
+    for name in sorted(expression.names() - variables):
+        hyphened = _HYPHEN.search(source)
+        hint = f'; write steps["{hyphened[1]}"]' if hyphened and name in hyphened[1].split("-") else ""
+        known = ", ".join(sorted(variables))
+        yield Finding(pointer, f"`{source}` names {name}, but there is only {known}{hint or meant(name, variables)}")
+    for found in _in_code(_MEMBER, source):
+        path = found[1]
+        members = found[2].split(".")[1:]
+        for member in members[: -1 if found[3] else None]:
+            known_fields = fields.get(path)
+            if known_fields is not None and member not in known_fields:
+                hint = meant(member, known_fields)
+                yield Finding(pointer, f"`{source}` reads {path}.{member}, which does not exist{hint}")
+                break
+            path = f"{path}.{member}"
+
+
+def _in_code(pattern: re.Pattern[str], source: str) -> Iterator[re.Match[str]]:
+    """Matches that do not begin inside a string literal."""
+    try:
+        places = {place for place, _ in code(source)}
+    except UnclosedError:
+        return
+    yield from (found for found in pattern.finditer(source) if found.start() in places)

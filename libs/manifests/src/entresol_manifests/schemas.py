@@ -1,0 +1,149 @@
+"""JSON Schema, for two uses: manifests against the schema of their kind, and the input schemas inside offerings.
+
+A schema never makes a reader fetch anything: references lead only within the schema itself.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+
+import jsonschema_rs
+
+from entresol_manifests.findings import Finding, meant
+from entresol_manifests.pointers import child, join
+
+KINDS: Final = (
+    "Blueprint",
+    "Channel",
+    "Destination",
+    "Entity",
+    "Offering",
+    "Policy",
+    "Route",
+    "Source",
+    "Trigger",
+)
+DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
+MOST_FINDINGS: Final = 50
+
+_PATTERNS: Final[Mapping[str, str]] = {
+    "^[a-z0-9](": "must be lower-case letters, digits and hyphens, at most 63",
+    "^([0-9]+(ms|": "must be a duration such as 90s, 4h, 5d or 1d12h",
+    "^(env:": "must be a reference to a secret, env:NAME or file:/PATH, never the secret itself",
+    "^(0|[1-9]": "must be a version such as 1.2.0",
+    "^(user|group)": "must be user:NAME or group:NAME",
+    "^[\\p{L}": "must be letters, digits and any of @ _ . + : \\ / = -",
+    "^https?://": "must be a URL that begins with https:// or http://",
+}
+_TYPES: Final[Mapping[str, str]] = {
+    "object": "a map",
+    "array": "a list",
+    "string": "text",
+    "integer": "a whole number",
+    "number": "a number",
+    "boolean": "true or false",
+    "null": "null",
+}
+_KIND = jsonschema_rs.ValidationErrorKind
+
+
+class SchemaError(ValueError):
+    """Why a schema is not usable; the pointer says where in the schema."""
+
+    def __init__(self, message: str, pointer: str = "") -> None:
+        super().__init__(message)
+        self.message, self.pointer = message, pointer
+
+
+def validator(schema: Mapping[str, Any]) -> jsonschema_rs.Draft202012Validator:
+    """A validator of JSON Schema 2020-12 that fetches nothing and matches patterns in linear time.
+
+    Raises SchemaError for a schema that is not valid, or needs more than that.
+    """
+    declared = schema.get("$schema", DIALECT)
+    if not isinstance(declared, str) or declared.rstrip("#") != DIALECT:
+        raise SchemaError(f"only {DIALECT} is understood", "/$schema")
+    try:
+        jsonschema_rs.meta.validate({**schema, "$schema": DIALECT})
+        return jsonschema_rs.Draft202012Validator(
+            dict(schema),
+            validate_formats=True,
+            offline=True,
+            mask="it",
+            pattern_options=jsonschema_rs.RegexOptions(),
+        )
+    except jsonschema_rs.ValidationError as error:
+        pointer = join(error.instance_path)
+        text = error.message.partition("\n")[0]
+        raise SchemaError(f"not a JSON Schema: {text[:200]}", pointer) from None
+    except (jsonschema_rs.ReferencingError, ValueError) as error:
+        raise SchemaError(f"not a usable JSON Schema: {str(error)[:200]}") from None
+
+
+def violations(kind: str, document: Mapping[str, Any]) -> list[Finding]:
+    """Everything in which the manifest differs from the schema of its kind, at most 50 things."""
+    schema, check = _of_kind(kind)
+    found: list[Finding] = []
+    for error in check.iter_errors(document):
+        found += _told(error, schema)
+        if len(found) >= MOST_FINDINGS:
+            break
+    return sorted(set(found[:MOST_FINDINGS]), key=lambda finding: finding.pointer)
+
+
+@cache
+def _of_kind(kind: str) -> tuple[dict[str, Any], jsonschema_rs.Draft202012Validator]:
+    text = files("entresol_contracts").joinpath(f"schemas/manifests/{kind.lower()}.v1.json").read_text("utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema, validator(schema)
+
+
+def _told(error: jsonschema_rs.ValidationError, schema: Mapping[str, Any]) -> Iterator[Finding]:
+    pointer, kind = join(error.instance_path), error.kind
+    if isinstance(kind, _KIND.AdditionalProperties | _KIND.UnevaluatedProperties):
+        known = _known_fields(schema, error.schema_path)
+        for name in kind.unexpected:
+            yield Finding(child(pointer, name), f"unknown field {name}{meant(name, known)}")
+    elif isinstance(kind, _KIND.Required):
+        yield Finding(pointer, f"{kind.property} is missing")
+    elif isinstance(kind, _KIND.Type):
+        yield Finding(pointer, f"must be {' or '.join(_TYPES.get(each, each) for each in kind.types)}")
+    elif isinstance(kind, _KIND.Enum):
+        yield Finding(pointer, f"must be one of {', '.join(map(str, kind.options))}")
+    elif isinstance(kind, _KIND.Constant):
+        yield Finding(pointer, f"must be {kind.expected_value}")
+    elif isinstance(kind, _KIND.Pattern):
+        text = next((text for start, text in _PATTERNS.items() if kind.pattern.startswith(start)), None)
+        yield Finding(pointer, text or f"must match {kind.pattern}")
+    elif isinstance(kind, _KIND.PropertyNames):
+        yield from (Finding(pointer, f"a key in it {each.message}") for each in _told(kind.error, schema))
+    elif isinstance(kind, _KIND.OneOfNotValid | _KIND.AnyOf):
+        for each in min(kind.context, key=_strangeness, default=[]):
+            yield from _told(each, schema)
+    else:
+        yield Finding(pointer, error.message[:200])
+
+
+def _strangeness(errors: list[jsonschema_rs.ValidationError]) -> int:
+    """How unlike a branch of a `oneOf` the value is: its author meant the branch it is most like."""
+    points = 0
+    for error in errors:
+        kind = error.kind
+        if isinstance(kind, _KIND.Constant):
+            points += 100
+        elif isinstance(kind, _KIND.AdditionalProperties):
+            points += 3 * len(kind.unexpected)
+        else:
+            points += 3 if isinstance(kind, _KIND.Required) else 1
+    return points
+
+
+def _known_fields(schema: Any, path: list[str | int]) -> list[str]:
+    for key in path[:-1]:
+        try:
+            schema = schema[key]
+        except (KeyError, IndexError, TypeError):
+            return []
+    return list(schema.get("properties", ())) if isinstance(schema, dict) else []

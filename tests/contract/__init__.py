@@ -1,0 +1,1 @@
+"""The contract: schemas, examples, models, and what is really written."""
