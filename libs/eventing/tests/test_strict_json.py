@@ -33,6 +33,7 @@ JSON = st.recursive(
         (b'{"a":' * 65 + b"1" + b"}" * 65, "levels"),
         (b"[" * 5000 + b"]" * 5000, "levels"),
         (b"1" * 5000, "integer"),
+        (b'{"a": 1e400}', "too large"),
     ],
 )
 def test_what_parsers_disagree_about_is_refused(raw: bytes, reason: str) -> None:

@@ -5,6 +5,7 @@ problem details and say what was wrong, where (JSON pointer), and what to do; ne
 """
 
 import json
+import math
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -69,7 +70,8 @@ class Problem(Exception):
 def strict_json(raw: bytes) -> Any:
     """Parse JSON and refuse what parsers disagree about; raise Problem 400.
 
-    Refused: more than 64 levels, NaN and Infinity, duplicate keys, NUL, lone surrogates, anything but UTF-8.
+    Refused: more than 64 levels, NaN, Infinity and numbers beyond a double, duplicate keys, NUL, lone surrogates,
+    anything but UTF-8.
     """
     try:
         text = raw.decode("utf-8")
@@ -78,7 +80,7 @@ def strict_json(raw: bytes) -> Any:
     if _depth(text) > MAX_DEPTH:
         raise Problem(400, "The body is not acceptable JSON", f"It is nested more than {MAX_DEPTH} levels deep.")
     try:
-        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant)
+        value = json.loads(text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise Problem(400, "The body is not JSON", f"{error}.") from None
     if "\\u" in text and _smuggles(value):  # only an escape can bring in what UTF-8 itself does not hold
@@ -118,6 +120,13 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     value = dict(pairs)
     if len(value) != len(pairs):
         raise ValueError("An object has a key twice")
+    return value
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:40]} is too large a number")
     return value
 
 

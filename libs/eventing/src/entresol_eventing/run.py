@@ -101,6 +101,7 @@ async def serve(service: Service) -> None:
     http = server(service.http or health_app(service), service.settings.host, service.settings.port)
     serving = asyncio.create_task(http.serve())
     await asyncio.wait({serving, asyncio.create_task(stopping.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    service.announce_stop()
     http.should_exit = True
     await serving
     await service.stop()

@@ -108,6 +108,8 @@ class Service:
         self.telemetry = telemetry or Telemetry()
         self.commits = Commits()
         self.tracing = Tracing(name, "")
+        self.stopping = asyncio.Event()
+        """Set when the end is near: what holds a connection of the door open lets go of it."""
         self.on_start: list[Callable[[], Awaitable[None]]] = []
         """Awaited at start, when the store is ready and before anything is read from the log."""
         self._subjects = [*subjects, *(one for one in OPERATOR_SUBJECTS if not _covered(one, subjects))]
@@ -152,8 +154,14 @@ class Service:
             task = asyncio.create_task(self._keep(worker), name=f"{self.name}-worker")
             self._worker_tasks.add(task)
 
+    def announce_stop(self) -> None:
+        """Say that the end is near, before the door closes: a door waits for its open streams."""
+        self.stopping.set()
+        self.commits.announce()
+
     async def stop(self) -> None:
         """Drain within the grace time: nothing that was acknowledged is lost, whatever is cut short is repeated."""
+        self.announce_stop()
         try:
             async with asyncio.timeout(self.settings.grace_seconds):
                 for subscription in self._subscriptions:

@@ -138,6 +138,13 @@ class Committed:
     parking: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """What is delivered instead of a result."""
+
+    error: Exception
+
+
 @dataclass(slots=True)
 class _Waiting:
     job: Job
@@ -215,17 +222,17 @@ class Writer:
                     raise
                 results, committed = self._apart([one.job for one in waiting])
             except Exception as error:
-                results = [self._unavailable(error)] * len(waiting)
+                results = [Failed(self._unavailable(error))] * len(waiting)
         self._events.call_soon_threadsafe(self._deliver, waiting, results, committed)
 
-    def _deliver(self, waiting: list[_Waiting], results: list[object], committed: Committed | None) -> None:
+    def _deliver(self, waiting: list[_Waiting], results: "list[object | Failed]", committed: Committed | None) -> None:
         if committed is not None:
             self._committed(committed)
         for one, result in zip(waiting, results, strict=True):
             if one.future.cancelled():
                 continue
-            if isinstance(result, Exception):
-                one.future.set_exception(result)
+            if isinstance(result, Failed):
+                one.future.set_exception(result.error)
             else:
                 one.future.set_result(result)
 
@@ -277,7 +284,7 @@ class Writer:
                     except Exception as error:
                         if _is_unavailable(error):
                             raise
-                        result = error
+                        result = Failed(error)
                 results.append(result)
             self._record(connection, total)
         return results, self._after(total)

@@ -1,0 +1,43 @@
+"""Composition of the catalog: the one read door. Nothing happens at import."""
+
+from functools import partial
+from pathlib import Path
+
+from entresol_eventing import run
+from entresol_eventing.reactions import Reactions
+from entresol_eventing.service import Service
+from entresol_eventing.telemetry import Telemetry
+
+from entresol_catalog import workers
+from entresol_catalog.handlers.projection import projection
+from entresol_catalog.http.app import build
+from entresol_catalog.http.tail import Tail
+from entresol_catalog.settings import Settings
+from entresol_catalog.store.tables import metadata
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+SUBJECTS = tuple(
+    f"entresol.{publisher}.>" for publisher in ("intake", "policy", "provisioning", "notification", "catalog")
+)
+"""Every publisher's, and its own: what it says comes back by the log, and into history in the log's order."""
+
+
+def create(settings: Settings, telemetry: Telemetry | None = None) -> Service:
+    """The service, not started."""
+    tail = Tail()
+    service = Service(
+        name="catalog",
+        settings=settings,
+        reactions=Reactions(to_batch=projection(settings.patience_seconds)),
+        metadata=metadata,
+        migrations=MIGRATIONS,
+        subjects=SUBJECTS,
+        workers=(tail.work, partial(workers.watch, every_seconds=settings.watch_seconds)),
+        telemetry=telemetry,
+    )
+    service.http = build(service, settings, tail)
+    return service
+
+
+def main() -> None:
+    run.main(create, Settings)

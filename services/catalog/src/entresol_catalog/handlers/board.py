@@ -1,0 +1,161 @@
+"""Everything that one batch of events touches, and what the catalog says about it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from entresol_contracts import Payload
+from entresol_contracts.events import (
+    ApprovalRequested,
+    EntityDeclared,
+    EntityWithdrawn,
+    ManifestApplied,
+    ManifestRemoved,
+    MessageDiscarded,
+    MessageQuarantined,
+    MessageRedriven,
+    NotificationDelivered,
+    NotificationFailed,
+    TokenIssued,
+    TokenRevoked,
+)
+from entresol_eventing.envelope import Event
+from entresol_eventing.reactions import Emit
+from sqlalchemy import and_, bindparam, delete, insert
+from sqlmodel import Session
+
+from entresol_catalog.domain.approvals import Approval
+from entresol_catalog.domain.entities import Entity, targets
+from entresol_catalog.domain.listings import DeadLetter, Manifest, Notification, Token
+from entresol_catalog.domain.requests import Request
+from entresol_catalog.domain.resources import Resource
+from entresol_catalog.store import tables
+from entresol_catalog.store.shelf import Key, Shelf
+
+
+@dataclass(slots=True)
+class Fact:
+    """An event at its place in history."""
+
+    event: Event[Any]
+    position: int
+
+    @property
+    def at(self) -> datetime:
+        return self.event.time
+
+
+class Board:
+    """Loaded with a handful of queries, written back with a handful of bulk statements."""
+
+    def __init__(self, patience_seconds: Mapping[str, float]) -> None:
+        self.said: list[Emit] = []
+        self.requests = Shelf(tables.request, Request, lambda one: _request_columns(one, patience_seconds))
+        self.approvals = Shelf(tables.approval, Approval, lambda one: {"project": one.project, "state": one.state})
+        self.resources = Shelf(tables.resource, Resource, _resource_columns)
+        self.entities = Shelf(tables.entity, Entity, lambda one: {"removed": not one.exists})
+        self.manifests = Shelf(tables.manifest, Manifest, lambda one: {"removed": one.removed})
+        self.tokens = Shelf(tables.token, Token, lambda one: {"hash": one.hash})
+        self.dead_letters = Shelf(tables.dead_letter, DeadLetter, lambda one: {"state": one.state})
+        self.notifications = Shelf(
+            tables.notification, Notification, lambda one: {"project": one.project, "state": one.state}
+        )
+        self.pointing: dict[Key, set[tuple[str, str]]] = {}
+        """What entities pointed at before the batch, for those whose relations it may have changed."""
+
+    def load(self, events: Sequence[Event[Any]], session: Session) -> None:
+        """Fetch everything that the events speak of. Entities come last: a resource's row says which one it had."""
+        wanted: dict[str, set[Key]] = {}
+        for event in events:
+            for shelf, key in _keys(event):
+                wanted.setdefault(shelf, set()).add(key)
+        entities = wanted.pop("entities", set())
+        for shelf, keys in wanted.items():
+            getattr(self, shelf).load(keys, session)
+        for resource in self.resources.things.values():
+            if resource.entity is not None:
+                entities.add((resource.entity.blueprint, resource.entity.identifier))
+        self.entities.load(entities, session)
+        approvals = {(one.id,) for request in self.requests.things.values() for one in request.approvals}
+        self.approvals.load(approvals, session)
+
+    def write(self, session: Session) -> None:
+        for request_key in self.requests.kept:
+            request = self.requests.things[request_key]
+            for approval in request.approvals:
+                self.approvals.add((approval.id,), approval, self.requests.positions[request_key])
+        for shelf in (self.requests, self.approvals, self.resources, self.entities):
+            shelf.write(session)
+        for listing in (self.manifests, self.tokens, self.dead_letters, self.notifications):
+            listing.write(session)
+        self._write_relations(session)
+
+    def _write_relations(self, session: Session) -> None:
+        gone: list[dict[str, str]] = []
+        new: list[dict[str, str]] = []
+        for (blueprint, identifier), before in self.pointing.items():
+            now = targets(self.entities.things[blueprint, identifier].document)
+            for rows, pairs, prefix in ((gone, before - now, "key_"), (new, now - before, "")):
+                for name, target in sorted(pairs):
+                    values = {"blueprint": blueprint, "identifier": identifier, "name": name, "target": target}
+                    rows.append({prefix + column: value for column, value in values.items()})
+        if gone:
+            session.connection().execute(_DELETE_RELATION, gone)
+        if new:
+            session.connection().execute(insert(tables.relation), new)
+
+
+_DELETE_RELATION = delete(tables.relation).where(
+    and_(*(column == bindparam(f"key_{column.name}") for column in tables.relation.c))
+)
+
+
+def _keys(event: Event[Any]) -> list[tuple[str, Key]]:
+    """(shelf, key) of what an event speaks of."""
+    data: Payload = event.data
+    if event.source == "/entresol/catalog" and not isinstance(data, _OF_ANY_SERVICE):
+        return [("requests", (data.request_id,))] if hasattr(data, "request_id") else []
+    match data:
+        case EntityDeclared() | EntityWithdrawn():
+            return [("entities", (data.blueprint, data.identifier))]
+        case ManifestApplied() | ManifestRemoved():
+            return [("manifests", (data.kind, data.name, data.version or ""))]
+        case TokenIssued() | TokenRevoked():
+            return [("tokens", (data.token_id,))]
+        case MessageQuarantined() | MessageRedriven() | MessageDiscarded():
+            return [("dead_letters", (data.service, data.message_id))]
+        case NotificationDelivered() | NotificationFailed():
+            return [("notifications", (data.delivery_id,)), ("requests", (event.correlationid,))]
+    keys: list[tuple[str, Key]] = []
+    if isinstance(getattr(data, "request_id", None), str):
+        keys.append(("requests", (data.request_id,)))  # type: ignore[attr-defined]
+    if isinstance(data, ApprovalRequested):
+        keys.append(("approvals", (data.approval_id,)))
+    if ".resource." in event.type:
+        keys.append(("resources", (data.resource_id,)))  # type: ignore[attr-defined]
+        if (entity := getattr(data, "entity", None)) is not None:
+            keys.append(("entities", (entity.blueprint, entity.identifier)))
+    return keys
+
+
+_OF_ANY_SERVICE = (MessageQuarantined, MessageRedriven, MessageDiscarded)
+
+
+def _request_columns(request: Request, patience_seconds: Mapping[str, float]) -> dict[str, Any]:
+    return {
+        "project": request.project,
+        "resource": request.resource,
+        "offering": request.offering,
+        "state": request.state,
+        "check_at": request.look_again_at(patience_seconds),
+    }
+
+
+def _resource_columns(resource: Resource) -> dict[str, Any]:
+    return {
+        "project": resource.project,
+        "environment": resource.environment,
+        "offering": resource.offering,
+        "state": resource.state,
+    }

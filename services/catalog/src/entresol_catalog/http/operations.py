@@ -1,0 +1,128 @@
+"""What runs the platform: offerings and other manifests, tokens, dead letters, notifications."""
+
+import re
+from datetime import datetime
+from typing import Annotated, Literal
+
+from entresol_eventing.access import Principal
+from fastapi import APIRouter, Query, Response
+from pydantic import BaseModel
+from sqlalchemy import ColumnElement
+from sqlmodel import Session
+
+from entresol_catalog.domain.listings import DeadLetter, Manifest, Notification, Token
+from entresol_catalog.http.answers import SINGLE, Cursor, Door, IfNoneMatch, Limit, Page, listed, missing, single
+from entresol_catalog.store import tables
+from entresol_catalog.store.reading import documents, page, reach
+from entresol_catalog.store.shelf import adapter
+
+
+class TokenItem(BaseModel):
+    """A token as administrators see it: never itself, nor its hash."""
+
+    id: str
+    actor: str
+    groups: list[str]
+    role: str
+    projects: list[str]
+    issued_at: datetime
+    expires_at: datetime | None
+    revoked_at: datetime | None
+
+
+_IN_FORCE = tables.manifest.c.removed.is_(False)
+
+
+def routes(door: Door) -> APIRouter:
+    router = APIRouter(prefix="/v1")
+    reads, manages_tokens, manages_letters = map(door.guard, ("catalog:read", "tokens:manage", "dead-letters:manage"))
+
+    @router.get("/offerings", response_model=Page[Manifest])
+    async def list_offerings(_: Annotated[Principal, reads], limit: Limit = 100, cursor: Cursor = None) -> Response:
+        """Every version that is in force, in the order in which they were published."""
+        conditions = (tables.manifest.c.kind == "Offering", _IN_FORCE)
+        wanted = page(tables.manifest, conditions, cursor=cursor, limit=limit, newest_first=False)
+        return listed(*await door.read(wanted))
+
+    @router.get("/offerings/{name}", response_model=Manifest, responses=SINGLE)
+    async def show_offering(
+        _: Annotated[Principal, reads],
+        name: str,
+        version: Annotated[str | None, Query(max_length=100)] = None,
+        if_none_match: IfNoneMatch = None,
+    ) -> Response:
+        """The version asked for, else the highest."""
+        manifest = tables.manifest
+        conditions = [manifest.c.kind == "Offering", manifest.c.name == name, _IN_FORCE]
+        if version is not None:
+            conditions.append(manifest.c.version == version)
+        found = await door.read(documents(manifest, *conditions))
+        if not found:
+            raise missing("offering", name if version is None else f"{name} {version}")
+        best = max(found, key=lambda one: _precedence(adapter(Manifest).validate_json(one).version or ""))
+        return single(best, None, if_none_match)
+
+    @router.get("/manifests", response_model=Page[Manifest])
+    async def list_manifests(
+        _: Annotated[Principal, reads],
+        kind: Annotated[str | None, Query(max_length=100)] = None,
+        limit: Limit = 100,
+        cursor: Cursor = None,
+    ) -> Response:
+        conditions: list[ColumnElement[bool]] = [_IN_FORCE]
+        if kind is not None:
+            conditions.append(tables.manifest.c.kind == kind)
+        wanted = page(tables.manifest, conditions, cursor=cursor, limit=limit, newest_first=False)
+        return listed(*await door.read(wanted))
+
+    @router.get("/tokens", response_model=Page[TokenItem])
+    async def list_tokens(
+        _: Annotated[Principal, manages_tokens], limit: Limit = 100, cursor: Cursor = None
+    ) -> Response:
+        """Newest first, those that were revoked too; never a token or its hash."""
+
+        def read(session: Session) -> tuple[list[str], int | None]:
+            found, following = page(tables.token, (tables.token.c.hash != "",), cursor=cursor, limit=limit)(session)
+            tokens = [adapter(Token).validate_json(one) for one in found]
+            shown = [adapter(Token).dump_json(one, exclude={"hash"}).decode() for one in tokens]
+            return shown, following
+
+        return listed(*await door.read(read))
+
+    @router.get("/dead-letters", response_model=Page[DeadLetter])
+    async def list_dead_letters(
+        _: Annotated[Principal, manages_letters],
+        service: Annotated[str | None, Query(max_length=100)] = None,
+        state: Annotated[list[Literal["waiting", "redriven", "discarded"]] | None, Query()] = None,
+        limit: Limit = 100,
+        cursor: Cursor = None,
+    ) -> Response:
+        """Newest first."""
+        conditions: list[ColumnElement[bool]] = []
+        if service is not None:
+            conditions.append(tables.dead_letter.c.service == service)
+        if state:
+            conditions.append(tables.dead_letter.c.state.in_(state))
+        return listed(*await door.read(page(tables.dead_letter, conditions, cursor=cursor, limit=limit)))
+
+    @router.get("/notifications", response_model=Page[Notification])
+    async def list_notifications(
+        who: Annotated[Principal, reads],
+        state: Annotated[list[Literal["delivered", "failed"]] | None, Query()] = None,
+        limit: Limit = 100,
+        cursor: Cursor = None,
+    ) -> Response:
+        """Newest first."""
+        conditions = reach(tables.notification, who)
+        if state:
+            conditions.append(tables.notification.c.state.in_(state))
+        return listed(*await door.read(page(tables.notification, conditions, cursor=cursor, limit=limit)))
+
+    return router
+
+
+def _precedence(version: str) -> tuple[tuple[int, ...], bool, list[tuple[bool, int, str]]]:
+    """Semantic versioning's order: numbers by value, and a pre-release before its release."""
+    numbers, _, pre = version.split("+", 1)[0].partition("-")
+    parts = [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in pre.split(".")] if pre else []
+    return tuple(int(one) for one in re.findall(r"\d+", numbers)), not pre, parts

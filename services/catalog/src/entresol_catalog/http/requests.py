@@ -1,0 +1,157 @@
+"""Requests, the chain of events of each, approvals, and resources."""
+
+import asyncio
+from typing import Annotated, Any
+
+from entresol_eventing.access import Principal
+from fastapi import APIRouter, Query, Response
+
+from entresol_catalog.domain.approvals import Approval, ApprovalState
+from entresol_catalog.domain.requests import Request, State
+from entresol_catalog.domain.resources import Resource, ResourceState
+from entresol_catalog.http.answers import (
+    SINGLE,
+    Cursor,
+    Door,
+    IfNoneMatch,
+    Limit,
+    Page,
+    Project,
+    listed,
+    missing,
+    reached,
+    single,
+)
+from entresol_catalog.http.events import positioned
+from entresol_catalog.store import tables
+from entresol_catalog.store.reading import document, entries, in_sight, page, reach
+from entresol_catalog.store.shelf import adapter
+
+
+def routes(door: Door) -> APIRouter:
+    router = APIRouter(prefix="/v1")
+    reads = door.guard("catalog:read")
+
+    @router.get("/requests", response_model=Page[Request])
+    async def list_requests(
+        who: Annotated[Principal, reads],
+        project: Project = None,
+        state: Annotated[list[State] | None, Query()] = None,
+        resource: str | None = None,
+        offering: str | None = None,
+        limit: Limit = 100,
+        cursor: Cursor = None,
+    ) -> Response:
+        """Newest first."""
+        table = tables.request
+        conditions = reach(table, who)
+        conditions += [table.c[name] == value for name, value in _given(project=project, resource=resource)]
+        conditions += [table.c[name] == value for name, value in _given(offering=offering)]
+        if state:
+            conditions.append(table.c.state.in_(state))
+        return listed(*await door.read(page(table, conditions, cursor=cursor, limit=limit)))
+
+    async def find(who: Principal, request_id: str) -> Request:
+        found = await door.read(document(tables.request, [tables.request.c.id == request_id]))
+        request: Request | None = None if found is None else adapter(Request).validate_json(found)
+        if request is None or not reached(who, request.project):
+            raise missing("request", request_id)
+        return request
+
+    @router.get("/requests/{request_id}", response_model=Request, responses=SINGLE)
+    async def show_request(
+        who: Annotated[Principal, reads],
+        request_id: str,
+        wait: Annotated[float, Query(ge=0, le=60, description="Seconds to wait for its end.")] = 0,
+        if_none_match: IfNoneMatch = None,
+    ) -> Response:
+        """With `wait`, answers as soon as the request has ended, or when the time is over."""
+        request = await find(who, request_id)
+        if wait and not request.terminal:
+            with door.tail.watching(request_id) as moved:
+                request = await _ended(door, who, request_id, find, moved, wait)
+        return single(adapter(Request).dump_json(request).decode(), request.revision, if_none_match)
+
+    @router.get("/requests/{request_id}/events", response_model=Page[dict[str, Any]])
+    async def show_chain(
+        who: Annotated[Principal, reads], request_id: str, limit: Limit = 500, cursor: Cursor = None
+    ) -> Response:
+        """Every event of the request's chain in the order of the log: its causes, and what followed from it."""
+        request = await find(who, request_id)
+        conditions = [tables.history.c.correlationid == request.correlationid, *in_sight(who)]
+        found, _ = await door.read(entries(conditions, cursor or 0, limit + 1))
+        return listed([positioned(one) for one in found[:limit]], found[limit - 1].position if found[limit:] else None)
+
+    @router.get("/approvals", response_model=Page[Approval])
+    async def list_approvals(
+        who: Annotated[Principal, reads],
+        state: Annotated[list[ApprovalState] | None, Query()] = None,
+        project: Project = None,
+        limit: Limit = 100,
+        cursor: Cursor = None,
+    ) -> Response:
+        """Newest first."""
+        table = tables.approval
+        conditions = reach(table, who)
+        conditions += [table.c[name] == value for name, value in _given(project=project)]
+        if state:
+            conditions.append(table.c.state.in_(state))
+        return listed(*await door.read(page(table, conditions, cursor=cursor, limit=limit)))
+
+    @router.get("/resources", response_model=Page[Resource])
+    async def list_resources(
+        who: Annotated[Principal, reads],
+        project: Project = None,
+        environment: str | None = None,
+        offering: str | None = None,
+        state: Annotated[list[ResourceState] | None, Query()] = None,
+        limit: Limit = 100,
+        cursor: Cursor = None,
+    ) -> Response:
+        """Newest first; those that were deleted too, unless a state is asked for."""
+        table = tables.resource
+        conditions = reach(table, who)
+        given = _given(project=project, environment=environment, offering=offering)
+        conditions += [table.c[name] == value for name, value in given]
+        if state:
+            conditions.append(table.c.state.in_(state))
+        return listed(*await door.read(page(table, conditions, cursor=cursor, limit=limit)))
+
+    @router.get("/resources/{project}/{environment}/{offering}/{name}", response_model=Resource, responses=SINGLE)
+    async def show_resource(
+        who: Annotated[Principal, reads],
+        project: str,
+        environment: str,
+        offering: str,
+        name: str,
+        if_none_match: IfNoneMatch = None,
+    ) -> Response:
+        resource_id = f"{project}/{environment}/{offering}/{name}"
+        found = await door.read(document(tables.resource, [tables.resource.c.id == resource_id]))
+        if found is None or not reached(who, project):
+            raise missing("resource", resource_id)
+        return single(found, adapter(Resource).validate_json(found).revision, if_none_match)
+
+    return router
+
+
+async def _ended(
+    door: Door, who: Principal, request_id: str, find: Any, moved: asyncio.Event, wait_seconds: float
+) -> Request:
+    """The request when it has ended, or as it is when the time is over."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + wait_seconds
+    while True:
+        moved.clear()
+        request: Request = await find(who, request_id)
+        remaining = deadline - loop.time()
+        if request.terminal or remaining <= 0 or door.tail.closed:
+            return request
+        try:
+            await asyncio.wait_for(moved.wait(), remaining)
+        except TimeoutError:
+            continue
+
+
+def _given(**filters: str | None) -> list[tuple[str, str]]:
+    return [(name, value) for name, value in filters.items() if value is not None]

@@ -1,0 +1,224 @@
+"""Traffic as the other services make it, for every test of the catalog."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Generator, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from entresol_catalog.app import create
+from entresol_catalog.handlers.projection import projection
+from entresol_catalog.settings import Settings
+from entresol_catalog.store.tables import metadata
+from entresol_contracts import events as facts
+from entresol_eventing.access import new_token, token_hash
+from entresol_eventing.envelope import Event, new_id
+from entresol_eventing.nats_server import NatsServer
+from entresol_eventing.reactions import Emit, Outcome
+from entresol_eventing.run import server
+from entresol_eventing.service import Service
+from entresol_eventing.testing import event, eventually, memory_session, nats_server, running
+from sqlmodel import Session
+
+BEGAN = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
+
+
+class Traffic:
+    """Events about one request, a second apart, in the order of the log."""
+
+    def __init__(self, project: str = "shop", name: str = "orders", **submitted: Any) -> None:
+        self.id = new_id()
+        self.project = project
+        self.resource = f"{project}/staging/database/{name}"
+        self.at = BEGAN
+        self.actor = facts.Actor(id="user:ada", groups=["team-shop"])
+        self.names = {"offering": "database", "offering_version": "1.0.0", "environment": "staging", "name": name}
+        self._submitted = {"action": "create", "inputs": {"size": "small"}} | submitted
+
+    @property
+    def about(self) -> dict[str, str]:
+        return {"request_id": self.id, "resource_id": self.resource, "project": self.project}
+
+    def say(self, data: Any, seconds: float = 1, **attributes: Any) -> Event[Any]:
+        self.at += timedelta(seconds=seconds)
+        attributes = {"correlationid": self.id, "partitionkey": self.resource, "time": self.at} | attributes
+        return event(data, **attributes)
+
+    def submitted(self) -> Event[Any]:
+        return self.say(facts.RequestSubmitted(**self.about, **self.names, actor=self.actor, **self._submitted))
+
+    def asked(self, approval_id: str = "approval-1", hours: float = 4) -> Event[Any]:
+        return self.say(
+            facts.ApprovalRequested(
+                **self.about,
+                approval_id=approval_id,
+                policy="production",
+                approvers=["group:sre"],
+                count=1,
+                not_self=True,
+                requested_by="user:ada",
+                expires_at=self.at + timedelta(hours=hours),
+            )
+        )
+
+    def ended(self, kind: type[Any], answer: str | None = None, approval_id: str = "approval-1") -> Event[Any]:
+        answers = [facts.Answer(by="user:bob", answer=answer, reason="because", at=self.at)] if answer else []
+        return self.say(kind(**self.about, approval_id=approval_id, policy="production", answers=answers))
+
+    def allowed(self) -> Event[Any]:
+        return self.say(facts.RequestAllowed(**self.about, verdicts=[]))
+
+    def denied(self) -> Event[Any]:
+        return self.say(facts.RequestDenied(**self.about, because=["too large"], verdicts=[]))
+
+    def started(self, *steps: str) -> Event[Any]:
+        steps = steps or ("database",)
+        return self.say(
+            facts.RunStarted(
+                **self.about,
+                run_id="run-1",
+                offering="database",
+                offering_version="1.0.0",
+                action="create",
+                steps=list(steps),
+                running=list(steps[:1]),
+            )
+        )
+
+    def progressed(
+        self, step: str = "database", state: str = "succeeded", attempt: int = 1, *running: str
+    ) -> Event[Any]:
+        return self.say(
+            facts.RunProgressed(
+                **self.about, run_id="run-1", step=step, state=state, attempt=attempt, running=list(running)
+            )
+        )
+
+    def succeeded(self) -> Event[Any]:
+        data = facts.RunSucceeded(**self.about, run_id="run-1", action="create", outputs={"host": "db"}, duration_ms=5)
+        return self.say(data)
+
+    def failed(self, step: str | None = "database") -> Event[Any]:
+        return self.say(facts.RunFailed(**self.about, run_id="run-1", action="create", reason="no space", step=step))
+
+    def stopped(self) -> Event[Any]:
+        return self.say(facts.RunCancelled(**self.about, run_id="run-1", action="create", reason="cancelled by ada"))
+
+    def cancelled(self) -> Event[Any]:
+        return self.say(facts.RequestCancelled(**self.about, by="user:ada", reason="wrong size"))
+
+    def provisioned(self, entity: dict[str, Any] | None = None, **changes: Any) -> Event[Any]:
+        return self.say(facts.ResourceProvisioned(**self._resource(entity), **changes))
+
+    def changed(self, entity: dict[str, Any] | None = None, **changes: Any) -> Event[Any]:
+        return self.say(facts.ResourceChanged(**(self._resource(entity) | changes)))
+
+    def deleted(self) -> Event[Any]:
+        return self.say(facts.ResourceDeleted(**self.about, **self.names))
+
+    def whole(self, entity: dict[str, Any] | None = None) -> list[Event[Any]]:
+        """The usual way through."""
+        return [
+            self.submitted(),
+            self.allowed(),
+            self.started(),
+            self.progressed(),
+            self.succeeded(),
+            self.provisioned(entity),
+        ]
+
+    def _resource(self, entity: dict[str, Any] | None) -> dict[str, Any]:
+        document = None if entity is None else facts.EntityDocument(**entity)
+        about = {**self.about, **self.names, "owner": "user:ada", "inputs": {"size": "small"}}
+        return about | {"outputs": {"host": "db"}, "entity": document}
+
+
+Project = Callable[..., list[Emit]]
+
+
+@pytest.fixture
+def traffic() -> type[Traffic]:
+    return Traffic
+
+
+@pytest.fixture
+def session() -> Iterator[Session]:
+    with memory_session(metadata) as session:
+        yield session
+
+
+@pytest.fixture
+def project(session: Session) -> Project:
+    """Projects events as one batch; returns what the catalog says to that."""
+    handle = projection(Settings().patience_seconds)
+
+    def batch(*events: Event[Any]) -> list[Emit]:
+        return [one for one in handle(events, session) if isinstance(one, Emit)]
+
+    return batch
+
+
+@dataclass
+class Catalog:
+    """A running catalog, its door, and a way to let events happen to it without the other services."""
+
+    service: Service
+    url: str
+    tokens: dict[str, str]
+
+    async def project(self, *events: Event[Any]) -> None:
+        handle = self.service.reactions.to_batch
+        assert handle is not None
+
+        def unit(session: Session) -> Generator[Outcome, None, None]:
+            yield from handle(events, session)
+
+        await self.service.transact(unit)
+
+    def client(self, who: str = "admin") -> httpx.AsyncClient:
+        """A client of the application itself; streams need `live`, since this transport waits for the end."""
+        assert self.service.http is not None
+        transport = httpx.ASGITransport(app=self.service.http)
+        return httpx.AsyncClient(transport=transport, base_url="http://catalog", headers=self.bearer(who))
+
+    def live(self, who: str = "admin") -> httpx.AsyncClient:
+        return httpx.AsyncClient(base_url=self.url, headers=self.bearer(who), timeout=10)
+
+    def bearer(self, who: str) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self.tokens[who]}"}
+
+
+@pytest.fixture
+def bus(tmp_path: Path) -> Iterator[NatsServer]:
+    with nats_server(tmp_path / "nats") as server:
+        yield server
+
+
+@pytest.fixture
+async def catalog(bus: NatsServer, tmp_path: Path) -> AsyncIterator[Catalog]:
+    """With three tokens: an admin's, a viewer's of everything, and a viewer's of the project shop."""
+    settings = Settings(data=tmp_path / "data", nats_url=bus.url, heartbeat_seconds=0.1, watch_seconds=3600)
+    async with running(create(settings)) as service:
+        assert service.http is not None
+        http = server(service.http, "127.0.0.1", 0)
+        serving = asyncio.create_task(http.serve())
+        await eventually(lambda: http.started)
+        port = http.servers[0].sockets[0].getsockname()[1]
+        catalog = Catalog(service, f"http://127.0.0.1:{port}", {"nobody": "entresol_wrong"})
+        for who, role, projects in (
+            ("admin", "admin", ["*"]),
+            ("viewer", "viewer", ["*"]),
+            ("shop", "viewer", ["shop"]),
+        ):
+            catalog.tokens[who] = new_token()
+            hashed = token_hash(catalog.tokens[who])
+            issued = facts.TokenIssued(
+                token_id=who, hash=hashed, actor=f"user:{who}", groups=[], role=role, projects=projects
+            )
+            await catalog.project(event(issued))
+        yield catalog
+        http.force_exit = http.should_exit = True
+        await serving

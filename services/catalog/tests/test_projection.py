@@ -1,0 +1,250 @@
+"""Batches of events on a real store: what the rows show, and what the catalog says."""
+
+from collections.abc import Callable
+from datetime import timedelta
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import pytest
+from entresol_catalog.app import MIGRATIONS
+from entresol_catalog.domain.approvals import Approval
+from entresol_catalog.domain.entities import Entity
+from entresol_catalog.domain.listings import DeadLetter, Notification, Token
+from entresol_catalog.domain.requests import Request
+from entresol_catalog.domain.resources import Resource
+from entresol_catalog.handlers.projection import projection
+from entresol_catalog.settings import Settings
+from entresol_catalog.store import tables
+from entresol_catalog.store.shelf import adapter
+from entresol_catalog.workers import tell
+from entresol_contracts import events as facts
+from entresol_eventing.envelope import Event, decode
+from entresol_eventing.reactions import Emit
+from entresol_eventing.testing import assert_migrations_match, event, memory_session
+from sqlalchemy import Table, select
+from sqlmodel import Session
+
+Project = Callable[..., list[Emit]]
+ENTITY = {"blueprint": "Resource", "identifier": "orders", "properties": {"type": "postgres"}, "relations": {}}
+
+
+def rows(session: Session, table: Table) -> list[Any]:
+    return list(session.execute(select(table).order_by(table.c.position)))
+
+
+def only(session: Session, table: Table, kind: type[Any]) -> Any:
+    (row,) = rows(session, table)
+    return adapter(kind).validate_json(row.document)
+
+
+def test_a_whole_life_in_one_batch_or_in_many_gives_the_same(
+    session: Session, project: Project, traffic: type[Any]
+) -> None:
+    one, other = traffic(), traffic(name="others")
+    said = project(*one.whole(ENTITY))
+    for single in other.whole(ENTITY | {"identifier": "others"}):
+        said += project(single)
+    first, second = (adapter(Request).validate_json(row.document) for row in rows(session, tables.request))
+    for field in ("id", "correlationid", "name", "resource"):
+        setattr(second, field, getattr(first, field))
+    assert first == second
+    assert (first.state, first.revision, first.outputs) == ("succeeded", 5, {"host": "db"})
+    assert [type(one.data).__name__ for one in said] == 2 * ["RequestCompleted", "EntityChanged"]
+
+
+def test_the_end_is_said_once_in_the_chain_of_what_ended_it(project: Project, traffic: type[Any]) -> None:
+    one = traffic()
+    chain = [one.submitted(), one.allowed(), one.started(), one.failed()]
+    late = [one.stopped(), one.succeeded()]
+    (said,) = project(*chain, *late)
+    assert project(one.succeeded()) == []
+    assert (said.subject, said.partitionkey, said.cause) == (one.id, one.resource, chain[-1].cause)
+    assert isinstance(said.data, facts.RequestCompleted)
+    assert (said.data.outcome, said.data.because, said.data.duration_ms) == (
+        "failed",
+        ["step database: no space"],
+        3000,
+    )
+    assert said.data.waits == {"policy": 1000, "queue": 1000, "run": 1000}
+
+
+@pytest.mark.parametrize(
+    ("ending", "outcome"),
+    [
+        (lambda one: [one.denied()], "denied"),
+        (lambda one: [one.asked(), one.ended(facts.ApprovalRejected, "rejected")], "rejected"),
+        (lambda one: [one.asked(), one.ended(facts.ApprovalExpired)], "expired"),
+        (lambda one: [one.asked(), one.cancelled(), one.stopped()], "cancelled"),
+        (
+            lambda one: [one.asked(), one.ended(facts.ApprovalGranted, "granted"), one.allowed(), one.succeeded()],
+            "succeeded",
+        ),
+    ],
+)
+def test_every_end_is_said(project: Project, traffic: type[Any], ending: Any, outcome: str) -> None:
+    one = traffic()
+    said = project(one.submitted(), *ending(one))
+    assert [item.data.outcome for item in said if isinstance(item.data, facts.RequestCompleted)] == [outcome]
+
+
+def test_facts_of_an_unknown_request_are_only_history(session: Session, project: Project, traffic: type[Any]) -> None:
+    one = traffic()
+    assert project(one.allowed(), one.succeeded()) == []
+    assert rows(session, tables.request) == []
+    assert [row.position for row in rows(session, tables.history)] == [1, 2]
+
+
+def test_history_keeps_every_event_as_it_was(session: Session, project: Project, traffic: type[Any]) -> None:
+    one = traffic()
+    chain: list[Event[Any]] = one.whole()
+    chain.append(event(facts.RequestStalled(**one.about, state="s", expected="policy", since=one.at)))
+    project(*chain)
+    kept = rows(session, tables.history)
+    assert [decode(row.body.encode()) for row in kept] == chain
+    assert {(row.request_id, row.project) for row in kept} == {(one.id, "shop")}
+
+
+def test_approvals_follow_their_request(session: Session, project: Project, traffic: type[Any]) -> None:
+    one = traffic()
+    project(one.submitted(), one.asked())
+    assert [row.state for row in rows(session, tables.approval)] == ["pending"]
+    project(one.cancelled(), one.stopped())
+    approval = only(session, tables.approval, Approval)
+    assert (approval.state, approval.request, approval.project) == ("closed", one.id, "shop")
+
+
+def test_a_resource_lives_warns_and_ends(session: Session, project: Project, traffic: type[Any]) -> None:
+    one = traffic()
+    ends = one.at + timedelta(days=1)
+    about = {"resource_id": one.resource, "project": "shop", **one.names}
+
+    def shown() -> Resource:
+        found: Resource = only(session, tables.resource, Resource)
+        return found
+
+    project(one.provisioned(ENTITY, expires_at=ends))
+    assert (shown().state, shown().expires_at, shown().owner) == ("provisioned", ends, "user:ada")
+    project(one.say(facts.ResourceExpiring(**about, owner="user:ada", expires_at=ends, remaining_seconds=60)))
+    assert shown().state == "expiring"
+    later = ends + timedelta(days=1)
+    project(one.say(facts.ResourceExtended(**about, request_id="r2", expires_at=later)))
+    assert (shown().state, shown().expires_at, shown().request) == ("provisioned", later, "r2")
+    project(one.say(facts.ResourceExpiring(**about, owner="user:ada", expires_at=ends, remaining_seconds=60)))
+    assert shown().state == "provisioned"
+    project(one.say(facts.ResourceExpired(**about, owner="user:ada", expired_at=later)))
+    assert shown().state == "expired"
+    (removed,) = project(one.deleted(), one.changed(), one.provisioned())
+    assert isinstance(removed.data, facts.EntityRemoved)
+    assert (shown().state, shown().entity, shown().revision) == ("deleted", None, 5)
+    again = traffic()
+    project(again.provisioned())
+    assert (shown().state, shown().revision) == ("provisioned", 6)
+
+
+def test_a_resource_that_becomes_another_entity_leaves_the_old_one(
+    session: Session, project: Project, traffic: type[Any]
+) -> None:
+    one = traffic()
+    project(one.provisioned(ENTITY))
+    said = project(one.changed(ENTITY | {"identifier": "renamed"}))
+    assert [(type(item.data).__name__, item.data.identifier) for item in said] == [  # type: ignore[attr-defined]
+        ("EntityRemoved", "orders"),
+        ("EntityChanged", "renamed"),
+    ]
+    assert [row.removed for row in rows(session, tables.entity)] == [True, False]
+
+
+def test_declared_entities_change_only_when_something_differs(session: Session, project: Project) -> None:
+    def declared(**changes: Any) -> Event[Any]:
+        sane = {"blueprint": "System", "identifier": "Cart", "properties": {}, "relations": {"domain": "Orders"}}
+        return event(facts.EntityDeclared(**(sane | changes)))
+
+    (first,) = project(declared(), declared())
+    assert (first.subject, first.sequence) == ("System/Cart", 1)
+    (second,) = project(declared(relations={"domain": ["Orders", "Shop"]}, title="Cart"))
+    assert isinstance(second.data, facts.EntityChanged)
+    assert second.data.changed == ["/title", "/relations/domain"]
+    assert second.data.entity["relations"] == {"domain": ["Orders", "Shop"]}
+    assert sorted(session.execute(select(tables.relation.c.target)).scalars()) == ["Orders", "Shop"]
+    (third,) = project(event(facts.EntityWithdrawn(blueprint="System", identifier="Cart")))
+    assert isinstance(third.data, facts.EntityRemoved)
+    assert (third.data.revision, list(session.execute(select(tables.relation)))) == (3, [])
+    assert only(session, tables.entity, Entity).document is None
+
+
+def test_the_catalogs_own_facts_are_history_and_nothing_else(session: Session, project: Project) -> None:
+    changed = facts.EntityChanged(blueprint="System", identifier="Cart", revision=7, entity={}, changed=[])
+    assert project(event(changed)) == []
+    assert rows(session, tables.entity) == []
+    assert len(rows(session, tables.history)) == 1
+
+
+def test_a_revoked_token_stays_revoked_whatever_comes_first(session: Session, project: Project) -> None:
+    issued = facts.TokenIssued(token_id="t", hash="h", actor="user:ada", groups=[], role="viewer", projects=["*"])
+    project(event(facts.TokenRevoked(token_id="t")), event(issued))
+    token: Token = only(session, tables.token, Token)
+    assert not token.valid(token.issued_at)
+
+
+def test_dead_letters_wait_until_somebody_decides(session: Session, project: Project) -> None:
+    letter = facts.MessageQuarantined(
+        message_id="m", service="catalog", reason="no", attempts=8, log_subject="s", size_bytes=1, digest="d"
+    )
+    project(event(letter, source="/entresol/catalog"))
+    assert only(session, tables.dead_letter, DeadLetter).state == "waiting"
+    project(event(facts.MessageDiscarded(message_id="m", service="catalog", reason="old", by="user:ada")))
+    found = only(session, tables.dead_letter, DeadLetter)
+    assert (found.state, found.ended_by) == ("discarded", "user:ada")
+
+
+def test_a_notification_belongs_to_the_project_it_tells_of(
+    session: Session, project: Project, traffic: type[Any]
+) -> None:
+    one = traffic()
+    about = {"delivery_id": "d", "channel": "c", "route": "r", "event_id": "e", "event_type": "t"}
+    failed = one.say(facts.NotificationFailed(**about, attempts=3, reason="gone"))
+    delivered = one.say(facts.NotificationDelivered(**about, attempts=4))
+    project(one.submitted(), failed)
+    project(delivered, failed)
+    found: Notification = only(session, tables.notification, Notification)
+    assert (found.state, found.attempts, found.project) == ("delivered", 4, "shop")
+    assert {row.project for row in rows(session, tables.history)} == {"shop"}
+
+
+def test_a_request_that_nobody_moves_is_told_of_once(session: Session, project: Project, traffic: type[Any]) -> None:
+    one = traffic()
+    submitted, allowed = one.submitted(), one.allowed()
+    project(submitted, allowed)
+    too_early, late = one.at + timedelta(seconds=299), one.at + timedelta(seconds=301)
+    assert list(tell(session, too_early)) == []
+    (said,) = tell(session, late)
+    assert isinstance(said.data, facts.RequestStalled)
+    assert (said.data.state, said.data.expected, said.data.since) == ("allowed", "provisioning", one.at)
+    assert said.cause == allowed.cause
+    assert list(tell(session, late)) == []
+    project(event(said.data, correlationid=one.id))
+    assert only(session, tables.request, Request).stalled_since == one.at
+    project(one.started())
+    assert only(session, tables.request, Request).stalled_since is None
+
+
+def test_the_migrations_make_what_the_tables_say(tmp_path: Path) -> None:
+    assert_migrations_match(MIGRATIONS, tables.metadata, tmp_path)
+
+
+@pytest.mark.parametrize("size", [1, 3, 7])
+def test_the_picture_does_not_depend_on_how_the_log_is_cut(traffic: type[Any], size: int) -> None:
+    chains = [traffic(name=f"n{number}") for number in range(4)]
+    lives = [one.whole(ENTITY | {"identifier": f"e{number % 2}"}) for number, one in enumerate(chains)]
+    lives[1] = [chains[1].submitted(), chains[1].asked(), chains[1].cancelled(), chains[1].stopped()]
+    lives[2] += [chains[2].changed(ENTITY | {"identifier": "moved"}), chains[2].deleted()]
+    log = [fact for step in zip_longest(*lives) for fact in step if fact is not None]
+
+    def picture(batches: list[list[Event[Any]]]) -> list[Any]:
+        handle = projection(Settings().patience_seconds)
+        with memory_session(tables.metadata) as session:
+            said = [one.data for batch in batches for one in handle(batch, session) if isinstance(one, Emit)]
+            return [said, *(list(session.execute(select(table))) for table in tables.metadata.sorted_tables)]
+
+    assert picture([log]) == picture([log[start : start + size] for start in range(0, len(log), size)])

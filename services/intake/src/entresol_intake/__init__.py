@@ -1,0 +1,1 @@
+"""Entresol's one write door: authenticate, validate, record, answer 202."""

@@ -1,0 +1,106 @@
+"""Composition of intake; nothing happens at import."""
+
+import asyncio
+from functools import partial
+from pathlib import Path
+from typing import Final
+
+from entresol_contracts.events import (
+    AlertFired,
+    AlertResolved,
+    ApprovalRequested,
+    ArtifactPublished,
+    ChangeMerged,
+    ChangeProposed,
+    ChangePushed,
+    DeploymentReported,
+    ExternalReceived,
+    PipelineFinished,
+    ResourceChanged,
+    ResourceDeleted,
+    ResourceExpired,
+    ResourceExpiring,
+    ResourceExtended,
+    ResourceProvisioned,
+)
+from entresol_eventing import run
+from entresol_eventing.access import token_hash
+from entresol_eventing.envelope import now
+from entresol_eventing.reactions import Reactions
+from entresol_eventing.service import Service
+from entresol_eventing.telemetry import Telemetry
+
+from entresol_intake.handlers import Handlers
+from entresol_intake.http import build
+from entresol_intake.settings import Settings
+from entresol_intake.shelf import Shelf
+from entresol_intake.store import Base
+from entresol_intake.tokens import Registry, bootstrap
+from entresol_intake.workers import sweeping
+
+MIGRATIONS: Final = Path(__file__).parent / "migrations"
+SUBJECTS: Final = (
+    "entresol.intake.change.>",
+    "entresol.intake.artifact.>",
+    "entresol.intake.pipeline.>",
+    "entresol.intake.deployment.>",
+    "entresol.intake.alert.>",
+    "entresol.intake.external.>",
+    "entresol.policy.approval.requested.>",
+    "entresol.provisioning.resource.>",
+)
+TRIGGERING: Final = (
+    ChangePushed,
+    ChangeProposed,
+    ChangeMerged,
+    ArtifactPublished,
+    PipelineFinished,
+    DeploymentReported,
+    AlertFired,
+    AlertResolved,
+    ExternalReceived,
+    ResourceExpiring,
+    ResourceExtended,
+)
+MIN_TOKEN: Final = 32
+
+
+def create(settings: Settings, telemetry: Telemetry | None = None) -> Service:
+    shelf, registry = Shelf(), Registry()
+    handlers = Handlers(shelf)
+    service = Service(
+        name="intake",
+        settings=settings,
+        reactions=Reactions(
+            to={
+                **dict.fromkeys(TRIGGERING, handlers.fire),
+                ApprovalRequested: handlers.remember_approval,
+                ResourceProvisioned: handlers.remember,
+                ResourceChanged: handlers.remember,
+                ResourceDeleted: handlers.forget,
+                ResourceExpired: handlers.end,
+            },
+            forget=shelf.clear,
+        ),
+        metadata=Base.metadata,
+        migrations=MIGRATIONS,
+        subjects=SUBJECTS,
+        workers=(sweeping(settings),),
+        telemetry=telemetry,
+        ingest=handlers.ingest,
+    )
+    service.http = build(service, settings, shelf, registry)
+    if settings.admin_token_file is not None:
+        service.on_start.append(partial(_admit_admin, service, settings.admin_token_file))
+    return service
+
+
+async def _admit_admin(service: Service, file: Path) -> None:
+    token = (await asyncio.to_thread(file.read_text, "utf-8")).strip()
+    if len(token) < MIN_TOKEN:
+        raise ValueError(f"{file} holds no token: at least {MIN_TOKEN} characters are needed")
+    await service.transact(partial(bootstrap, token_hash(token), now()), actor="system:intake")
+
+
+def main() -> None:
+    run.main(create, Settings)

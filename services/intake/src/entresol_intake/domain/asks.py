@@ -1,0 +1,83 @@
+"""An ask: what somebody wants done to a resource, before it is held against the offering.
+
+The same reading serves the HTTP door and triggers, so neither accepts what the other refuses.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any, Final
+
+from entresol_intake.domain.shapes import Fields, is_version
+
+CREATE: Final = "create"
+UPDATE: Final = "update"
+DELETE: Final = "delete"
+EXTEND: Final = "extend"
+APPLY: Final = "apply"
+"""Create it, or update it if it exists: decided when the ask is accepted."""
+BUILT_IN: Final = (CREATE, UPDATE, DELETE, EXTEND, APPLY)
+
+FIELDS: Final = (
+    "offering",
+    "version",
+    "action",
+    "project",
+    "environment",
+    "name",
+    "inputs",
+    "lifetime",
+    "reason",
+    "dry_run",
+)
+MAX_REASON: Final = 2000
+MAX_KEY: Final = 255
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """Well-formed, but not yet known to be possible."""
+
+    offering: str
+    version: str | None
+    action: str
+    project: str
+    environment: str
+    name: str
+    inputs: dict[str, Any]
+    lifetime: str | None
+    reason: str | None
+    dry_run: bool
+
+    @property
+    def resource_id(self) -> str:
+        return f"{self.project}/{self.environment}/{self.offering}/{self.name}"
+
+
+def read_ask(document: object) -> Ask:
+    """Read an ask from JSON; raise Invalid with all that is wrong."""
+    fields = Fields(document, FIELDS)
+    ask = Ask(
+        offering=fields.slug("offering"),
+        version=fields.text("version", most=40),
+        action=fields.slug("action", CREATE),
+        project=fields.slug("project"),
+        environment=fields.slug("environment"),
+        name=fields.slug("name"),
+        inputs=fields.record("inputs"),
+        lifetime=fields.text("lifetime", most=40),
+        reason=fields.text("reason", most=MAX_REASON),
+        dry_run=fields.flag("dry_run"),
+    )
+    if ask.version is not None and not is_version(ask.version):
+        fields.refuse("version", "must be a semantic version such as 1.2.0")
+    fields.done()
+    return ask
+
+
+def semantic(version: str) -> tuple[int, ...]:
+    """The order of versions: 1.10.0 comes after 1.9.0."""
+    return tuple(map(int, version.split(".")))
+
+
+def highest(versions: Iterable[str]) -> str | None:
+    return max(versions, key=semantic, default=None)

@@ -1,0 +1,170 @@
+"""The bodies of the door as OpenAPI describes them.
+
+What is really checked is in the domain; tests hold both together.
+"""
+
+from typing import Any, Final
+
+from entresol_eventing.access import PERMISSIONS
+
+from entresol_intake.domain.asks import CREATE, MAX_KEY, MAX_REASON
+from entresol_intake.domain.shapes import SLUG, VERSION
+
+Schema = dict[str, Any]
+
+
+def text(most: int, **more: Any) -> Schema:
+    return {"type": "string", "minLength": 1, "maxLength": most, **more}
+
+
+def maybe(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]}
+
+
+def record(required: list[str], properties: dict[str, Schema]) -> Schema:
+    return {"type": "object", "additionalProperties": False, "required": required, "properties": properties}
+
+
+_SLUG: Final[Schema] = {"type": "string", "pattern": SLUG}
+_NAME: Final[Schema] = {"type": "string"}
+
+ASK: Final = record(
+    ["offering", "project", "environment", "name"],
+    {
+        "offering": _SLUG,
+        "version": maybe({"type": "string", "pattern": VERSION, "maxLength": 40}),
+        "action": {**_SLUG, "default": CREATE, "description": "Built in: create, update, delete, extend, apply."},
+        "project": _SLUG,
+        "environment": _SLUG,
+        "name": _SLUG,
+        "inputs": {"type": "object", "description": "As the offering's schema says.", "default": {}},
+        "lifetime": maybe(text(40, examples=["5d"])),
+        "reason": maybe(text(MAX_REASON)),
+        "dry_run": {"type": "boolean", "default": False},
+    },
+)
+ACCEPTED: Final = record(
+    ["id", "resource", "offering", "version", "action", "links"],
+    {
+        **dict.fromkeys(("id", "resource", "offering", "version", "action"), _NAME),
+        "links": record(["self"], {"self": _NAME}),
+    },
+)
+REASON: Final = record([], {"reason": maybe(text(MAX_REASON))})
+ANSWER: Final = record(["answer"], {"answer": {"enum": ["granted", "rejected"]}, "reason": maybe(text(MAX_REASON))})
+TOKEN: Final = record(
+    ["actor", "role"],
+    {
+        "actor": text(255, pattern="^(user|ci|service):[^\\s]+$"),
+        "groups": {"type": "array", "items": text(255), "maxItems": 100, "default": []},
+        "role": {"enum": list(PERMISSIONS)},
+        "projects": {"type": "array", "items": text(63), "minItems": 1, "maxItems": 100, "default": ["*"]},
+        "expires_in": maybe(text(40, examples=["90d"])),
+    },
+)
+ISSUED: Final = record(
+    ["id", "token", "actor", "groups", "role", "projects", "expires_at"],
+    {
+        **dict.fromkeys(("id", "token", "actor", "role"), _NAME),
+        "groups": {"type": "array", "items": _NAME},
+        "projects": {"type": "array", "items": _NAME},
+        "expires_at": maybe({"type": "string", "format": "date-time"}),
+    },
+)
+DEAD_LETTERS: Final = record(
+    ["service"], {"service": _SLUG, "message_id": maybe(text(512)), "reason": maybe(text(MAX_REASON))}
+)
+DISCARDED: Final[Schema] = {
+    **DEAD_LETTERS,
+    "required": ["service", "reason"],
+    "properties": {**DEAD_LETTERS["properties"], "reason": text(MAX_REASON)},
+}
+MANIFESTS: Final[Schema] = {
+    "type": "array",
+    "minItems": 1,
+    "items": {
+        "type": "object",
+        "required": ["apiVersion", "kind", "metadata", "spec"],
+        "properties": {
+            "apiVersion": {"const": "entresol.dev/v1"},
+            "kind": _NAME,
+            "metadata": {"type": "object"},
+            "spec": {"type": "object"},
+        },
+    },
+}
+RESULTS: Final = record(
+    ["results"],
+    {
+        "results": {
+            "type": "array",
+            "items": record(
+                ["kind", "name", "version", "result"],
+                {
+                    "kind": _NAME,
+                    "name": _NAME,
+                    "version": maybe(_NAME),
+                    "result": {"enum": ["created", "changed", "unchanged"]},
+                },
+            ),
+        }
+    },
+)
+CLOUD_EVENT: Final[Schema] = {
+    "type": "object",
+    "required": ["specversion", "id", "source", "type"],
+    "properties": {"specversion": {"const": "1.0"}, "id": text(512), "source": text(1024), "type": text(4096)},
+}
+RECEIVED: Final = record(
+    ["accepted", "duplicates"], {"accepted": {"type": "integer"}, "duplicates": {"type": "integer"}}
+)
+DELIVERED: Final = record(
+    ["id", "events", "duplicate"],
+    {"id": _NAME, "events": {"type": "integer"}, "duplicate": {"type": "boolean"}},
+)
+NAMED: Final = record(["id"], {"id": _NAME})
+EMPTY: Final = record([], {})
+PROBLEM: Final[Schema] = {
+    "type": "object",
+    "required": ["type", "title", "status"],
+    "properties": {
+        "type": _NAME,
+        "title": _NAME,
+        "status": {"type": "integer"},
+        "detail": _NAME,
+        "violations": {"type": "array", "items": record(["pointer", "detail"], {"pointer": _NAME, "detail": _NAME})},
+    },
+}
+IDEMPOTENCY_KEY: Final[Schema] = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "description": "The same key with the same body gets the same answer, and nothing happens twice.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": MAX_KEY, "pattern": "^[!-~]+$"},
+}
+
+_ERRORS: Final = {
+    400: "No JSON, or JSON that is not acceptable",
+    401: "No token, or one that is not valid",
+    403: "The token's role may not do this",
+    404: "There is no such thing, or not for this token",
+    413: "Too large",
+    415: "Not JSON, or compressed",
+    422: "Not valid; `violations` say what and where",
+    503: "Try again after Retry-After seconds",
+}
+
+
+def answers(status: int, schema: Schema | None, description: str, *others: int) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route: its success, and the errors that any route may answer with."""
+    content = {} if schema is None else {"content": {"application/json": {"schema": schema}}}
+    problem = {"content": {"application/problem+json": {"schema": PROBLEM}}}
+    errors = {**_ERRORS, **dict.fromkeys(others, "Contradicts what is in force")}
+    described: dict[int | str, dict[str, Any]] = {status: {"description": description, **content}}
+    return described | {code: {"description": why, **problem} for code, why in sorted(errors.items())}
+
+
+def takes(schema: Schema, *, required: bool = True, media_types: tuple[str, ...] = ("application/json",)) -> Schema:
+    """The `openapi_extra` of a route that reads its body by itself."""
+    content = {media_type: {"schema": schema} for media_type in media_types}
+    return {"requestBody": {"required": required, "content": content}}

@@ -1,0 +1,153 @@
+"""Offerings, compiled: what may be asked of one version, and whether an ask fits.
+
+Validators are compiled once per version and action. A version never changes, so nothing compiled goes stale; references
+in a schema are never fetched, and patterns run in linear time, because schemas come from outside.
+"""
+
+from collections.abc import Mapping
+from copy import deepcopy
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final
+
+import jsonschema_rs
+from entresol_manifests.durations import seconds
+
+from entresol_intake.domain.asks import APPLY, BUILT_IN, CREATE, DELETE, EXTEND, UPDATE, Ask
+from entresol_intake.domain.faults import Fault, Invalid, pointer, prefixed
+
+MAX_FAULTS: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Fitting:
+    """An ask that the offering allows, with everything settled that it left open."""
+
+    ask: Ask
+    version: str
+    action: str
+    inputs: dict[str, Any]
+    lifetime_seconds: int | None
+
+
+class Offering:
+    """One version of an offering."""
+
+    def __init__(self, document: Mapping[str, Any], removed: bool = False) -> None:
+        self.name: str = document["metadata"]["name"]
+        self.version: str = document["metadata"]["version"]
+        self.removed = removed
+        self._spec: Mapping[str, Any] = document["spec"]
+        self._checks: dict[str, Check] = {}
+
+    @cached_property
+    def actions(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys((*BUILT_IN, *self._spec["actions"])))
+
+    @cached_property
+    def max_seconds(self) -> float | None:
+        longest = self._spec.get("lifetime", {}).get("max")
+        return None if longest is None else seconds(longest)
+
+    def check(self, action: str) -> "Check":
+        """What the inputs of an action must fit; raise ValueError if the schema can't be compiled."""
+        if action not in self._checks:
+            own = self._spec["actions"].get(action, {}).get("inputs")
+            schema = own if own is not None else self._spec.get("inputs", {})
+            if own is None and action != CREATE:
+                schema = {key: value for key, value in schema.items() if key != "required"}
+            self._checks[action] = Check(schema, fill=action == CREATE)
+        return self._checks[action]
+
+    def compile(self) -> list[Fault]:
+        """Compile every validator now; return what can't be."""
+        faults = []
+        for action in (CREATE, *self._spec["actions"]):
+            try:
+                self.check(action)
+            except ValueError as error:
+                own = "inputs" in self._spec["actions"].get(action, {})
+                place = pointer("spec", "actions", action, "inputs") if own else "/spec/inputs"
+                faults.append(Fault(place, f"can't be used: {str(error).splitlines()[0]}"))
+        return list(dict.fromkeys(faults))
+
+    def fit(self, ask: Ask, *, exists: bool = False) -> Fitting:
+        """Settle an ask; `exists` decides what `apply` means. Raise Invalid with all that stands against it."""
+        action = (UPDATE if exists else CREATE) if ask.action == APPLY else ask.action
+        faults: list[Fault] = []
+        if action not in self.actions:
+            raise Invalid(
+                [Fault("/action", f"is not offered; {self.name} {self.version} has {', '.join(self.actions)}")]
+            )
+        if self.removed and action != DELETE:
+            faults.append(Fault("/offering", "was removed; what it provisioned can only be deleted"))
+        environments = self._spec.get("environments")
+        if environments is not None and ask.environment not in environments:
+            faults.append(Fault("/environment", f"is not offered; {self.name} is for {', '.join(environments)}"))
+        lifetime_seconds = self._lifetime(ask, action, faults)
+        inputs = ask.inputs
+        if action in (DELETE, EXTEND) and "inputs" not in self._spec["actions"].get(action, {}):
+            if inputs:
+                faults.append(Fault("/inputs", f"{action} takes none"))
+        else:
+            check = self.check(action)
+            inputs = check.filled(inputs)
+            faults += prefixed("/inputs", check.faults(inputs))
+        if faults:
+            raise Invalid(faults)
+        return Fitting(ask, self.version, action, inputs, lifetime_seconds)
+
+    def _lifetime(self, ask: Ask, action: str, faults: list[Fault]) -> int | None:
+        if ask.lifetime is None:
+            if action == EXTEND:
+                faults.append(Fault("/lifetime", "is missing: extend says how long from now"))
+            return None
+        if action not in (CREATE, UPDATE, EXTEND):
+            faults.append(Fault("/lifetime", f"{action} takes none"))
+            return None
+        if "lifetime" not in self._spec:
+            faults.append(Fault("/lifetime", f"{self.name} lives until it is deleted"))
+            return None
+        try:
+            asked = seconds(ask.lifetime)
+        except ValueError:
+            faults.append(Fault("/lifetime", "must be a duration such as 90s, 4h, 5d or 1d12h"))
+            return None
+        if asked < 1:
+            faults.append(Fault("/lifetime", "must be a second at least"))
+        if self.max_seconds is not None and asked > self.max_seconds:
+            faults.append(Fault("/lifetime", f"exceeds the most that is offered, {self._spec['lifetime']['max']}"))
+        return min(int(asked), 2**53)
+
+
+class Check:
+    """A compiled input schema, and the defaults of its top level."""
+
+    def __init__(self, schema: Mapping[str, Any], *, fill: bool) -> None:
+        self._validator = jsonschema_rs.Draft202012Validator(
+            dict(schema), mask="the value", offline=True, pattern_options=jsonschema_rs.RegexOptions()
+        )
+        properties = schema.get("properties", {}) if fill else {}
+        self._defaults = {
+            name: each["default"] for name, each in properties.items() if isinstance(each, dict) and "default" in each
+        }
+
+    def filled(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        """The inputs with the defaults of what they leave out."""
+        missing = {name: deepcopy(value) for name, value in self._defaults.items() if name not in inputs}
+        return inputs | missing if missing else inputs
+
+    def faults(self, inputs: dict[str, Any]) -> list[Fault]:
+        if self._validator.is_valid(inputs):
+            return []
+        found = []
+        for error in self._validator.iter_errors(inputs):
+            found.append(Fault(pointer(*error.instance_path, *_missing(error.kind)), error.message))
+            if len(found) == MAX_FAULTS:
+                break
+        return found
+
+
+def _missing(kind: object) -> tuple[str, ...]:
+    """The name of a required property that is absent: the fault is told at the place where it should be."""
+    return (kind.property,) if isinstance(kind, jsonschema_rs.ValidationErrorKind.Required) else ()

@@ -1,0 +1,243 @@
+"""Applying manifests: a batch is taken whole or not at all.
+
+An offering's version never changes: other content under the same number is a conflict, also after it was removed.
+What did not change says nothing.
+"""
+
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from entresol_contracts.events import EntityDeclared, EntityWithdrawn, ManifestApplied, ManifestRemoved
+from entresol_eventing.envelope import MAX_DATA_BYTES
+from entresol_eventing.reactions import Emit
+from entresol_manifests.checking import check
+from entresol_manifests.digest import canonical, digest
+from sqlalchemy import delete, select, tuple_, update
+from sqlmodel import Session
+
+from entresol_intake.domain.faults import Fault, Invalid, pointer, prefixed
+from entresol_intake.domain.references import Known, dangling, referrers
+from entresol_intake.offerings import Offering
+from entresol_intake.store import add, documents_of, manifests
+from entresol_intake.triggers import POSSIBLE_TYPES
+
+MAX_MANIFESTS: Final = 2000
+SPARE_BYTES: Final = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a batch or a removal is not done. A value, not an exception: expected, and nothing has to be rolled back."""
+
+    faults: tuple[Fault, ...]
+    conflict: str = ""
+    """What it contradicts of what is in force; empty if it is wrong by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One manifest of a batch."""
+
+    kind: str
+    name: str
+    version: str
+    """An offering's version; an entity's blueprint; else empty."""
+    digest: str
+    document: Mapping[str, Any]
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.kind, self.name, self.version
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    item: Item
+    result: str
+    known: bool
+    """Whether there is a row of it already."""
+
+    def as_json(self) -> dict[str, Any]:
+        version = self.item.version if self.item.kind == "Offering" else None
+        return {"kind": self.item.kind, "name": self.item.name, "version": version, "result": self.result}
+
+
+def read_batch(documents: object) -> list[Item]:
+    """Check every manifest by itself; raise Invalid with all that is wrong. Slow: not for the event loop."""
+    if not isinstance(documents, list) or not 0 < len(documents) <= MAX_MANIFESTS:
+        raise Invalid([Fault("", f"must be an array of 1 to {MAX_MANIFESTS} manifests")])
+    faults: list[Fault] = []
+    items: list[Item] = []
+    first: dict[tuple[str, str, str], int] = {}
+    for index, document in enumerate(documents):
+        wrong = list(_check(document))
+        if not wrong:
+            item = _item(document)
+            if item.key in first:
+                wrong = [Fault("/metadata/name", f"is in this batch twice, see /{first[item.key]}")]
+            first.setdefault(item.key, index)
+            items.append(item)
+        faults += prefixed(pointer(index), wrong)
+    if faults:
+        raise Invalid(faults)
+    return items
+
+
+def _check(document: object) -> Iterator[Fault]:
+    if not isinstance(document, dict):
+        yield Fault("", "must be a manifest, a JSON object")
+        return
+    findings = [Fault(finding.pointer, finding.message) for finding in check(document)]
+    if not findings:
+        findings = list(_size(document))
+    if not findings and document["kind"] == "Offering":
+        findings = Offering(document).compile()
+    yield from findings
+
+
+def _size(document: Mapping[str, Any]) -> Iterator[Fault]:
+    try:
+        if len(canonical(document)) > MAX_DATA_BYTES - SPARE_BYTES:
+            yield Fault("", f"exceeds {MAX_DATA_BYTES // 1024} KiB")
+    except ValueError:
+        yield Fault("", "holds a number that JSON can't write")
+
+
+def _item(document: Mapping[str, Any]) -> Item:
+    kind, metadata = document["kind"], document["metadata"]
+    version = {"Offering": metadata.get("version"), "Entity": document["spec"].get("blueprint")}.get(kind) or ""
+    return Item(kind, metadata["name"], version, digest(document), document)
+
+
+def assess(items: Sequence[Item], session: Session) -> list[Result] | Refusal:
+    """What applying would do to each; or why the batch can't be applied."""
+    stored = _stored([item.key for item in items], session)
+    results, faults = [], []
+    for index, item in enumerate(items):
+        digest_before, removed = stored.get(item.key, (None, False))
+        same = digest_before == item.digest
+        if item.kind == "Offering" and digest_before is not None and not same:
+            detail = f"{item.name} {item.version} was published with other content; raise metadata.version"
+            faults.append(Fault(pointer(index, "metadata", "version"), detail))
+        known = digest_before is not None
+        result = "created" if removed or not known else "unchanged" if same else "changed"
+        results.append(Result(item, result, known))
+    if faults:
+        return Refusal(tuple(faults), "a version that is published does not change")
+    missing = tuple(dangling([item.document for item in items], _known(items, session), POSSIBLE_TYPES))
+    return Refusal(missing) if missing else results
+
+
+def _stored(keys: Sequence[tuple[str, str, str]], session: Session) -> dict[tuple[str, str, str], tuple[str, bool]]:
+    columns = (manifests.c.kind, manifests.c.name, manifests.c.version)
+    found: dict[tuple[str, str, str], tuple[str, bool]] = {}
+    for start in range(0, len(keys), 200):
+        query = select(*columns, manifests.c.digest, manifests.c.removed).where(
+            tuple_(*columns).in_(keys[start : start + 200])
+        )
+        for row in session.connection().execute(query):
+            found[row[0], row[1], row[2]] = (row[3], row[4])
+    return found
+
+
+def _known(items: Sequence[Item], session: Session) -> Known:
+    kinds = {item.kind for item in items}
+    offerings: dict[str, dict[str, tuple[str, ...]]] = {}
+    channels: set[str] = set()
+    blueprints: set[str] = set()
+    if "Trigger" in kinds:
+        documents = [document for document, _ in documents_of("Offering", session)]
+        for document in documents + [item.document for item in items if item.kind == "Offering"]:
+            metadata = document["metadata"]
+            offerings.setdefault(metadata["name"], {})[metadata["version"]] = tuple(document["spec"]["actions"])
+    for kind, needed_by, names in (("Channel", "Route", channels), ("Blueprint", "Entity", blueprints)):
+        if needed_by in kinds:
+            names |= {item.name for item in items if item.kind == kind}
+            names |= {document["metadata"]["name"] for document, _ in documents_of(kind, session)}
+    return Known(offerings, channels, blueprints)
+
+
+def apply(items: Sequence[Item], at: datetime, session: Session) -> Generator[Emit, None, list[Result] | Refusal]:
+    """Record the batch; return the results, or why nothing was recorded."""
+    results = assess(items, session)
+    if not isinstance(results, list):
+        return results
+    for each in results:
+        if each.result == "unchanged":
+            continue
+        item = each.item
+        row = {"digest": item.digest, "document": dict(item.document), "removed": False, "changed_at": at}
+        if each.known:
+            session.connection().execute(update(manifests).where(_is(item.key)).values(**row))
+        else:
+            add(session, manifests, {"kind": item.kind, "name": item.name, "version": item.version, **row})
+        yield _declared(item) if item.kind == "Entity" else _applied(item)
+    return results
+
+
+def _is(key: tuple[str, str, str]) -> Any:
+    return (manifests.c.kind == key[0]) & (manifests.c.name == key[1]) & (manifests.c.version == key[2])
+
+
+def _applied(item: Item) -> Emit:
+    version = item.version or None
+    return Emit(
+        ManifestApplied(
+            kind=item.kind, name=item.name, version=version, digest=item.digest, manifest=dict(item.document)
+        ),
+        subject=f"{item.kind}/{item.name}",
+    )
+
+
+def _declared(item: Item) -> Emit:
+    metadata, spec = item.document["metadata"], item.document["spec"]
+    return Emit(
+        EntityDeclared(
+            blueprint=item.version,
+            identifier=item.name,
+            title=metadata.get("title"),
+            icon=spec.get("icon"),
+            team=spec.get("team", metadata.get("owner")),
+            properties=spec.get("properties", {}),
+            relations=spec.get("relations", {}),
+        ),
+        subject=f"{item.version}/{item.name}",
+    )
+
+
+def remove(
+    kind: str, name: str, version: str | None, at: datetime, session: Session
+) -> Generator[Emit, None, Refusal | bool]:
+    """Take a manifest out of force. Return False if there is none, a Refusal if others need it.
+
+    An offering needs its version, and an entity its blueprint, only where there are several.
+    """
+    query = select(manifests.c.version).where(
+        manifests.c.kind == kind, manifests.c.name == name, manifests.c.removed.is_(False)
+    )
+    versions = sorted(session.connection().execute(query).scalars())
+    chosen = [each for each in versions if version in (None, each)]
+    if not chosen:
+        return False
+    if len(chosen) > 1:
+        return Refusal((), f"there are several, say which with ?version=: {', '.join(chosen)}")
+    needed_by = [
+        document
+        for referring in ("Trigger", "Route")
+        for document, _ in documents_of(referring, session)
+        if kind != "Offering" or len(versions) == 1 or document["spec"].get("request", {}).get("version") == chosen[0]
+    ]
+    if others := referrers(kind, name, needed_by):
+        return Refusal((), f"still needed by {', '.join(others)}; remove that first")
+    key = (kind, name, chosen[0])
+    if kind == "Offering":
+        session.connection().execute(update(manifests).where(_is(key)).values(removed=True, changed_at=at))
+    else:
+        session.connection().execute(delete(manifests).where(_is(key)))
+    if kind == "Entity":
+        yield Emit(EntityWithdrawn(blueprint=chosen[0], identifier=name), subject=f"{chosen[0]}/{name}")
+    else:
+        yield Emit(ManifestRemoved(kind=kind, name=name, version=chosen[0] or None), subject=f"{kind}/{name}")
+    return True

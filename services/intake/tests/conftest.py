@@ -1,0 +1,126 @@
+"""A running intake without a bus (it takes what its door takes), and manifests to ask things of."""
+
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from entresol_eventing.service import Service
+from entresol_intake.app import create
+from entresol_intake.settings import Settings
+
+ADMIN = "entresol_admin-token-for-tests-0123456789"
+
+
+def offering(version: str = "1.0.0", name: str = "database", **spec: Any) -> dict[str, Any]:
+    return {
+        "apiVersion": "entresol.dev/v1",
+        "kind": "Offering",
+        "metadata": {"name": name, "version": version},
+        "spec": {
+            "environments": ["dev", "prod"],
+            "inputs": {
+                "type": "object",
+                "required": ["size"],
+                "properties": {
+                    "size": {"enum": ["small", "large"]},
+                    "backups": {"type": "boolean", "default": True},
+                },
+                "additionalProperties": False,
+            },
+            "lifetime": {"default": "30d", "max": "90d"},
+            "actions": {"create": {"steps": []}, "restart": {"steps": []}},
+            **spec,
+        },
+    }
+
+
+def manifest(_kind: str, _name: str, **spec: Any) -> dict[str, Any]:
+    return {"apiVersion": "entresol.dev/v1", "kind": _kind, "metadata": {"name": _name}, "spec": spec}
+
+
+@pytest.fixture
+def make_offering() -> Callable[..., dict[str, Any]]:
+    return offering
+
+
+@pytest.fixture
+def make_manifest() -> Callable[..., dict[str, Any]]:
+    return manifest
+
+
+@pytest.fixture
+def make_ask() -> Callable[..., dict[str, Any]]:
+    def make(**fields: Any) -> dict[str, Any]:
+        sane = {
+            "offering": "database",
+            "project": "shop",
+            "environment": "dev",
+            "name": "orders",
+            "inputs": {"size": "small"},
+        }
+        return {name: value for name, value in (sane | fields).items() if value is not None}
+
+    return make
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    token = tmp_path / "token"
+    token.write_text(ADMIN + "\n")
+    return Settings(
+        data=tmp_path / "intake",
+        nats_url="nats://127.0.0.1:1",
+        admin_token_file=token,
+        grace_seconds=1,
+        catalog_url="https://entresol.example/catalog",
+    )
+
+
+@pytest.fixture
+async def service(settings: Settings) -> AsyncIterator[Service]:
+    built = create(settings)
+    await built.start()
+    yield built
+    await built.stop()
+
+
+@pytest.fixture
+def connect(service: Service) -> Callable[[str], httpx.AsyncClient]:
+    """A client of the door with the given token, or with none."""
+
+    def make(token: str = "") -> httpx.AsyncClient:
+        assert service.http is not None
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        return httpx.AsyncClient(
+            transport=httpx.ASGITransport(app=service.http), base_url="http://intake", headers=headers
+        )
+
+    return make
+
+
+@pytest.fixture
+async def admin(connect: Callable[[str], httpx.AsyncClient]) -> AsyncIterator[httpx.AsyncClient]:
+    async with connect(ADMIN) as client:
+        yield client
+
+
+@pytest.fixture
+async def stocked(admin: httpx.AsyncClient) -> httpx.AsyncClient:
+    """The admin's client, with the offering `database` applied."""
+    answer = await admin.post("/v1/manifests", json=[offering()])
+    assert answer.status_code == 202, answer.text
+    return admin
+
+
+@pytest.fixture
+def enter(stocked: httpx.AsyncClient, connect: Callable[[str], httpx.AsyncClient]) -> Callable[..., Any]:
+    """Issue a token and return a client that uses it."""
+
+    async def issue(role: str = "developer", actor: str = "user:ada", **fields: Any) -> httpx.AsyncClient:
+        answer = await stocked.post("/v1/tokens", json={"actor": actor, "role": role, **fields})
+        assert answer.status_code == 201, answer.text
+        return connect(answer.json()["token"])
+
+    return issue

@@ -1,0 +1,187 @@
+"""Applying manifests: all or none, versions that never change, references that must lead somewhere."""
+
+import json
+
+import pytest
+from entresol_eventing.testing import published
+
+MERGED = "dev.entresol.change.merged.v1"
+
+
+@pytest.fixture
+def trigger(make_manifest):
+    def make(name="deploy", on=MERGED, **request):
+        template = {"offering": "database", "action": "create", "project": "shop", "environment": "dev", "name": "a"}
+        return make_manifest("Trigger", name, on=on, request=template | request)
+
+    return make
+
+
+async def facts(service):
+    return [(event.type.split(".", 2)[2], event.subject) for event in await published(service)][1:]
+
+
+async def test_a_batch_is_applied_and_what_did_not_change_says_nothing(service, admin, make_offering, make_manifest):
+    batch = [
+        make_offering(),
+        make_manifest("Channel", "log", kind="log"),
+        make_manifest("Blueprint", "Service", schema={"properties": {}}),
+        make_manifest("Entity", "cart", blueprint="Service", properties={"tier": 1}),
+    ]
+    first = await admin.post("/v1/manifests", json=batch)
+    assert first.status_code == 202
+    assert first.json()["results"][0] == {
+        "kind": "Offering",
+        "name": "database",
+        "version": "1.0.0",
+        "result": "created",
+    }
+    batch[3]["spec"]["properties"]["tier"] = 2
+    second = await admin.post("/v1/manifests", json=batch)
+    assert [each["result"] for each in second.json()["results"]] == ["unchanged", "unchanged", "unchanged", "changed"]
+    assert await facts(service) == [
+        ("manifest.applied.v1", "Offering/database"),
+        ("manifest.applied.v1", "Channel/log"),
+        ("manifest.applied.v1", "Blueprint/Service"),
+        ("entity.declared.v1", "Service/cart"),
+        ("entity.declared.v1", "Service/cart"),
+    ]
+
+
+async def test_one_bad_manifest_refuses_the_whole_batch(service, admin, make_offering, make_manifest):
+    answer = await admin.post("/v1/manifests", json=[make_offering(), make_manifest("Policy", "p", rules=[]), 5])
+    assert answer.status_code == 422
+    assert {each["pointer"].split("/")[1] for each in answer.json()["violations"]} == {"1", "2"}
+    assert await facts(service) == []
+
+
+@pytest.mark.parametrize("body", [[], {}, "text", [None], [[]]])
+async def test_what_is_no_batch_is_refused(admin, body):
+    assert (await admin.post("/v1/manifests", json=body)).status_code == 422
+
+
+async def test_a_dry_run_only_looks(service, admin, make_offering):
+    answer = await admin.post("/v1/manifests?dry_run=true", json=[make_offering()])
+    assert (answer.status_code, answer.json()["results"][0]["result"]) == (202, "created")
+    assert await facts(service) == []
+    assert (await admin.post("/v1/manifests?dry_run=true", json=[{"kind": "Offering"}])).status_code == 422
+
+
+async def test_a_published_version_never_changes_even_once_removed(service, stocked, make_offering, make_manifest):
+    other = make_offering(description="something else")
+    answer = await stocked.post("/v1/manifests", json=[make_manifest("Channel", "log", kind="log"), other])
+    assert answer.status_code == 409
+    assert answer.json()["violations"][0]["pointer"] == "/1/metadata/version"
+    assert "raise metadata.version" in answer.json()["violations"][0]["detail"]
+    assert (await stocked.delete("/v1/manifests/Offering/database?version=1.0.0")).status_code == 202
+    assert (await stocked.post("/v1/manifests", json=[other])).status_code == 409
+    again = await stocked.post("/v1/manifests", json=[make_offering()])
+    assert again.json()["results"][0]["result"] == "created"
+    assert [name for name, _ in await facts(service)] == [
+        "manifest.applied.v1",
+        "manifest.removed.v1",
+        "manifest.applied.v1",
+    ]
+
+
+async def test_the_same_manifest_twice_in_a_batch_is_refused(admin, make_offering):
+    answer = await admin.post("/v1/manifests", json=[make_offering(), make_offering()])
+    assert [each["pointer"] for each in answer.json()["violations"]] == ["/1/metadata/name"]
+
+
+async def test_references_may_lead_into_the_batch(admin, make_offering, make_manifest, trigger):
+    batch = [
+        make_manifest("Route", "r", on=[MERGED], channel="log"),
+        trigger(),
+        make_offering(),
+        make_manifest("Channel", "log", kind="log"),
+    ]
+    assert (await admin.post("/v1/manifests", json=batch)).status_code == 202
+
+
+@pytest.mark.parametrize(
+    ("fields", "place"),
+    [
+        ({"offering": "nothing"}, "/0/spec/request/offering"),
+        ({"version": "7.0.0"}, "/0/spec/request/version"),
+        ({"action": "dance"}, "/0/spec/request/action"),
+    ],
+)
+async def test_a_trigger_must_ask_for_something_that_exists(stocked, trigger, fields, place):
+    answer = await stocked.post("/v1/manifests", json=[trigger(**fields)])
+    assert answer.status_code == 422
+    assert [each["pointer"] for each in answer.json()["violations"]] == [place]
+
+
+async def test_a_trigger_may_leave_its_offering_to_the_event(stocked, trigger):
+    answer = await stocked.post("/v1/manifests", json=[trigger(offering="${event.data.repository.name}")])
+    assert answer.status_code == 202, answer.text
+
+
+async def test_a_trigger_can_only_wait_for_what_intake_reads(stocked, trigger):
+    answer = await stocked.post("/v1/manifests", json=[trigger(on="dev.entresol.request.completed.v1")])
+    (violation,) = answer.json()["violations"]
+    assert violation["pointer"] == "/0/spec/on"
+    assert "change.*" in violation["detail"]
+
+
+async def test_routes_and_entities_must_lead_somewhere(admin, make_manifest):
+    batch = [
+        make_manifest("Route", "r", on=[MERGED], channel="nowhere"),
+        make_manifest("Entity", "cart", blueprint="Nothing"),
+    ]
+    answer = await admin.post("/v1/manifests", json=batch)
+    assert [each["pointer"] for each in answer.json()["violations"]] == ["/0/spec/channel", "/1/spec/blueprint"]
+
+
+async def test_what_others_need_can_not_be_removed(stocked, make_offering, trigger):
+    await stocked.post("/v1/manifests", json=[trigger(), make_offering("2.0.0")])
+    several = await stocked.delete("/v1/manifests/Offering/database")
+    assert several.status_code == 409
+    assert "1.0.0, 2.0.0" in several.json()["detail"]
+    assert (await stocked.delete("/v1/manifests/Offering/database?version=2.0.0")).status_code == 202
+    last = await stocked.delete("/v1/manifests/Offering/database")
+    assert (last.status_code, last.json()["detail"]) == (409, "still needed by Trigger deploy; remove that first")
+    assert (await stocked.delete("/v1/manifests/Trigger/deploy")).status_code == 202
+    assert (await stocked.delete("/v1/manifests/Offering/database")).status_code == 202
+    assert (await stocked.delete("/v1/manifests/Offering/database")).status_code == 404
+
+
+async def test_an_entity_is_withdrawn_by_its_whole_name(service, admin, make_manifest):
+    name = "team/Cart@1"
+    await admin.post(
+        "/v1/manifests",
+        json=[
+            make_manifest("Blueprint", "Service", schema={"properties": {}}),
+            make_manifest("Entity", name, blueprint="Service"),
+        ],
+    )
+    assert (await admin.delete(f"/v1/manifests/Entity/{name}")).status_code == 202
+    assert (await facts(service))[-1] == ("entity.withdrawn.v1", f"Service/{name}")
+
+
+async def test_a_removed_offering_can_still_be_deleted_from(stocked, make_ask):
+    await stocked.delete("/v1/manifests/Offering/database")
+    create = await stocked.post("/v1/requests", json=make_ask())
+    assert create.json()["violations"][0]["pointer"] == "/offering"
+    delete = await stocked.post("/v1/requests", json=make_ask(action="delete", inputs={}))
+    assert delete.status_code == 202
+
+
+async def test_a_schema_that_reaches_outside_or_can_not_be_compiled_is_refused(admin, make_offering):
+    for inputs in ({"$ref": "http://127.0.0.1:1/x.json"}, {"properties": {"a": {"pattern": "(?=a)b"}}}):
+        answer = await admin.post("/v1/manifests", json=[make_offering(inputs={"type": "object", **inputs})])
+        assert answer.status_code == 422, inputs
+        assert answer.json()["violations"][0]["pointer"].startswith("/0/spec/inputs")
+
+
+async def test_manifests_too_large_for_an_event_are_refused(admin, make_offering):
+    answer = await admin.post("/v1/manifests", json=[make_offering(description="x" * 300_000)])
+    assert answer.status_code == 422
+    assert "256 KiB" in answer.json()["violations"][0]["detail"]
+
+
+async def test_a_number_beyond_every_float_is_refused(admin, make_offering):
+    body = json.dumps([make_offering(outputs={"a": "number"})]).replace('"number"', "1e400")
+    answer = await admin.post("/v1/manifests", content=body)
+    assert 400 <= answer.status_code < 500

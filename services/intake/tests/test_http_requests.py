@@ -1,0 +1,202 @@
+"""Asking: what is taken, what is refused and where it says so, and what happens when somebody asks twice."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from entresol_eventing.testing import published
+
+
+async def submitted(service: Any) -> list[Any]:
+    return [event for event in await published(service) if event.type == "dev.entresol.request.submitted.v1"]
+
+
+async def test_an_ask_is_stored_and_said_before_it_is_answered(service, stocked, make_ask):
+    answer = await stocked.post("/v1/requests", json=make_ask(reason="for the shop", lifetime="5d"))
+    assert answer.status_code == 202
+    body = answer.json()
+    assert body == {
+        "id": body["id"],
+        "resource": "shop/dev/database/orders",
+        "offering": "database",
+        "version": "1.0.0",
+        "action": "create",
+        "links": {"self": f"https://entresol.example/catalog/v1/requests/{body['id']}"},
+    }
+    (event,) = await submitted(service)
+    assert event.subject == event.correlationid == event.data.request_id == body["id"]
+    assert event.partitionkey == "shop/dev/database/orders"
+    assert event.actor == event.data.actor.id == "user:admin"
+    assert event.data.inputs == {"size": "small", "backups": True}
+    assert event.data.lifetime_seconds == 5 * 86400
+    assert event.data.reason == "for the shop"
+    assert event.causationid is None
+
+
+@pytest.mark.parametrize(
+    ("fields", "pointer"),
+    [
+        ({"offering": "nothing"}, "/offering"),
+        ({"offering": None}, "/offering"),
+        ({"offering": "Data Base"}, "/offering"),
+        ({"version": "9.9.9"}, "/version"),
+        ({"version": "latest"}, "/version"),
+        ({"action": "dance"}, "/action"),
+        ({"environment": "moon"}, "/environment"),
+        ({"environment": "../dev"}, "/environment"),
+        ({"name": "a" * 64}, "/name"),
+        ({"name": ""}, "/name"),
+        ({"project": "a/b"}, "/project"),
+        ({"inputs": {"size": "huge"}}, "/inputs/size"),
+        ({"inputs": {}}, "/inputs/size"),
+        ({"inputs": {"size": "small", "colour": "red"}}, "/inputs"),
+        ({"inputs": []}, "/inputs"),
+        ({"action": "update", "inputs": {"size": 1}}, "/inputs/size"),
+        ({"action": "restart", "inputs": {"size": 1}}, "/inputs/size"),
+        ({"action": "delete"}, "/inputs"),
+        ({"action": "extend", "inputs": {}}, "/lifetime"),
+        ({"action": "delete", "inputs": {}, "lifetime": "5d"}, "/lifetime"),
+        ({"lifetime": "91d"}, "/lifetime"),
+        ({"lifetime": "soon"}, "/lifetime"),
+        ({"lifetime": "1ms"}, "/lifetime"),
+        ({"lifetime": 5}, "/lifetime"),
+        ({"dry_run": "yes"}, "/dry_run"),
+        ({"reason": ""}, "/reason"),
+        ({"colour": "red"}, "/colour"),
+    ],
+)
+async def test_what_is_wrong_is_refused_with_its_place(service, stocked, make_ask, fields, pointer):
+    answer = await stocked.post("/v1/requests", json=make_ask(**fields))
+    assert answer.status_code == 422
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert pointer in [each["pointer"] for each in answer.json()["violations"]]
+    assert await submitted(service) == []
+
+
+async def test_refusals_never_repeat_the_value(stocked, make_ask):
+    answer = await stocked.post(
+        "/v1/requests", json=make_ask(inputs={"size": "canary-secret", "backups": "canary-too"})
+    )
+    assert answer.status_code == 422
+    assert "canary" not in answer.text
+
+
+@pytest.mark.parametrize(
+    ("fields", "inputs"),
+    [
+        ({"action": "update", "inputs": {"backups": False}}, {"backups": False}),
+        ({"action": "update", "inputs": {}}, {}),
+        ({"action": "delete", "inputs": {}}, {}),
+        ({"action": "extend", "inputs": {}, "lifetime": "10d"}, {}),
+        ({"action": "restart", "inputs": {}}, {}),
+        ({"dry_run": True}, {"size": "small", "backups": True}),
+    ],
+)
+async def test_each_action_has_its_own_rule_for_inputs(service, stocked, make_ask, fields, inputs):
+    answer = await stocked.post("/v1/requests", json=make_ask(**fields))
+    assert answer.status_code == 202, answer.text
+    (event,) = await submitted(service)
+    assert event.data.inputs == inputs
+    assert event.data.action == fields.get("action", "create")
+    assert event.data.dry_run is fields.get("dry_run", False)
+
+
+async def test_the_highest_version_is_meant_unless_one_is_named(service, stocked, make_ask, make_offering):
+    await stocked.post("/v1/manifests", json=[make_offering("1.10.0"), make_offering("1.9.0")])
+    assert (await stocked.post("/v1/requests", json=make_ask())).json()["version"] == "1.10.0"
+    assert (await stocked.post("/v1/requests", json=make_ask(version="1.0.0"))).json()["version"] == "1.0.0"
+
+
+async def test_an_offering_without_lifetime_can_not_be_given_one(stocked, make_ask, make_offering):
+    eternal = make_offering(name="eternal")
+    del eternal["spec"]["lifetime"]
+    await stocked.post("/v1/manifests", json=[eternal])
+    answer = await stocked.post("/v1/requests", json=make_ask(offering="eternal", lifetime="5d"))
+    assert [each["pointer"] for each in answer.json()["violations"]] == ["/lifetime"]
+
+
+async def test_a_project_out_of_reach_is_not_found(service, enter, make_ask):
+    ada = await enter(projects=["shop"])
+    assert (await ada.post("/v1/requests", json=make_ask(project="bank"))).status_code == 404
+    assert (await ada.post("/v1/requests", json=make_ask())).status_code == 202
+    assert len(await submitted(service)) == 1
+
+
+async def test_the_same_key_and_body_get_the_same_answer(service, stocked, make_ask):
+    headers = {"Idempotency-Key": "k-1"}
+    first = await stocked.post("/v1/requests", json=make_ask(), headers=headers)
+    again = await stocked.post("/v1/requests", json=make_ask(), headers=headers)
+    assert (first.status_code, again.status_code) == (202, 202)
+    assert first.content == again.content
+    assert "idempotency-replayed" not in first.headers
+    assert again.headers["idempotency-replayed"] == "true"
+    assert len(await submitted(service)) == 1
+
+
+async def test_a_repeated_ask_is_answered_even_if_the_offering_is_gone(stocked, make_ask):
+    headers = {"Idempotency-Key": "k-1"}
+    first = await stocked.post("/v1/requests", json=make_ask(), headers=headers)
+    assert (await stocked.delete("/v1/manifests/Offering/database")).status_code == 202
+    again = await stocked.post("/v1/requests", json=make_ask(), headers=headers)
+    assert again.content == first.content
+
+
+async def test_the_same_key_with_another_body_is_refused(service, stocked, make_ask):
+    headers = {"Idempotency-Key": "k-1"}
+    await stocked.post("/v1/requests", json=make_ask(), headers=headers)
+    other = await stocked.post("/v1/requests", json=make_ask(name="other"), headers=headers)
+    assert other.status_code == 422
+    assert len(await submitted(service)) == 1
+
+
+async def test_keys_belong_to_the_actor_and_the_project(service, stocked, enter, make_ask):
+    headers = {"Idempotency-Key": "k-1"}
+    ada = await enter()
+    for client, project in ((stocked, "shop"), (ada, "shop"), (ada, "bank")):
+        answer = await client.post("/v1/requests", json=make_ask(project=project), headers=headers)
+        assert "idempotency-replayed" not in answer.headers
+    assert len(await submitted(service)) == 3
+
+
+async def test_fifty_at_once_with_one_key_make_one_request(service, stocked, make_ask):
+    headers = {"Idempotency-Key": "storm"}
+    answers = await asyncio.gather(*(stocked.post("/v1/requests", json=make_ask(), headers=headers) for _ in range(50)))
+    assert {answer.status_code for answer in answers} == {202}
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    assert sum("idempotency-replayed" in answer.headers for answer in answers) == 49
+    assert len(await submitted(service)) == 1
+
+
+@pytest.mark.parametrize("key", ["", "k" * 256, "with\ttab"])
+async def test_an_unusable_key_is_refused(stocked, make_ask, key):
+    answer = await stocked.post("/v1/requests", json=make_ask(), headers={"Idempotency-Key": key})
+    assert answer.status_code == 400
+
+
+async def test_a_request_can_be_asked_to_stop(service, stocked, enter, make_ask):
+    request_id = (await stocked.post("/v1/requests", json=make_ask())).json()["id"]
+    ada = await enter(projects=["shop"])
+    assert (await ada.post(f"/v1/requests/{request_id}/cancel")).status_code == 202
+    answer = await ada.post(f"/v1/requests/{request_id}/cancel", json={"reason": "changed my mind"})
+    assert answer.status_code == 202
+    event = (await published(service))[-1]
+    assert event.type == "dev.entresol.request.cancelled.v1"
+    assert (event.subject, event.correlationid, event.partitionkey) == (request_id, request_id, event.data.resource_id)
+    assert (event.data.by, event.actor, event.data.reason) == ("user:ada", "user:ada", "changed my mind")
+
+
+async def test_what_can_not_be_stopped_says_nothing(service, stocked, enter, make_ask):
+    request_id = (await stocked.post("/v1/requests", json=make_ask())).json()["id"]
+    grace = await enter(actor="user:grace", projects=["bank"])
+    before = len(await published(service))
+    for identifier in (request_id, "unknown", "x" * 500, "a%00b"):
+        assert (await grace.post(f"/v1/requests/{identifier}/cancel")).status_code == 404
+    assert (await stocked.post(f"/v1/requests/{request_id}/cancel", json={"why": 1})).status_code == 422
+    assert len(await published(service)) == before
+
+
+async def test_a_full_outbox_is_answered_with_try_again(service, stocked, make_ask, monkeypatch):
+    monkeypatch.setattr(service.settings, "outbox_limit", 1)
+    answer = await stocked.post("/v1/requests", json=make_ask())
+    assert answer.status_code == 503
+    assert int(answer.headers["retry-after"]) > 0

@@ -1,0 +1,70 @@
+"""Intake on a real nats-server: from a webhook to a triggered request, and from a publisher to the log."""
+
+import asyncio
+import json
+
+import httpx
+import nats
+import pytest
+from entresol_eventing.nats_server import NatsServer
+from entresol_eventing.testing import eventually, make_streams, published, running
+from entresol_intake.app import create
+
+ADMIN = "entresol_admin-token-for-tests-0123456789"
+
+
+@pytest.fixture
+async def bus(tmp_path):
+    with NatsServer(tmp_path / "nats") as server:
+        await make_streams(server)
+        yield server
+
+
+async def test_a_change_that_is_told_becomes_a_request(bus, settings, make_offering, make_manifest):
+    service = create(settings.model_copy(update={"nats_url": bus.url}))
+    async with running(service):
+        transport = httpx.ASGITransport(app=service.http)
+        headers = {"Authorization": f"Bearer {ADMIN}"}
+        async with httpx.AsyncClient(transport=transport, base_url="http://intake", headers=headers) as admin:
+            request = {
+                "offering": "database",
+                "action": "apply",
+                "project": "shop",
+                "environment": "dev",
+                "name": "${event.data.repository.name}",
+                "inputs": {"size": "small"},
+            }
+            manifests = [
+                make_offering(),
+                make_manifest("Trigger", "deploy", on="dev.entresol.change.merged.v1", request=request),
+                make_manifest("Source", "forge", kind="nats", allow=["/forge"], actor="ci:forge"),
+            ]
+            assert (await admin.post("/v1/manifests", json=manifests)).status_code == 202
+        merged = {
+            "specversion": "1.0",
+            "id": "1",
+            "source": "/forge/cart",
+            "type": "dev.entresol.change.merged.v1",
+            "data": {"repository": {"name": "cart", "full_name": "shop/cart"}, "branch": "main", "revision": "abc"},
+        }
+        connection = await nats.connect(bus.url)
+        stream = connection.jetstream()
+        for _ in range(3):
+            await stream.publish("entresol.ingest.forge.merged", json.dumps(merged).encode())
+        await stream.publish("entresol.ingest.stranger.merged", json.dumps(merged).encode())
+        await connection.close()
+
+        async def submitted():
+            return [each for each in await published(service) if each.type == "dev.entresol.request.submitted.v1"]
+
+        (asked,) = await eventually(submitted)
+        assert asked.data.resource_id == "shop/dev/database/cart"
+        assert (asked.causationid, asked.hopcount, asked.actor) == ("1", 1, "trigger:deploy")
+
+        async def refused():
+            return [each for each in await published(service) if each.type == "dev.entresol.delivery.refused.v1"]
+
+        (told,) = await eventually(refused)
+        assert (told.data.door, told.data.source) == ("nats", "stranger")
+        await asyncio.sleep(0)
+        assert len(await submitted()) == 1

@@ -1,0 +1,1 @@
+"""Notification: tells people and tools what happened, by the channels they chose."""

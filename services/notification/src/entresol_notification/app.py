@@ -1,0 +1,33 @@
+"""Put notification together: it reads what is worth telling from the log, and its worker tells it."""
+
+from pathlib import Path
+
+from entresol_eventing import run
+from entresol_eventing.service import Service
+from entresol_eventing.telemetry import Telemetry
+
+from entresol_notification.handlers import Router
+from entresol_notification.routing import SUBJECTS
+from entresol_notification.settings import Settings
+from entresol_notification.store import Base
+from entresol_notification.workers import Courier
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+
+
+def create(settings: Settings, telemetry: Telemetry | None = None) -> Service:
+    courier = Courier(settings)
+    return Service(
+        name="notification",
+        settings=settings,
+        reactions=Router().reactions(),
+        metadata=Base.metadata,
+        migrations=MIGRATIONS,
+        subjects=SUBJECTS,
+        workers=(courier.work, courier.prune),
+        telemetry=telemetry,
+    )
+
+
+def main() -> None:
+    run.main(create, Settings)

@@ -1,0 +1,1 @@
+"""What notification knows without a log, a database or a network: sentences, signatures, addresses."""

@@ -1,0 +1,114 @@
+"""One readable line for each type of event.
+
+Values come from outside: a line never holds a line break or another control character, so it can go into a mail
+header, a terminal or a log as it is. Escaping for a particular receiver is the channel's business.
+"""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+
+LONGEST: Final = 2000
+LONGEST_VALUE: Final = 300
+
+TEMPLATES: Final[Mapping[str, str]] = {
+    "alert.fired": "alert {alert} fires[ ({severity})][ on {service}][ in {environment}][: {summary}]",
+    "alert.resolved": "alert {alert} is resolved[ on {service}][ in {environment}]",
+    "answer.refused": "an answer of {by} did not count: {reason}",
+    "approval.expired": "request {resource_id} expired: nobody approved it in time (policy {policy})",
+    "approval.granted": "request {resource_id} was approved[ by {answers}] (policy {policy})",
+    "approval.rejected": "request {resource_id} was rejected[ by {answers}] (policy {policy})",
+    "approval.requested": "request {resource_id}[ ({action})] by {requested_by} waits for approval by {approvers}"
+    " until {expires_at}[: {because}]",
+    "artifact.published": "artifact {artifact} was published[ by {by}]",
+    "change.merged": "change[ {number}] was merged into {branch} of {repository.full_name}[ by {by}][: {title}]",
+    "change.proposed": "change {number} was proposed for {branch} of {repository.full_name}[ by {by}][: {title}]",
+    "change.pushed": "{ref} of {repository.full_name} is now {revision}[, pushed by {by}]",
+    "delivery.refused": "a delivery of {source} by {door} was refused: {reason}",
+    "deployment.reported": "deployment of {service}[ to {environment}] was reported[: {outcome}]",
+    "manifest.applied": "{kind} {name}[ {version}] was applied",
+    "manifest.removed": "{kind} {name}[ {version}] was removed",
+    "message.discarded": "a dead letter of {service} was given up[ by {by}]: {reason}",
+    "message.quarantined": "{service} could not handle a message[ of type {event_type}]: {reason}",
+    "message.redriven": "a dead letter of {service} was handled after all",
+    "pipeline.finished": "pipeline {pipeline} finished: {outcome}[ on {branch}][ of {repository.full_name}]",
+    "request.allowed": "request {resource_id} was allowed",
+    "request.completed": "request {resource_id} ({action}) by {actor} {outcome}[: {because}]",
+    "request.denied": "request {resource_id} was denied: {because}",
+    "request.stalled": "request {resource_id} has been {state} since {since}; {expected} was expected to answer",
+    "resource.changed": "{resource_id} was changed[ by {action}]",
+    "resource.deleted": "{resource_id} was deleted",
+    "resource.expired": "{resource_id} of {owner} has expired and will be deleted",
+    "resource.expiring": "{resource_id} of {owner} expires at {expires_at}; it can still be extended",
+    "resource.extended": "{resource_id} lives until {expires_at}",
+    "resource.provisioned": "{resource_id} was provisioned for {owner}[ until {expires_at}]",
+    "run.cancelled": "the run of {resource_id} ({action}) was cancelled: {reason}",
+    "run.failed": "the run of {resource_id} ({action}) failed[ in step {step}]: {reason}",
+    "run.planned": "the run of {resource_id} would add {adds}, change {changes} and destroy {destroys}",
+    "run.progressed": "step {step} of the run of {resource_id}: {state}[, {message}]",
+    "run.started": "the run of {resource_id} ({action}) started",
+    "run.succeeded": "the run of {resource_id} ({action}) succeeded",
+}
+"""By fact. `[…]` is left out if a field in it is missing."""
+
+_PIECES = re.compile(r"(\[[^\]]*\])")
+_FIELD = re.compile(r"\{([a-z_.]+)\}")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)\Z")
+_UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]+")
+
+
+def sentence(event: Mapping[str, Any]) -> str:
+    """What happened, in one line; `event` is the envelope as JSON."""
+    fact = fact_of(event["type"])
+    try:
+        return one_line("".join(_written(piece, event) for piece in _PIECES.split(TEMPLATES[fact])))
+    except KeyError:
+        return one_line(f"{fact}: {event['subject']}")
+
+
+def fact_of(event_type: str) -> str:
+    """`request.denied` of `dev.entresol.request.denied.v1`."""
+    return event_type.removeprefix("dev.entresol.").rpartition(".v")[0] or event_type
+
+
+def one_line(text: str, longest: int = LONGEST) -> str:
+    """The text without control characters and direction marks, cut to `longest` characters."""
+    text = _UNPRINTABLE.sub(" ", text).strip()
+    return text if len(text) <= longest else text[: longest - 1] + "…"
+
+
+def _written(piece: str, event: Mapping[str, Any]) -> str:
+    """A piece of a template with its fields; raise KeyError if one is missing in a piece that is not optional."""
+    if not piece.startswith("["):
+        return _FIELD.sub(lambda field: _value(field[1], event), piece)
+    try:
+        return _FIELD.sub(lambda field: _value(field[1], event), piece[1:-1])
+    except KeyError:
+        return ""
+
+
+def _value(path: str, event: Mapping[str, Any]) -> str:
+    value: Any = event["data"]
+    for name in path.split("."):
+        if not isinstance(value, Mapping) or value.get(name) in (None, "", []):
+            raise KeyError(path)
+        value = value[name]
+    return one_line(_text(value, event), LONGEST_VALUE)
+
+
+def _text(value: Any, event: Mapping[str, Any]) -> str:
+    if isinstance(value, list):
+        return ", ".join(_text(item, event) for item in value)
+    if isinstance(value, Mapping):
+        return str(value.get("by", "…"))
+    if isinstance(value, str) and _TIME.match(value):
+        return _clock(value, event)
+    return str(value)
+
+
+def _clock(value: str, event: Mapping[str, Any]) -> str:
+    """The time of day if it is on the day of the event, else with its date; always UTC."""
+    at = datetime.fromisoformat(value).astimezone(UTC)
+    same_day = at.date() == datetime.fromisoformat(event["time"]).astimezone(UTC).date()
+    return f"{at:%H:%M} UTC" if same_day else f"{at:%Y-%m-%d %H:%M} UTC"

@@ -1,0 +1,204 @@
+"""Notification's own state: routes and channels in force, deliveries, and every attempt at one.
+
+A delivery is `ready` until it is `delivered` or `failed`. It is its channel's queue: nothing of it is kept in memory,
+so a restart goes on where it stopped.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from entresol_eventing.envelope import Cause
+from entresol_eventing.store import UtcDateTime, table_base
+from sqlalchemy import JSON, BigInteger, Column, Index, Integer, Text, delete, func, insert, select, update
+from sqlmodel import Field, Session, SQLModel, col
+
+State: TypeAlias = Literal["ready", "delivered", "failed"]
+
+if TYPE_CHECKING:  # a base class that is made by a call has no type of its own
+
+    class Base(SQLModel): ...
+
+else:
+    Base = table_base()
+
+
+class ManifestInForce(Base, table=True):
+    """Routes and channels as applied."""
+
+    __tablename__ = "manifest"
+
+    kind: str = Field(primary_key=True)
+    name: str = Field(primary_key=True)
+    document: dict[str, Any] = Field(sa_type=JSON)
+
+
+class Delivery(Base, table=True):
+    """One event for one route."""
+
+    __tablename__ = "delivery"
+    __table_args__ = (Index("delivery_queue", "state", "channel", "next_at"), Index("delivery_ended", "ended_at"))
+
+    position: int = Field(
+        sa_column=Column(BigInteger().with_variant(Integer(), "sqlite"), primary_key=True, autoincrement=True)
+    )
+    id: str = Field(unique=True)
+    channel: str
+    route: str
+    event_id: str
+    event_type: str
+    event: str = Field(sa_type=Text)
+    message: str = Field(sa_type=Text)
+    cause: dict[str, Any] = Field(sa_type=JSON)
+    state: str
+    attempts: int
+    next_at: datetime = Field(sa_type=UtcDateTime)
+    ended_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+
+
+class Attempt(Base, table=True):
+    """One try at a delivery."""
+
+    __tablename__ = "attempt"
+
+    delivery_id: str = Field(primary_key=True)
+    number: int = Field(primary_key=True)
+    began_at: datetime = Field(sa_type=UtcDateTime)
+    duration_ms: int
+    succeeded: bool
+    answer: str = Field(sa_type=Text)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A delivery that is to be tried."""
+
+    id: str
+    channel: str
+    route: str
+    event_id: str
+    event_type: str
+    event: str
+    message: str
+    cause: Cause
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What came of one attempt."""
+
+    state: State
+    began_at: datetime
+    milliseconds: int
+    answer: str
+    next_at: datetime
+    """When to try again; the end if there is nothing more to try."""
+
+
+def put_manifest(session: Session, kind: str, name: str, document: dict[str, Any]) -> None:
+    remove_manifest(session, kind, name)
+    session.execute(insert(ManifestInForce), [{"kind": kind, "name": name, "document": document}])
+
+
+def remove_manifest(session: Session, kind: str, name: str) -> None:
+    session.execute(delete(ManifestInForce).where(col(ManifestInForce.kind) == kind, col(ManifestInForce.name) == name))
+
+
+def manifests(session: Session, kind: str) -> list[tuple[str, dict[str, Any]]]:
+    """Name and document of every manifest of the kind, by name."""
+    columns = (col(ManifestInForce.name), col(ManifestInForce.document))
+    found = session.execute(select(*columns).where(col(ManifestInForce.kind) == kind).order_by(columns[0]))
+    return [(name, document) for name, document in found]
+
+
+def put_deliveries(session: Session, rows: list[dict[str, Any]]) -> None:
+    if rows:
+        session.execute(insert(Delivery), rows)
+
+
+def queues(session: Session) -> dict[str, datetime]:
+    """Channels with something to deliver, and when the first of it is due.
+
+    Walks from channel to channel in the index, so that a long queue does not make the look slower.
+    """
+    found: dict[str, datetime] = {}
+    channel, ready = col(Delivery.channel), col(Delivery.state) == "ready"
+    name = session.execute(select(func.min(channel)).where(ready)).scalar()
+    while name is not None:
+        first = session.execute(select(func.min(col(Delivery.next_at))).where(ready, channel == name)).scalar()
+        if first is not None:
+            found[name] = first
+        name = session.execute(select(func.min(channel)).where(ready, channel > name)).scalar()
+    return found
+
+
+def page(session: Session, channel: str, at: datetime, limit: int) -> tuple[Mapping[str, Any] | None, list[Waiting]]:
+    """The channel's manifest, None if there is none, and its deliveries that are due, oldest first."""
+    manifest = session.execute(
+        select(col(ManifestInForce.document)).where(
+            col(ManifestInForce.kind) == "Channel", col(ManifestInForce.name) == channel
+        )
+    ).scalar()
+    due = (
+        select(Delivery)
+        .where(col(Delivery.state) == "ready", col(Delivery.channel) == channel, col(Delivery.next_at) <= at)
+        .order_by(col(Delivery.next_at), col(Delivery.position))
+        .limit(limit)
+    )
+    return manifest, [
+        Waiting(
+            row.id,
+            row.channel,
+            row.route,
+            row.event_id,
+            row.event_type,
+            row.event,
+            row.message,
+            Cause.model_validate(row.cause),
+            row.attempts,
+        )
+        for row in session.execute(due).scalars()
+    ]
+
+
+def record(session: Session, waiting: Waiting, result: Result) -> bool:
+    """Write down an attempt and what became of the delivery; False if it was not ready any more."""
+    number = waiting.attempts + 1
+    changed = session.connection().execute(
+        update(Delivery)
+        .where(
+            col(Delivery.id) == waiting.id,
+            col(Delivery.state) == "ready",
+            col(Delivery.attempts) == waiting.attempts,
+        )
+        .values(
+            state=result.state,
+            attempts=number,
+            next_at=result.next_at,
+            ended_at=None if result.state == "ready" else result.next_at,
+        )
+    )
+    if not changed.rowcount:
+        return False
+    attempt = {
+        "delivery_id": waiting.id,
+        "number": number,
+        "began_at": result.began_at,
+        "duration_ms": result.milliseconds,
+        "succeeded": result.state == "delivered",
+        "answer": result.answer,
+    }
+    session.execute(insert(Attempt), [attempt])
+    return True
+
+
+def prune(session: Session, before: datetime, limit: int) -> int:
+    """Forget deliveries that ended before; return how many, at most `limit`."""
+    ended = select(col(Delivery.id)).where(col(Delivery.ended_at) < before).limit(limit)
+    ids = list(session.execute(ended).scalars())
+    if ids:
+        session.execute(delete(Attempt).where(col(Attempt.delivery_id).in_(ids)))
+        session.execute(delete(Delivery).where(col(Delivery.id).in_(ids)))
+    return len(ids)

@@ -1,0 +1,86 @@
+"""Every event that reaches notification has words, and no value can break out of them."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from entresol_notification.domain.sentences import LONGEST, TEMPLATES, fact_of, one_line, sentence
+from entresol_notification.routing import heard_types
+
+EXAMPLES = Path(__file__).parents[3] / "schemas" / "examples"
+
+
+def envelope(fact: str, data: Any) -> dict[str, Any]:
+    return {"type": f"dev.entresol.{fact}.v1", "subject": "thing", "time": "2026-11-21T10:00:00Z", "data": data}
+
+
+@pytest.mark.parametrize(
+    ("fact", "data", "expected"),
+    [
+        (
+            "approval.requested",
+            {
+                "resource_id": "shop/prod/database/orders",
+                "action": "create",
+                "requested_by": "user:ada",
+                "approvers": ["group:sre", "user:grace"],
+                "expires_at": "2026-11-21T14:00:00Z",
+            },
+            "request shop/prod/database/orders (create) by user:ada waits for approval by group:sre, user:grace"
+            " until 14:00 UTC",
+        ),
+        (
+            "approval.requested",
+            {"resource_id": "r", "requested_by": "u", "approvers": ["g"], "expires_at": "2026-11-22T01:00:00+02:00"},
+            "request r by u waits for approval by g until 23:00 UTC",
+        ),
+        (
+            "resource.expiring",
+            {"resource_id": "r", "owner": "user:ada", "expires_at": "2026-12-24T10:00:00Z"},
+            "r of user:ada expires at 2026-12-24 10:00 UTC; it can still be extended",
+        ),
+        (
+            "approval.rejected",
+            {"resource_id": "r", "policy": "p", "answers": [{"by": "user:bob", "answer": "rejected"}]},
+            "request r was rejected by user:bob (policy p)",
+        ),
+        ("run.failed", {"resource_id": "r", "action": "create", "reason": "no"}, "the run of r (create) failed: no"),
+        (
+            "run.failed",
+            {"resource_id": "r", "action": "create", "step": "db", "reason": "no"},
+            "the run of r (create) failed in step db: no",
+        ),
+        ("request.denied", {"resource_id": "r", "because": ["a", "b"]}, "request r was denied: a, b"),
+        ("request.denied", {"resource_id": "r"}, "request.denied: thing"),
+        ("request.denied", {"resource_id": "[{because}]", "because": ["{x}"]}, "request [{because}] was denied: {x}"),
+        ("something.new", {}, "something.new: thing"),
+    ],
+)
+def test_what_is_said(fact: str, data: Any, expected: str) -> None:
+    assert sentence(envelope(fact, data)) == expected
+
+
+@pytest.mark.parametrize("event_type", sorted(heard_types()))
+@pytest.mark.parametrize("size", ["minimal", "full"])
+def test_every_event_has_words_of_its_own(event_type: str, size: str) -> None:
+    fact = fact_of(event_type)
+    data = json.loads((EXAMPLES / f"{fact}.v1.{size}.json").read_text(encoding="utf-8"))
+    said = sentence(envelope(fact, data))
+    assert said != f"{fact}: thing"
+    assert not set(said) & set("{}[]\n")
+
+
+def test_every_template_is_of_an_event_that_is_heard() -> None:
+    assert set(TEMPLATES) == {fact_of(one) for one in heard_types()}
+
+
+@pytest.mark.parametrize("hostile", ["a\r\nBcc: eve@example.com", "a\x1b[31mred", "a\u202etxt", "a\u2028b", "a\0b"])
+def test_control_characters_never_get_through(hostile: str) -> None:
+    said = sentence(envelope("request.denied", {"resource_id": hostile, "because": [hostile]}))
+    assert said.isprintable()
+    assert one_line(hostile).isprintable()
+
+
+def test_a_line_has_an_end() -> None:
+    assert len(sentence(envelope("request.denied", {"resource_id": "r", "because": ["x" * 300] * 50}))) <= LONGEST

@@ -1,0 +1,205 @@
+"""The whole service on a real bus: good receivers are told, bad ones hold up nobody else."""
+
+import base64
+import json
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import nats
+import pytest
+from entresol_contracts.events import ManifestApplied, NotificationDelivered, NotificationFailed, RequestDenied
+from entresol_eventing.envelope import Event, encode, log_subject, types_by_model
+from entresol_eventing.nats_server import NatsServer
+from entresol_eventing.service import Service
+from entresol_eventing.testing import assert_migrations_match, event, eventually, nats_server, published, running
+from entresol_eventing.testing.postgres import PostgresServer, binaries
+from entresol_notification.app import MIGRATIONS, create
+from entresol_notification.settings import Settings
+from entresol_notification.store import Attempt, Base, Delivery
+from sqlmodel import select
+
+BAD = [
+    "refusing",
+    "broken",
+    "gone",
+    "busy",
+    "redirecting",
+    "slow",
+    "dripping",
+    "dropping",
+    "garbage",
+    "endless-headers",
+    "slack-error",
+]
+SECRET = "whsec_" + base64.b64encode(b"canary-secret-of-this-channel!!!").decode()
+
+
+class Platform:
+    """The service under test, and a stand-in for the others."""
+
+    def __init__(self, service: Service, client: nats.NATS) -> None:
+        self.service = service
+        self._stream = client.jetstream()
+
+    async def say(self, *said: Event[Any]) -> None:
+        for one in said:
+            known = types_by_model()[type(one.data)]
+            await self._stream.publish(log_subject(known.publisher, known, one.subject), encode(one))
+
+    async def apply(self, kind: str, name: str, /, **spec: Any) -> None:
+        document = {"apiVersion": "entresol.dev/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}
+        applied = ManifestApplied(kind=kind, name=name, digest="sha256:x", manifest=document)
+        await self.say(event(applied, subject=f"{kind}/{name}"))
+
+    async def route(self, channel: str, **spec: Any) -> None:
+        await self.apply("Route", f"to-{channel}", on=["dev.entresol.request.denied.v1"], channel=channel, **spec)
+
+    async def ended(self, number: int, seconds: float = 20) -> list[Event[Any]]:
+        async def enough() -> list[Event[Any]]:
+            found = await published(self.service)
+            return found if len(found) >= number else []
+
+        return await eventually(enough, seconds=seconds)
+
+
+@pytest.fixture
+def bus(tmp_path: Path) -> Iterator[NatsServer]:
+    with nats_server(tmp_path / "nats") as server:
+        yield server
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
+    """A store of each kind; empty means SQLite in the data directory."""
+    if request.param == "sqlite":
+        yield ""
+        return
+    if binaries() is None:
+        pytest.skip("PostgreSQL is not installed")
+    with PostgresServer() as server:
+        yield server.database("store")
+
+
+@asynccontextmanager
+async def platform(bus: NatsServer, data: Path, **changed: Any) -> AsyncIterator[Platform]:
+    plain = {
+        "data": data,
+        "nats_url": bus.url,
+        "allow_loopback": True,
+        "attempts": 3,
+        "first_retry_seconds": 0.05,
+        "longest_retry_seconds": 0.2,
+        "deadline_seconds": 0.5,
+    }
+    client = await nats.connect(bus.url)
+    try:
+        async with running(create(Settings(**plain | changed))) as service:
+            yield Platform(service, client)
+    finally:
+        await client.close()
+
+
+def denied(number: int = 0) -> Event[RequestDenied]:
+    request_id = f"r{number}"
+    resource_id = f"shop/prod/database/orders-{number}"
+    return event(
+        RequestDenied(
+            request_id=request_id, resource_id=resource_id, project="shop", because=["too large"], verdicts=[]
+        )
+    )
+
+
+async def rows(service: Service, table: type[Any]) -> list[Any]:
+    return await service.read(lambda session: list(session.exec(select(table))))
+
+
+def test_the_migrations_make_what_the_models_say(tmp_path: Path) -> None:
+    assert_migrations_match(MIGRATIONS, Base.metadata, tmp_path)
+
+
+async def test_a_receiver_is_told_in_order_and_signed(
+    bus: NatsServer, tmp_path: Path, receiver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOOK_SECRET", SECRET)
+    hook = await receiver("good")
+    async with platform(bus, tmp_path) as entresol:
+        await entresol.apply("Channel", "hook", kind="webhook", url=hook.url, secretRef="env:HOOK_SECRET")
+        await entresol.route("hook")
+        events = [denied(number) for number in range(30)]
+        await entresol.say(*events)
+        told = await entresol.ended(30)
+        assert [json.loads(one.body)["id"] for one in hook.received] == [one.id for one in events]
+        assert {one.headers["webhook-signature"][:3] for one in hook.received} == {"v1,"}
+        assert [type(one.data) for one in told] == [NotificationDelivered] * 30
+        assert [one.causationid for one in told] == [one.id for one in events]
+        assert told[0].actor == "system:notification"
+        assert told[0].data.delivery_id == hook.received[0].headers["webhook-id"]
+
+
+async def test_bad_receivers_hold_up_nobody_else(bus: NatsServer, tmp_path: Path, receiver: Any) -> None:
+    """Each kind has its own channel; the good one is told everything while the bad ones run into their ends."""
+    hooks = {name: await receiver(name) for name in ["good", *BAD]}
+    async with platform(bus, tmp_path, concurrency=8) as entresol:
+        for name, hook in hooks.items():
+            await entresol.apply("Channel", name, kind="webhook", url=hook.url)
+            await entresol.route(name)
+        await entresol.apply("Channel", "nowhere", kind="webhook", url="http://127.0.0.1:1/top-secret-path")
+        await entresol.apply("Channel", "inside", kind="webhook", url="http://169.254.169.254/latest")
+        for name in ("nowhere", "inside", "never-applied"):
+            await entresol.route(name)
+        await entresol.say(*(denied(number) for number in range(3)))
+        await eventually(lambda: len(hooks["good"].received) == 3, seconds=5)
+        ends = await entresol.ended(3 * (len(BAD) + 4), seconds=60)
+        failed = [one.data for one in ends if isinstance(one.data, NotificationFailed)]
+        assert len(failed) == 3 * (len(BAD) + 3)
+        attempts = {one.channel: one.attempts for one in failed}
+        assert {name for name, number in attempts.items() if number == 1} == {"gone", "inside"}
+        assert {number for name, number in attempts.items() if name not in ("gone", "inside")} == {3}
+        for name in BAD:
+            assert len(hooks[name].received) == 3 * attempts[name], name
+        assert not any("secret" in one.reason or "127.0.0.1" in one.reason for one in failed)
+        assert len(await rows(entresol.service, Attempt)) == sum(one.attempts for one in failed) + 3
+        assert entresol.service.health()["ready"]
+
+
+async def test_a_receiver_that_recovers_sees_the_same_delivery_id(
+    bus: NatsServer, tmp_path: Path, receiver: Any, database_url: str
+) -> None:
+    hook = await receiver("once-in-three")
+    async with platform(bus, tmp_path, database_url=database_url) as entresol:
+        await entresol.apply("Channel", "hook", kind="webhook", url=hook.url)
+        await entresol.route("hook")
+        await entresol.say(denied())
+        (delivered,) = await entresol.ended(1)
+        assert isinstance(delivered.data, NotificationDelivered)
+        assert delivered.data.attempts == 3
+        assert {one.headers["webhook-id"] for one in hook.received} == {delivered.data.delivery_id}
+        attempts = await rows(entresol.service, Attempt)
+        assert [one.answer for one in attempts] == ["the receiver answered 503", "the receiver answered 503", "200"]
+
+
+async def test_deliveries_survive_a_restart(bus: NatsServer, tmp_path: Path, receiver: Any) -> None:
+    hook = await receiver("good")
+    async with platform(bus, tmp_path, attempts=50) as entresol:
+        await entresol.route("hook")
+        await entresol.say(denied())
+        await eventually(lambda: rows(entresol.service, Attempt))
+    async with platform(bus, tmp_path, attempts=50) as entresol:
+        await entresol.apply("Channel", "hook", kind="webhook", url=hook.url)
+        (delivered,) = await entresol.ended(1)
+        assert isinstance(delivered.data, NotificationDelivered)
+        assert len(hook.received) == 1
+
+
+async def test_the_log_channel_and_unmatched_events(bus: NatsServer, tmp_path: Path) -> None:
+    async with platform(bus, tmp_path) as entresol:
+        await entresol.apply("Channel", "log", kind="log")
+        await entresol.route("log", when='event.data.request_id == "r7"')
+        await entresol.say(*(denied(number) for number in range(10)))
+        (delivered,) = await entresol.ended(1)
+        assert delivered.data.answer == "logged"
+        (delivery,) = await rows(entresol.service, Delivery)
+        assert delivery.message == "request shop/prod/database/orders-7 was denied: too large"
+        assert delivery.ended_at is not None

@@ -1,0 +1,1 @@
+"""Policy: decides requests by rules as code, and collects people's approvals."""
