@@ -55,11 +55,15 @@ class Handling:
         self.facts = frozenset(types_by_model()[model].fact for model in models)
 
     def wants(self, log_subject: str) -> bool:
-        """Whether any handler looks at what lies under this subject; told from the subject alone, which is cheap."""
-        if self.reactions.to_batch is not None:
-            return True
+        """Whether any handler looks at what lies under this subject; told from the subject alone, which is cheap.
+
+        Asked once for each message, in their order.
+        """
         tokens = log_subject.split(".", 4)
-        return len(tokens) > 3 and f"{tokens[2]}.{tokens[3]}" in self.facts
+        if len(tokens) < 4:
+            return True
+        fact = f"{tokens[2]}.{tokens[3]}"
+        return fact in self.facts or (self.reactions.to_batch is not None and self.reactions.wants(fact))
 
     def handle(self, events: Sequence[Event[Any]], session: Session, recorded: Recorded) -> None:
         """Run the handlers of events, in order."""

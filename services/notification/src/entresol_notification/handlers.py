@@ -14,11 +14,13 @@ from entresol_manifests.expressions import ExpressionError
 from sqlmodel import Session
 
 from entresol_notification import store
+from entresol_notification.domain import SYSTEM
+from entresol_notification.domain.sentences import fact_of
 from entresol_notification.routing import Route, Table, delivery_id, scope_of, table
 
 KINDS = frozenset({"Route", "Channel"})
+MANIFEST_FACTS = frozenset({"manifest.applied", "manifest.removed"})
 OWN_SOURCE = "/entresol/notification"
-SYSTEM = "system:notification"
 
 
 class Router:
@@ -26,9 +28,16 @@ class Router:
 
     def __init__(self) -> None:
         self._table: Table | None = None
+        self._facts: frozenset[str] = frozenset()
 
     def reactions(self) -> Reactions:
-        return Reactions(to_batch=self.route, forget=self.forget)
+        return Reactions(to_batch=self.route, wants=self.wants, forget=self.forget)
+
+    def wants(self, fact: str) -> bool:
+        """Whether any route may take an event of this fact; everything that follows a manifest is looked at."""
+        if fact in MANIFEST_FACTS:
+            self.forget()
+        return self._table is None or fact in self._facts
 
     def forget(self) -> None:
         self._table = None
@@ -45,6 +54,7 @@ class Router:
                 self.forget()
             if self._table is None:
                 self._table = table(store.manifests(session, "Route"))
+                self._facts = frozenset(map(fact_of, self._table))
             routes = self._table.get(event.type)
             if routes and event.source != OWN_SOURCE:
                 yield from _deliveries(event, routes, rows)

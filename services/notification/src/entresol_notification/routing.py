@@ -28,11 +28,12 @@ SUBJECTS = (
     "entresol.intake.pipeline.>",
     "entresol.intake.deployment.>",
     "entresol.intake.delivery.>",
+    "entresol.intake.external.>",
+    "entresol.intake.request.>",
     "entresol.intake.message.>",
     "entresol.policy.>",
     "entresol.provisioning.>",
-    "entresol.catalog.request.>",
-    "entresol.catalog.message.>",
+    "entresol.catalog.>",
 )
 """What this service hears. The server refuses overlapping filters, hence no `entresol.*.message.>`."""
 

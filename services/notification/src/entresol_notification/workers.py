@@ -34,13 +34,13 @@ from entresol_notification.channels.email import EmailChannel, MailServer
 from entresol_notification.channels.log import LogChannel
 from entresol_notification.channels.slack import SlackChannel
 from entresol_notification.channels.webhook import WebhookChannel
+from entresol_notification.domain import SYSTEM
 from entresol_notification.egress import Egress, Permitted, egress
-from entresol_notification.handlers import SYSTEM
 from entresol_notification.settings import Settings
 
 log = logging.getLogger(__name__)
 
-PAGE = 50
+PAGE = 100
 LOOK_SECONDS = 5.0
 SETTLE_SECONDS = 0.02
 """Pause between two looks at the queues, so that a busy log costs no more than 50 looks a second."""
@@ -112,15 +112,20 @@ class Courier:
                 if not page:
                     return
                 channel = open_channel(manifest, self._settings, way_out)
-                for waiting in page:
-                    async with slots:
-                        result = await self._attempt(channel, waiting)
-                    await service.transact(record(waiting, result), actor=SYSTEM, cause=waiting.cause)
-        except Unavailable:
+                # Recording does not hold up the next attempt, so that many share a commit; the next page waits for
+                # all of them, because it is read from what they wrote.
+                async with asyncio.TaskGroup() as recording:
+                    for waiting in page:
+                        async with slots:
+                            result = await self._attempt(channel, waiting)
+                        unit = record(waiting, result)
+                        recording.create_task(service.transact(unit, actor=SYSTEM, cause=waiting.cause))
+        except* Unavailable:
             await asyncio.sleep(1.0)
-        except Exception as error:
+        except* Exception as error:
             log.error(
-                "a channel's queue stands still for a moment", extra={"channel": name, "error": type(error).__name__}
+                "a channel's queue stands still for a moment",
+                extra={"channel": name, "errors": [type(one).__name__ for one in error.exceptions]},
             )
             await asyncio.sleep(1.0)
 

@@ -1,0 +1,1 @@
+"""Provisioning: turns allowed requests into resources and keeps them for their whole life."""

@@ -1,0 +1,46 @@
+"""Provisioning put together; nothing happens before the service is started."""
+
+from pathlib import Path
+
+from entresol_eventing import run
+from entresol_eventing.service import Service
+from entresol_eventing.telemetry import Telemetry
+
+from entresol_provisioning.drivers.registry import assemble
+from entresol_provisioning.handlers import Handlers
+from entresol_provisioning.offerings import Offerings
+from entresol_provisioning.runs import Runs
+from entresol_provisioning.settings import Settings
+from entresol_provisioning.store import Base
+from entresol_provisioning.workers import StepWorker
+
+MIGRATIONS = Path(__file__).parent / "migrations"
+SUBJECTS = (
+    "entresol.intake.manifest.>",
+    "entresol.intake.request.>",
+    "entresol.policy.request.>",
+    "entresol.policy.approval.rejected.>",
+    "entresol.policy.approval.expired.>",
+)
+
+
+def create(settings: Settings, telemetry: Telemetry | None = None) -> Service:
+    """The service, not yet started."""
+    drivers = assemble(settings)
+    offerings = Offerings()
+    runs = Runs(offerings, {name: driver.available() for name, driver in drivers.items()})
+    return Service(
+        name="provisioning",
+        settings=settings,
+        reactions=Handlers(offerings, runs).reactions(),
+        metadata=Base.metadata,
+        migrations=MIGRATIONS,
+        subjects=SUBJECTS,
+        workers=(StepWorker(settings, offerings, runs, drivers).work,),
+        telemetry=telemetry,
+    )
+
+
+def main() -> None:
+    """Run provisioning as a process of its own."""
+    run.main(create, Settings)

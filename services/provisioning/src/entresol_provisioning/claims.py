@@ -1,0 +1,177 @@
+"""Which steps are ready, with everything that is needed to act on them: a few queries for many steps."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import select
+from sqlmodel import Session
+
+from entresol_provisioning import store
+from entresol_provisioning.domain.graph import DONE, Impossible
+from entresol_provisioning.domain.offering import Step
+from entresol_provisioning.domain.requests import Request, Resource
+from entresol_provisioning.drivers import StepWork
+from entresol_provisioning.offerings import Offerings
+from entresol_provisioning.scopes import variables
+
+
+@dataclass(frozen=True, slots=True)
+class Intent:
+    """A step that is to be tried now."""
+
+    key: tuple[str, str]
+    """Run and step."""
+    attempt: int
+    position: int
+    request: Request
+    resource: Resource | None
+    step: Step
+    outputs: Mapping[str, Mapping[str, Any]]
+    """Of the steps that are done, by step."""
+    previous: Mapping[str, Any] | None
+    destination: dict[str, Any] | None
+    """For a destroy: where the step wrote."""
+
+    def variables(self, capabilities: Mapping[str, bool]) -> dict[str, Any]:
+        return variables(self.request, self.resource, self.outputs, capabilities)
+
+    def work(
+        self,
+        with_: dict[str, Any],
+        scope: dict[str, Any],
+        destination: dict[str, Any] | None,
+        deadline: float,
+        *,
+        attempted: bool,
+    ) -> StepWork:
+        request = self.request
+        return StepWork(
+            request_id=request.id,
+            run_id=self.key[0],
+            step=self.step.name,
+            idempotency_key="/".join(self.key),
+            action=request.action,
+            resource_id=request.resource_id,
+            project=request.project,
+            environment=request.environment,
+            offering=request.offering,
+            name=request.name,
+            actor=request.actor["id"],
+            with_=with_,
+            inputs=scope["inputs"],
+            scope=scope,
+            previous=self.previous,
+            destination=destination,
+            deadline=deadline,
+            attempted=attempted,
+            destroys=request.destroys,
+        )
+
+    def undo(self, with_: dict[str, Any], destination: dict[str, Any] | None) -> dict[str, Any]:
+        """What has to be remembered to take the step's effect down again."""
+        return {
+            "position": self.position,
+            "driver": self.step.driver,
+            "needs": list(self.step.needs),
+            "with_": with_,
+            "destination": destination,
+        }
+
+
+def suspects(session: Session) -> set[tuple[str, str]]:
+    """Steps that may have been attempted before this process began."""
+    query = select(store.step.c.run_id, store.step.c.name).where(store.step.c.state == "ready")
+    return {(row.run_id, row.name) for row in session.connection().execute(query)}
+
+
+def ready(session: Session, offerings: Offerings, limit: int) -> list[Intent]:
+    """The oldest steps that are ready, at most `limit`."""
+    connection = session.connection()
+    step, request, resource = store.step, store.request, store.resource
+    columns = (step.c.run_id, step.c.name, step.c.attempt, step.c.position, step.c.driver, step.c.needs)
+    query = (
+        select(*columns, *request.c)
+        .join_from(step, request, request.c.run_id == step.c.run_id)
+        .where(step.c.state == "ready")
+        .order_by(step.c.run_id, step.c.position)
+        .limit(limit)
+    )
+    rows = [(row[: len(columns)], Request(*row[len(columns) :])) for row in connection.execute(query)]
+    if not rows:
+        return []
+    asked = [one for _, one in rows]
+    resources = {
+        row.id: Resource(*row)
+        for row in connection.execute(
+            select(resource).where(resource.c.id.in_([one.resource_id for one in asked if one.action != "create"]))
+        )
+    }
+    left: dict[str, dict[str, Any]] = defaultdict(dict)
+    query_left = select(store.footprint).where(store.footprint.c.resource_id.in_({one.resource_id for one in asked}))
+    for trace in connection.execute(query_left):
+        left[trace.resource_id][trace.step] = trace
+    done: dict[str, dict[str, Any]] = defaultdict(dict)
+    several = [one.run_id for one in asked if one.steps > 1]
+    if several:
+        query_done = select(step.c.run_id, step.c.name, step.c.state, step.c.outputs, step.c.plan)
+        for ended in connection.execute(query_done.where(step.c.run_id.in_(several))):
+            done[ended.run_id][ended.name] = ended
+    intents = []
+    for (run_id, name, attempt, position, driver, needs), one in rows:
+        footprint = left[one.resource_id].get(name)
+        intents.append(
+            Intent(
+                key=(run_id, name),
+                attempt=attempt,
+                position=position,
+                request=one,
+                resource=resources.get(one.resource_id),
+                step=_spec(session, offerings, one, name, driver, tuple(needs), footprint),
+                outputs=_outputs(one, name, done[run_id], left[one.resource_id]),
+                previous=None if footprint is None else footprint.outputs,
+                destination=None if footprint is None else footprint.destination,
+            )
+        )
+    return intents
+
+
+def _spec(
+    session: Session,
+    offerings: Offerings,
+    request: Request,
+    name: str,
+    driver: str,
+    needs: tuple[str, ...],
+    footprint: Any,
+) -> Step:
+    if request.destroys:
+        return Step(name, driver, {} if footprint is None else footprint.with_, needs)
+    offering = offerings.get(session.connection(), request.offering_digest)
+    found = (
+        None
+        if offering is None
+        else next((one for one in offering.steps(request.action) or () if one.name == name), None)
+    )
+    if found is None:
+        raise Impossible(f"step {name} of run {request.run_id} is in no offering")
+    return found
+
+
+def _outputs(request: Request, name: str, run: Mapping[str, Any], left: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Outputs that the step may name: of earlier runs for steps that this one has not, else only of what is done.
+
+    In a dry run nothing gets done, so the outputs from before stand for steps that would not change.
+    """
+    outputs = {other: one.outputs for other, one in left.items() if other not in run and other != name}
+    for other, one in run.items():
+        if one.state not in DONE:
+            continue
+        if not request.dry_run:
+            outputs[other] = one.outputs or {}
+        elif one.state == "skipped":
+            outputs[other] = {}
+        elif other in left and not any(one.plan[count] for count in ("adds", "changes", "destroys")):
+            outputs[other] = left[other].outputs
+    return outputs

@@ -1,0 +1,110 @@
+"""What a driver is: the way in which a step touches the world.
+
+Third parties add drivers by an entry point in the group `entresol.drivers`: a callable that takes the settings and
+returns a Driver. What every driver has to hold:
+
+- Each method may be called again with the same work after a crash, and must then lead to the same end.
+- With `attempted` set, an earlier attempt may have had its effect: read back before acting again.
+- `apply` and `destroy` may be cancelled at any await, at the deadline or when the service stops; no process stays.
+- What fails raises StepFailed; its reason never holds a secret.
+- Outputs are JSON and hold no secret, only `{"secretRef": …}`.
+"""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StepWork:
+    """One attempt at a step."""
+
+    request_id: str
+    run_id: str
+    step: str
+    idempotency_key: str
+    """The same for every attempt at this step of this run: `<run_id>/<step>`."""
+    action: str
+    resource_id: str
+    project: str
+    environment: str
+    offering: str
+    name: str
+    actor: str
+    with_: Mapping[str, Any]
+    """What the offering says for the driver, its placeholders filled; `files` are as written."""
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    scope: Mapping[str, Any] = field(default_factory=dict)
+    """What templates may name; the same as for expressions."""
+    previous: Mapping[str, Any] | None = None
+    """Outputs of this step when it was last done for the resource; None if it never was."""
+    destination: Mapping[str, Any] | None = None
+    """Spec of the Destination that `with.destination` names."""
+    deadline: float = float("inf")
+    """On the clock of `time.monotonic()`."""
+    attempted: bool = False
+    """Whether an earlier attempt may have had its effect without being recorded."""
+    destroys: bool = False
+    """For `plan`: whether it is a destroy that is planned."""
+
+    @property
+    def remaining_seconds(self) -> float:
+        return self.deadline - time.monotonic()
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What a step has brought about."""
+
+    outputs: dict[str, Any] = field(default_factory=dict)
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a step would do."""
+
+    adds: int = 0
+    changes: int = 0
+    destroys: int = 0
+    summary: tuple[str, ...] = ()
+    """One line for each thing that would change."""
+
+
+class StepFailed(Exception):
+    """Why a step could not be done, for the person who asked; never holds a secret."""
+
+    def __init__(self, reason: str, *, retryable: bool = False, unknown: bool = False) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.retryable = retryable
+        """Whether it may go better next time without anybody changing anything."""
+        self.unknown = unknown
+        """Whether only a value is missing that another step would give; a plan then says so instead of failing."""
+
+
+class Driver(Protocol):
+    """A way to touch the world."""
+
+    name: str
+
+    def available(self) -> bool:
+        """Whether it can work here; expressions see it as `capabilities.<name>`."""
+        ...
+
+    async def plan(self, work: StepWork) -> Plan:
+        """Tell what `apply` (or `destroy`, if `work.destroys`) would do, without changing anything."""
+        ...
+
+    async def apply(self, work: StepWork) -> StepResult:
+        """Bring about what the work asks for."""
+        ...
+
+    async def destroy(self, work: StepWork) -> StepResult:
+        """Take down what `apply` has made; nothing there is a success."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of processes and connections; a later call may open them again."""
+        ...

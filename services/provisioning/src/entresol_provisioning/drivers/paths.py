@@ -1,0 +1,59 @@
+"""Names and paths that steps may write to. Everything that is not plainly harmless is refused."""
+
+import re
+from pathlib import Path
+
+from entresol_provisioning.drivers import StepFailed
+
+LONGEST = 1024
+LONGEST_PART = 200
+_SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}\Z")
+_REPOSITORY = re.compile(r"[a-z0-9]([a-z0-9._-]{0,98}[a-z0-9])?\Z")
+_BRANCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}\Z")
+_GIT_ALIAS = re.compile(r"(\.git|git~\d+)[ .]*\Z", re.IGNORECASE)
+
+
+def relative(path: str) -> str:
+    """The path as it may be used beneath a root; raise StepFailed for anything that could lead out of it.
+
+    `.git` in any spelling that some file system takes for it is refused too.
+    """
+    if not path or len(path) > LONGEST:
+        raise StepFailed("a path is empty or too long")
+    for part in path.split("/"):
+        bad = part in ("", ".", "..") or len(part) > LONGEST_PART or "\\" in part or ":" in part
+        if bad or not part.isprintable() or _GIT_ALIAS.match(part) or part.startswith("-"):
+            raise StepFailed(f"{path[:100]!r} is not a path that may be written to")
+    return path
+
+
+def beneath(root: Path, name: str) -> Path:
+    """The bare repository of that name beneath the root; raise StepFailed if a link or a name would lead elsewhere.
+
+    `carts` and `carts.git` are the same repository, kept in the directory `carts.git`.
+    """
+    parts = name.removesuffix(".git").split("/")
+    if len(parts) > 3 or not all(_REPOSITORY.match(one) and ".." not in one for one in parts):
+        raise StepFailed(f"{name[:100]!r} is not a repository name: lower-case letters, digits, dots and dashes")
+    if parts[-1].endswith((".git", ".lock")):
+        raise StepFailed(f"the repository name {name[:100]!r} must not end with .lock, or twice with .git")
+    parts[-1] += ".git"
+    place = root
+    for part in parts:
+        place = place / part
+        if place.is_symlink():
+            raise StepFailed(f"the repository {name} is a symbolic link, which is not followed")
+    return place
+
+
+def branch(name: str) -> str:
+    """The branch if git would take it and it can't be taken for an option; raise StepFailed otherwise."""
+    bad = ".." in name or "//" in name or "/." in name or name.endswith(("/", ".", ".lock")) or ".lock/" in name
+    if bad or not _BRANCH.match(name):
+        raise StepFailed(f"{name[:100]!r} is not a usable branch name")
+    return name
+
+
+def is_slug(text: str) -> bool:
+    """Whether the text can be a directory's name as it is."""
+    return bool(_SLUG.match(text))

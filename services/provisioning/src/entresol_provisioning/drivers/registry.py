@@ -1,0 +1,29 @@
+"""Which drivers there are: the built-in ones, and those that installed packages bring along."""
+
+import logging
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+
+from entresol_provisioning.drivers import Driver
+from entresol_provisioning.drivers.gitops import GitOps
+from entresol_provisioning.drivers.noop import Noop
+from entresol_provisioning.drivers.terraform import Terraform
+from entresol_provisioning.settings import Settings
+
+GROUP = "entresol.drivers"
+log = logging.getLogger(__name__)
+
+
+def assemble(settings: Settings) -> Mapping[str, Driver]:
+    """Drivers by name. A built-in name can't be taken; a driver that can't be loaded is left out and logged."""
+    built_in: list[Driver] = [Noop(), GitOps(settings), Terraform(settings)]
+    drivers = {driver.name: driver for driver in built_in}
+    for found in entry_points(group=GROUP):
+        try:
+            driver: Driver = found.load()(settings)
+            if driver.name in drivers:
+                raise ValueError(f"the name {driver.name} is taken")
+            drivers[driver.name] = driver
+        except Exception as error:
+            log.error("a driver could not be loaded", extra={"driver": found.name, "reason": repr(error)})
+    return drivers

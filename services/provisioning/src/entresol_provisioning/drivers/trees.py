@@ -1,0 +1,150 @@
+"""Commits in a bare repository, without a working tree: nothing is ever followed or run.
+
+The branch moves by compare-and-set, so two writers never lose each other's commit; whoever comes second starts from
+the other's.
+"""
+
+import stat
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dulwich.file import FileLocked
+from dulwich.object_store import commit_tree_changes
+from dulwich.objects import Blob, Commit, ObjectID, Tree
+from dulwich.refs import Ref
+from dulwich.repo import Repo
+
+from entresol_provisioning.drivers import StepFailed
+
+LOOKED_BACK = 5000
+"""Commits that are searched for a step's trailer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What a step wants of a branch: contents by path, and paths that must not be there."""
+
+    write: Mapping[str, bytes]
+    remove: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """What would have to change in a tree."""
+
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.added or self.changed or self.removed)
+
+
+def compare(repo: Repo, head: ObjectID | None, change: Change) -> Difference:
+    """Raise StepFailed where a link, a submodule or a directory is in the way."""
+    found = {path: _entry(repo, head, path) for path in sorted({*change.write, *change.remove})}
+    wanted = {path: Blob.from_string(content).id for path, content in change.write.items()}
+    return Difference(
+        added=tuple(path for path in found if path in wanted and found[path] is None),
+        changed=tuple(path for path in found if path in wanted and found[path] not in (None, wanted[path])),
+        removed=tuple(path for path in found if path not in wanted and found[path] is not None),
+    )
+
+
+def commit(
+    repo: Repo, head: ObjectID | None, change: Change, difference: Difference, message: str, committer: str
+) -> ObjectID:
+    """Store the commit and everything in it, on disk when it returns; no branch points to it yet."""
+    # dulwich does not sync loose objects by itself, and a commit that was recorded as done has to survive a power cut.
+    repo.object_store.fsync_object_files = True
+    root = Tree() if head is None else _commit(repo, head).tree
+    changes: list[tuple[bytes, int | None, ObjectID | None]] = []
+    for path in (*difference.added, *difference.changed):
+        blob = Blob.from_string(change.write[path])
+        repo.object_store.add_object(blob)
+        changes.append((path.encode(), stat.S_IFREG | 0o644, blob.id))
+    changes += [(path.encode(), None, None) for path in difference.removed]
+    new = Commit()
+    new.tree = commit_tree_changes(repo.object_store, root, changes)
+    new.parents = [] if head is None else [head]
+    new.author = new.committer = committer.encode()
+    new.author_time = new.commit_time = int(time.time())
+    new.author_timezone = new.commit_timezone = 0
+    new.encoding = b"UTF-8"
+    new.message = message.encode()
+    repo.object_store.add_object(new)
+    return new.id
+
+
+def move(repo: Repo, ref: bytes, old: ObjectID | None, new: ObjectID) -> bool:
+    """Let the branch point to the new commit if it still points to the old one; return whether it did."""
+    try:
+        if old is None:
+            return bool(repo.refs.add_if_new(Ref(ref), new))
+        return bool(repo.refs.set_if_equals(Ref(ref), old, new))
+    except FileLocked:
+        return False
+
+
+def head_of(repo: Repo, ref: bytes) -> ObjectID | None:
+    """Where the branch points to; None if it has no commit yet."""
+    try:
+        return repo.refs[Ref(ref)]
+    except KeyError:
+        return None
+
+
+def find_trailer(repo: Repo, head: ObjectID | None, trailer: str) -> ObjectID | None:
+    """The newest of the last commits whose message has the trailer."""
+    if head is None:
+        return None
+    wanted = trailer.encode()
+    for entry in repo.get_walker(include=[head], max_entries=LOOKED_BACK):
+        if wanted in entry.commit.message.splitlines():
+            return entry.commit.id
+    return None
+
+
+def _commit(repo: Repo, name: ObjectID) -> Commit:
+    found = repo[name]
+    if not isinstance(found, Commit):
+        raise StepFailed("the branch does not point to a commit")
+    return found
+
+
+def _entry(repo: Repo, head: ObjectID | None, path: str) -> ObjectID | None:
+    """The blob at the path; None if nothing is there."""
+    if head is None:
+        return None
+    *folders, name = path.encode().split(b"/")
+    tree: Any = repo[_commit(repo, head).tree]
+    for folder in folders:
+        if folder not in tree:
+            return None
+        mode, sha = tree[folder]
+        if not stat.S_ISDIR(mode):
+            raise StepFailed(f"{path}: something in the repository that is no directory is in the way")
+        tree = repo[sha]
+    if name not in tree:
+        return None
+    mode, sha = tree[name]
+    if not stat.S_ISREG(mode):
+        raise StepFailed(f"{path}: a link, a submodule or a directory is in the way")
+    found: ObjectID = sha
+    return found
+
+
+def create(place: Path, ref: bytes) -> None:
+    """Make an empty bare repository whose first branch is the ref; do nothing if it is there."""
+    if (place / "HEAD").exists():
+        return
+    place.mkdir(parents=True, exist_ok=True)
+    repo = Repo.init_bare(str(place), default_branch=ref.removeprefix(b"refs/heads/"))
+    repo.close()
+
+
+def listed(paths: Iterable[str], mark: str) -> Iterator[str]:
+    return (f"{mark} {path}" for path in paths)

@@ -1,0 +1,150 @@
+"""Terraform's working directories: one per resource and step, with its own state, used by one run at a time.
+
+The lock is a file lock that the terraform process inherits: if this service is killed while terraform runs, the
+next attempt waits for it instead of working on the same state.
+"""
+
+import asyncio
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from entresol_provisioning.drivers import StepFailed, StepWork
+from entresol_provisioning.drivers.paths import is_slug, relative
+
+LARGEST_BYTES = 1024 * 1024
+MOST_FILES = 200
+VARIABLES = "entresol.tfvars.json"
+MARK = ".entresol.json"
+STATE = "terraform.tfstate"
+_ALLOWED = re.compile(r".*\.(tf|tofu|tftpl|tpl|tmpl|txt|md|yaml|yml|sh|pem|json)\Z")
+_LOCK_FILE = ".terraform.lock.hcl"
+_REFUSED = (".tf.json", ".tofu.json", ".tfvars", ".tfvars.json", ".tfstate")
+
+
+@dataclass(frozen=True, slots=True)
+class Workspace:
+    """A directory and the key by which its secrets are referred to."""
+
+    name: str
+    place: Path
+
+    @property
+    def state(self) -> Path:
+        return self.place / STATE
+
+    def write(self, files: Mapping[str, str], variables: Mapping[str, Any]) -> bool:
+        """Put the module and its variables there; return whether the module differs from the initialised one.
+
+        Files of an earlier module that are no longer in it are removed.
+        """
+        wanted = hashlib.sha256(json.dumps(dict(files), sort_keys=True).encode()).hexdigest()
+        mark = self._mark()
+        for name in set(mark.get("files", [])) - files.keys():
+            (self.place / relative_file(name)).unlink(missing_ok=True)
+        if mark.get("digest") != wanted:
+            self._save_mark({"files": sorted({*files, *mark.get("files", [])}), "digest": None})
+            for name, text in files.items():
+                target = self.place / name
+                target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                target.write_text(text)
+        # Values go into a file that terraform reads literally; a .tf.json would be evaluated.
+        (self.place / VARIABLES).write_text(json.dumps(dict(variables)))
+        return mark.get("digest") != wanted
+
+    def initialised(self, files: Mapping[str, str]) -> None:
+        digest = hashlib.sha256(json.dumps(dict(files), sort_keys=True).encode()).hexdigest()
+        self._save_mark({"files": sorted(files), "digest": digest})
+
+    def _mark(self) -> dict[str, Any]:
+        try:
+            found = json.loads((self.place / MARK).read_text())
+        except (OSError, ValueError):
+            return {}
+        return found if isinstance(found, dict) else {}
+
+    def _save_mark(self, mark: Mapping[str, Any]) -> None:
+        (self.place / MARK).write_text(json.dumps(mark))
+
+
+def of(root: Path, work: StepWork) -> Workspace:
+    """The workspace of the step; names that are no plain slug are replaced by a digest of them."""
+    parts = [_safe(one) for one in (work.project, work.environment, work.offering, work.name, work.step)]
+    return Workspace("/".join(parts), root.joinpath(*parts))
+
+
+def scratch(root: Path, workspace: Workspace, key: str) -> Workspace:
+    """A copy with the same state, for looking without touching."""
+    copy = Workspace(workspace.name, root / ".scratch" / hashlib.sha256(key.encode()).hexdigest()[:32])
+    shutil.rmtree(copy.place, ignore_errors=True)
+    copy.place.mkdir(parents=True, mode=0o700)
+    for name in (STATE, _LOCK_FILE):
+        if (workspace.place / name).exists():
+            shutil.copy2(workspace.place / name, copy.place / name)
+    return copy
+
+
+def remove(workspace: Workspace) -> None:
+    shutil.rmtree(workspace.place, ignore_errors=True)
+
+
+@asynccontextmanager
+async def locked(root: Path, workspace: Workspace) -> AsyncIterator[int]:
+    """Hold the workspace; gives the lock's file descriptor, for processes that work in it. Waits until it is free."""
+    locks = root / ".locks"
+    locks.mkdir(parents=True, exist_ok=True, mode=0o700)
+    name = hashlib.sha256(workspace.name.encode()).hexdigest()[:32]
+    lock = os.open(locks / name, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    try:
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                await asyncio.sleep(0.1)
+        yield lock
+    finally:
+        os.close(lock)
+
+
+def checked_files(with_: Mapping[str, Any]) -> dict[str, str]:
+    """The module of a step; raise StepFailed if it is too big or holds what terraform would read as something else."""
+    files = with_.get("files")
+    if not isinstance(files, Mapping) or not files:
+        raise StepFailed("a terraform step needs with.files (or with.module, a folder of them)")
+    if len(files) > MOST_FILES or sum(len(str(text)) for text in files.values()) > LARGEST_BYTES:
+        raise StepFailed(f"the module exceeds {MOST_FILES} files or {LARGEST_BYTES // 1024} KiB")
+    if not any(str(name).endswith((".tf", ".tofu")) and "/" not in str(name) for name in files):
+        raise StepFailed("the module has no .tf file at its top")
+    return {relative_file(str(name)): str(text) for name, text in files.items()}
+
+
+def checked_variables(with_: Mapping[str, Any]) -> dict[str, Any]:
+    variables = with_.get("variables") or {}
+    if not isinstance(variables, Mapping) or not all(str(name).replace("-", "_").isidentifier() for name in variables):
+        raise StepFailed("with.variables must be an object of variable names")
+    return dict(variables)
+
+
+def relative_file(name: str) -> str:
+    """The file name if a module may have it; raise StepFailed otherwise."""
+    relative(name)
+    last = name.rpartition("/")[2]
+    hidden = any(part.startswith(".") for part in name.split("/"))
+    if last == _LOCK_FILE and name == last:
+        return name
+    if hidden or last.lower().endswith(_REFUSED) or ".tfstate" in last or not _ALLOWED.match(last):
+        raise StepFailed(f"{name[:100]!r} is not a file that a module may have")
+    return name
+
+
+def _safe(text: str) -> str:
+    return text if is_slug(text) else hashlib.sha256(text.encode()).hexdigest()[:32]

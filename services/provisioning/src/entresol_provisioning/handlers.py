@@ -1,0 +1,126 @@
+"""What provisioning does with the events that it reads."""
+
+from collections.abc import Iterator
+
+from entresol_contracts.events import (
+    ApprovalExpired,
+    ApprovalRejected,
+    ManifestApplied,
+    ManifestRemoved,
+    RequestAllowed,
+    RequestCancelled,
+    RequestDenied,
+    RequestSubmitted,
+)
+from entresol_eventing.envelope import Event
+from entresol_eventing.reactions import Outcome, Reactions
+from sqlalchemy import Connection
+from sqlmodel import Session
+
+from entresol_provisioning import store
+from entresol_provisioning.domain.requests import OPEN, REFUSED, SUBMITTED, Request
+from entresol_provisioning.endings import because
+from entresol_provisioning.offerings import Offerings
+from entresol_provisioning.resources import LIFETIME, Lifetimes
+from entresol_provisioning.runs import RETRY, Runs
+
+
+class Handlers:
+    """Each method answers one event inside the caller's transaction. A fact that comes too late changes nothing."""
+
+    def __init__(self, offerings: Offerings, runs: Runs) -> None:
+        self._offerings = offerings
+        self._runs = runs
+
+    def reactions(self) -> Reactions:
+        return Reactions(
+            to={
+                ManifestApplied: self.keep,
+                ManifestRemoved: self.drop,
+                RequestSubmitted: self.remember,
+                RequestAllowed: self.begin,
+                RequestDenied: self.close,
+                RequestCancelled: self.stop,
+                ApprovalRejected: self.close,
+                ApprovalExpired: self.close,
+            },
+            when_due={RETRY: self._runs.retry, LIFETIME: Lifetimes(self._offerings).look},
+            forget=self._offerings.forget,
+        )
+
+    def keep(self, event: Event[ManifestApplied], session: Session) -> Iterator[Outcome]:
+        fact = event.data
+        connection = session.connection()
+        if fact.kind == "Offering":
+            self._offerings.keep(connection, fact.digest, fact.name, fact.version or "", fact.manifest)
+        elif fact.kind == "Destination":
+            store.keep_destination(connection, fact.name, fact.manifest.get("spec", {}))
+        yield from ()
+
+    def drop(self, event: Event[ManifestRemoved], session: Session) -> Iterator[Outcome]:
+        fact = event.data
+        connection = session.connection()
+        if fact.kind == "Offering":
+            self._offerings.retire(connection, fact.name, fact.version)
+        elif fact.kind == "Destination":
+            store.keep_destination(connection, fact.name, None)
+        yield from ()
+
+    def remember(self, event: Event[RequestSubmitted], session: Session) -> Iterator[Outcome]:
+        """Keep the request with the offering as it is now; policy says whether it may begin."""
+        ask = event.data
+        connection = session.connection()
+        row = {
+            "id": ask.request_id,
+            "resource_id": ask.resource_id,
+            "project": ask.project,
+            "environment": ask.environment,
+            "offering": ask.offering,
+            "offering_version": ask.offering_version,
+            "offering_digest": self._offerings.digest(connection, ask.offering, ask.offering_version),
+            "name": ask.name,
+            "action": ask.action,
+            "inputs": ask.inputs,
+            "actor": {"id": ask.actor.id, "groups": ask.actor.groups},
+            "dry_run": ask.dry_run,
+            "lifetime_seconds": ask.lifetime_seconds,
+            "reason": ask.reason,
+            "submitted_at": event.time,
+            "state": SUBMITTED,
+            "cause": event.cause.model_dump(mode="json", exclude_none=True),
+            "destroys": False,
+            "steps": 0,
+        }
+        store.add_request(connection, row)
+        yield from ()
+
+    def begin(self, event: Event[RequestAllowed], session: Session) -> Iterator[Outcome]:
+        connection = session.connection()
+        request = _known(connection, event.data.request_id)
+        if request.state == SUBMITTED:
+            yield from self._runs.admit(connection, request, event.cause, event.time)
+
+    def close(
+        self, event: Event[RequestDenied] | Event[ApprovalRejected] | Event[ApprovalExpired], session: Session
+    ) -> Iterator[Outcome]:
+        """Policy has ended the request and said so; nothing is left to do."""
+        connection = session.connection()
+        request = _known(connection, event.data.request_id)
+        if request.state == SUBMITTED:
+            store.change_request(connection, request.id, state=REFUSED, ended_at=event.time)
+        yield from ()
+
+    def stop(self, event: Event[RequestCancelled], session: Session) -> Iterator[Outcome]:
+        connection = session.connection()
+        request = _known(connection, event.data.request_id)
+        if request.state in OPEN:
+            reason = f"cancelled by {event.data.by}" + (f": {event.data.reason}" if event.data.reason else "")
+            cause = event.cause.model_dump(mode="json", exclude_none=True)
+            yield from because(self._runs.cancel(connection, request.but(cause=cause), reason, event.time), cause)
+
+
+def _known(connection: Connection, request_id: str) -> Request:
+    request = store.find_request(connection, request_id)
+    if request is None:
+        raise LookupError(f"the request {request_id} was never submitted as far as this log goes")
+    return request

@@ -1,0 +1,227 @@
+"""What a finished run makes of its resource, and how a resource's life ends.
+
+Every `resource.*` event carries the resource's revision, which only ever rises, also across a deletion.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from entresol_contracts import Payload
+from entresol_contracts.events import (
+    EntityDocument,
+    ResourceChanged,
+    ResourceDeleted,
+    ResourceExpired,
+    ResourceExpiring,
+    ResourceExtended,
+    ResourceProvisioned,
+)
+from entresol_eventing.envelope import Cause, now
+from entresol_eventing.reactions import Cancel, Deadline, Due, Emit, Outcome
+from sqlalchemy import Connection
+from sqlmodel import Session
+
+from entresol_provisioning import store
+from entresol_provisioning.domain.graph import Impossible
+from entresol_provisioning.domain.lifetime import REMINDER_SECONDS, Lifetime, extended_end, first_end, warnings
+from entresol_provisioning.domain.offering import Offering
+from entresol_provisioning.domain.requests import Request, Resource
+from entresol_provisioning.offerings import Offerings
+from entresol_provisioning.scopes import filled
+
+LARGEST_BYTES = 200 * 1024
+"""Of a resource's inputs, outputs and entity together: they have to fit into one event."""
+LIFETIME = "lifetime"
+
+
+def settle(
+    connection: Connection,
+    request: Request,
+    offering: Offering,
+    resource: Resource | None,
+    scope: Mapping[str, Any],
+    at: datetime,
+) -> Iterator[Outcome]:
+    """Record what a successful create, update or custom action has made.
+
+    Raises ExpressionError or Impossible, before anything is written, if the offering's outputs can't be told.
+    """
+    outputs = filled(dict(offering.outputs), scope)
+    entity = _entity(offering, request, {**scope, "resource": {**scope["resource"], "outputs": outputs}})
+    existing = resource is not None and resource.exists
+    inputs = request.effective or {}
+    if existing and resource is not None and request.action != "update":
+        inputs = resource.inputs
+    if len(json.dumps([inputs, outputs, entity])) > LARGEST_BYTES:
+        raise Impossible(f"inputs, outputs and entity of {request.resource_id} exceed {LARGEST_BYTES // 1024} KiB")
+    created_at = resource.created_at if existing and resource is not None else at
+    expires_at = (
+        resource.expires_at
+        if existing and resource is not None
+        else first_end(offering.lifetime, request.lifetime_seconds, at)
+    )
+    current = Resource(
+        id=request.resource_id,
+        project=request.project,
+        environment=request.environment,
+        offering=request.offering,
+        offering_version=request.offering_version,
+        offering_digest=offering.digest,
+        name=request.name,
+        owner=resource.owner if existing and resource is not None else request.actor["id"],
+        state=resource.state if existing and resource is not None else "provisioned",
+        inputs=inputs,
+        outputs=outputs,
+        entity=entity,
+        created_at=created_at,
+        expires_at=expires_at,
+        revision=1 if resource is None else resource.revision + 1,
+        request_id=request.id,
+    )
+    store.save_resource(connection, current, known=resource is not None)
+    whole = {
+        **_names(current),
+        "request_id": request.id,
+        "owner": current.owner,
+        "inputs": inputs,
+        "outputs": outputs,
+        "entity": None if entity is None else EntityDocument(**entity),
+        "expires_at": expires_at,
+    }
+    if existing:
+        yield _emit(current, ResourceChanged(**whole, action=request.action))
+        return
+    yield _emit(current, ResourceProvisioned(**whole))
+    if expires_at is not None:
+        yield _next_look(current, offering.lifetime, created_at, at)
+
+
+def remove(connection: Connection, request: Request, resource: Resource) -> Iterator[Outcome]:
+    """Record that the resource is gone; its revision stays."""
+    gone = replace(
+        resource,
+        state="deleted",
+        inputs={},
+        outputs={},
+        entity=None,
+        expires_at=None,
+        revision=resource.revision + 1,
+        request_id=request.id,
+    )
+    store.save_resource(connection, gone, known=True)
+    yield Cancel(f"{LIFETIME}:{resource.id}")
+    entity = None if resource.entity is None else EntityDocument(**resource.entity)
+    yield _emit(gone, ResourceDeleted(**_names(resource), request_id=request.id, entity=entity))
+
+
+def extend(
+    connection: Connection, request: Request, offering: Offering, resource: Resource, at: datetime
+) -> Iterator[Outcome]:
+    """Let the resource live longer; raise Impossible, before anything is written, if it can't."""
+    end = extended_end(offering.lifetime, request.lifetime_seconds, resource.created_at, resource.expires_at, at)
+    if request.dry_run:
+        return
+    current = replace(
+        resource, state="provisioned", expires_at=end, revision=resource.revision + 1, request_id=request.id
+    )
+    store.save_resource(connection, current, known=True)
+    yield _emit(
+        current,
+        ResourceExtended(
+            **_names(current), request_id=request.id, expires_at=end, previous_expires_at=resource.expires_at
+        ),
+    )
+    yield _next_look(current, offering.lifetime, at, at)
+
+
+class Lifetimes:
+    """Answers when a resource's next moment has come: a warning, its end, or a reminder of its end."""
+
+    def __init__(self, offerings: Offerings) -> None:
+        self._offerings = offerings
+
+    def look(self, due: Due, session: Session) -> Iterator[Outcome]:
+        connection = session.connection()
+        resource = store.find_resource(connection, due.args["resource_id"])
+        if resource is None or not resource.exists or resource.expires_at is None:
+            return
+        at = now()
+        if resource.expires_at <= at:
+            yield from self._expire(connection, resource, at)
+            return
+        offering = self._offerings.get(connection, resource.offering_digest)
+        lifetime = Lifetime() if offering is None else offering.lifetime
+        begins_at = datetime.fromisoformat(due.args["begins_at"])
+        if any(one <= at for one in warnings(lifetime, begins_at, resource.expires_at)):
+            yield Emit(
+                ResourceExpiring(
+                    **_names(resource),
+                    owner=resource.owner,
+                    expires_at=resource.expires_at,
+                    remaining_seconds=max(0, round((resource.expires_at - at).total_seconds())),
+                ),
+                subject=resource.id,
+                actor="system:expiry",
+            )
+        yield _next_look(resource, lifetime, begins_at, at)
+
+    def _expire(self, connection: Connection, resource: Resource, at: datetime) -> Iterator[Outcome]:
+        assert resource.expires_at is not None
+        current = replace(resource, state="expired")
+        if resource.state != "expired":
+            current = replace(current, revision=resource.revision + 1)
+            store.save_resource(connection, current, known=True)
+        yield _emit(
+            current,
+            ResourceExpired(**_names(resource), owner=resource.owner, expired_at=resource.expires_at),
+            actor="system:expiry",
+        )
+        yield _look_at(resource, at + timedelta(seconds=REMINDER_SECONDS), resource.created_at)
+
+
+def _next_look(resource: Resource, lifetime: Lifetime, begins_at: datetime, at: datetime) -> Deadline:
+    assert resource.expires_at is not None
+    coming = [one for one in warnings(lifetime, begins_at, resource.expires_at) if one > at]
+    return _look_at(resource, min([*coming, resource.expires_at]), begins_at)
+
+
+def _look_at(resource: Resource, due_at: datetime, begins_at: datetime) -> Deadline:
+    args = {"resource_id": resource.id, "begins_at": begins_at.isoformat()}
+    return Deadline(key=f"{LIFETIME}:{resource.id}", kind=LIFETIME, due_at=due_at, args=args)
+
+
+def _entity(offering: Offering, request: Request, scope: Mapping[str, Any]) -> dict[str, Any] | None:
+    template = offering.entity
+    if template is None:
+        return None
+    filled_in: dict[str, Any] = filled(
+        {
+            "blueprint": template.blueprint,
+            "identifier": template.identifier or request.name,
+            "title": template.title or request.name,
+            "properties": dict(template.properties),
+            "relations": dict(template.relations),
+        },
+        scope,
+    )
+    for key in ("blueprint", "identifier", "title"):
+        filled_in[key] = filled_in[key] if isinstance(filled_in[key], str) else json.dumps(filled_in[key])
+    return filled_in
+
+
+def _names(resource: Resource) -> dict[str, Any]:
+    return {
+        "resource_id": resource.id,
+        "project": resource.project,
+        "environment": resource.environment,
+        "offering": resource.offering,
+        "offering_version": resource.offering_version,
+        "name": resource.name,
+    }
+
+
+def _emit(resource: Resource, data: Payload, *, actor: str | None = None, cause: Cause | None = None) -> Emit:
+    return Emit(data, subject=resource.id, sequence=resource.revision, actor=actor, cause=cause)

@@ -1,0 +1,69 @@
+"""What the expressions and templates of an offering may name, built from a request and what has been done so far."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from entresol_manifests.expressions import ExpressionError, Scope, interpolate, placeholders
+
+from entresol_provisioning.domain.requests import Request, Resource
+
+VERBATIM = ("/files",)
+"""Inlined files have `${…}` of their own."""
+
+
+def variables(
+    request: Request,
+    resource: Resource | None,
+    outputs: Mapping[str, Mapping[str, Any]],
+    capabilities: Mapping[str, bool],
+) -> dict[str, Any]:
+    """`outputs` are those of the steps that are done, by step."""
+    there = resource is not None and resource.exists
+    return {
+        "request": {
+            "id": request.id,
+            "offering": request.offering,
+            "version": request.offering_version,
+            "action": request.action,
+            "project": request.project,
+            "environment": request.environment,
+            "name": request.name,
+            "inputs": request.inputs,
+            "resource": request.resource_id,
+            "dry_run": request.dry_run,
+            "lifetime_seconds": request.lifetime_seconds,
+            "reason": request.reason,
+        },
+        "inputs": request.inputs if request.effective is None else request.effective,
+        "actor": request.actor,
+        "environment": request.environment,
+        "resource": {
+            "id": request.resource_id,
+            "project": request.project,
+            "environment": request.environment,
+            "offering": request.offering,
+            "name": request.name,
+            "inputs": resource.inputs if there and resource is not None else {},
+            "outputs": resource.outputs if there and resource is not None else {},
+        },
+        "steps": {name: {"outputs": dict(one)} for name, one in outputs.items()},
+        "capabilities": dict(capabilities),
+    }
+
+
+def is_fixed(value: Any) -> bool:
+    """Whether nothing in it has to be evaluated. Raises ExpressionError for a placeholder without an end."""
+    return next(placeholders(value, verbatim=VERBATIM), None) is None
+
+
+def filled(value: Any, scope: Mapping[str, Any]) -> Any:
+    """The value with its placeholders evaluated; raise ExpressionError that names the place."""
+    if is_fixed(value):
+        return interpolate(value, _NOTHING, verbatim=VERBATIM)
+    try:
+        return interpolate(value, Scope(**scope), verbatim=VERBATIM)
+    except ExpressionError as error:
+        raise ExpressionError(f"{error.pointer}: {error.message}" if error.pointer else error.message) from None
+
+
+_NOTHING = Scope()

@@ -1,0 +1,56 @@
+"""What provisioning can be told from outside; the only reader of its environment (`ENTRESOL_PROVISIONING_…`)."""
+
+from pathlib import Path
+
+from entresol_eventing.settings import RuntimeSettings
+from pydantic import Field
+from pydantic_settings import SettingsConfigDict
+
+
+class Settings(RuntimeSettings):
+    """The runtime's settings and those of the drivers."""
+
+    model_config = SettingsConfigDict(env_prefix="ENTRESOL_PROVISIONING_")
+
+    concurrency: int = Field(default=128, ge=1, le=10_000, description="Steps that run at the same time at the most.")
+    step_timeout_seconds: float = Field(
+        default=1800.0, gt=0, description="How long an attempt at a step may take, where the step does not say."
+    )
+    retries: int = Field(
+        default=2, ge=0, le=20, description="Further attempts at a step after a passing failure, where it does not say."
+    )
+    retry_seconds: float = Field(default=1.0, gt=0, description="Wait before the first retry; doubled each time.")
+    retry_longest_seconds: float = Field(default=300.0, gt=0, description="Longest wait between two attempts.")
+    outputs_bytes: int = Field(default=48 * 1024, ge=1024, description="Largest outputs of one step, as JSON.")
+
+    repositories_root: Path | None = Field(
+        default=None,
+        description="Where repositories named without a URL lie. Empty: repositories/ in the data directory.",
+    )
+    allow_local_repositories: bool = Field(
+        default=False, description="Whether destinations may name absolute paths and file:// URLs of this machine."
+    )
+    render_seconds: float = Field(default=5.0, gt=0, description="How long rendering one step's templates may take.")
+    git_seconds: float = Field(default=120.0, gt=0, description="How long one command of git may take.")
+    committer: str = Field(
+        default="Entresol <entresol@localhost>", pattern=r"^[^<>\n]+ <[^<>\s]+>$", description="Name in commits."
+    )
+
+    workspaces_root: Path | None = Field(
+        default=None, description="Where terraform's workspaces lie. Empty: workspaces/ in the data directory."
+    )
+    terraform: str = Field(default="", description="Path of tofu or terraform. Empty: whichever is found on PATH.")
+    terraform_concurrency: int = Field(default=4, ge=1, description="Runs of terraform at the same time at the most.")
+
+    @property
+    def repositories(self) -> Path:
+        return (self.repositories_root or self.data / "repositories").absolute()
+
+    @property
+    def workspaces(self) -> Path:
+        return (self.workspaces_root or self.data / "workspaces").absolute()
+
+    @property
+    def mirrors(self) -> Path:
+        """Copies of remote repositories; they can be deleted at any time."""
+        return (self.data / "mirrors").absolute()

@@ -1,0 +1,281 @@
+"""What provisioning remembers: requests, their steps, resources, and what each step left in the world.
+
+`footprint` outlives runs: it holds what a delete has to undo, also after a create that failed half way. Deleted
+resources stay as rows without content, so that their revision never goes back.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any, cast
+
+from entresol_eventing.store import UtcDateTime
+from sqlalchemy import JSON, Connection, Index, Row, Table, Update, bindparam, delete, exists, insert, select, update
+from sqlalchemy.orm import registry
+from sqlmodel import Field, SQLModel
+
+from entresol_provisioning.domain.graph import StepState
+from entresol_provisioning.domain.requests import QUEUED, RUNNING, Request, Resource
+
+
+class Base(SQLModel, registry=registry()):
+    """A metadata of its own, because five services share one process. It is what `table_base()` makes; a type checker
+    can't follow that."""
+
+
+class OfferingRow(Base, table=True):
+    """Every content an offering version ever had: requests and resources go on with the one they began with."""
+
+    __tablename__ = "offering"
+    digest: str = Field(primary_key=True)
+    name: str
+    version: str
+    current: bool
+    manifest: dict[str, Any] = Field(sa_type=JSON)
+    __table_args__ = (Index("offering_by_version", "name", "version"),)
+
+
+class DestinationRow(Base, table=True):
+    __tablename__ = "destination"
+    name: str = Field(primary_key=True)
+    spec: dict[str, Any] = Field(sa_type=JSON)
+
+
+class RequestRow(Base, table=True):
+    """A request and its one run."""
+
+    __tablename__ = "request"
+    id: str = Field(primary_key=True)
+    resource_id: str
+    project: str
+    environment: str
+    offering: str
+    offering_version: str
+    offering_digest: str | None
+    name: str
+    action: str
+    inputs: dict[str, Any] = Field(sa_type=JSON)
+    actor: dict[str, Any] = Field(sa_type=JSON)
+    dry_run: bool
+    lifetime_seconds: int | None
+    reason: str | None
+    submitted_at: datetime = Field(sa_type=UtcDateTime)
+    state: str
+    cause: dict[str, Any] = Field(sa_type=JSON)
+    """Of the newest fact that moved the request on."""
+    run_id: str | None = Field(default=None, unique=True)
+    destroys: bool = False
+    steps: int = 0
+    effective: dict[str, Any] | None = Field(default=None, sa_type=JSON)
+    """Inputs as the steps see them, fixed when the run begins."""
+    stop: dict[str, Any] | None = Field(default=None, sa_type=JSON)
+    """Why no further step may begin: {outcome: cancelled|failed, reason, step}."""
+    started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    ended_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    __table_args__ = (Index("request_by_resource", "resource_id", "state"),)
+
+
+class WaitingRow(Base, table=True):
+    """Allowed requests behind a run on the same resource, in log order."""
+
+    __tablename__ = "waiting"
+    position: int | None = Field(default=None, primary_key=True)
+    request_id: str = Field(unique=True)
+    resource_id: str = Field(index=True)
+
+
+class StepRow(Base, table=True):
+    """A step of a run: waiting, ready, retrying, succeeded, skipped, failed or dropped.
+
+    `ready` is the recorded intent to act: after a restart every such step may already have been attempted.
+    """
+
+    __tablename__ = "step"
+    run_id: str = Field(primary_key=True)
+    name: str = Field(primary_key=True)
+    position: int
+    driver: str
+    needs: list[str] = Field(sa_type=JSON)
+    state: str = Field(index=True)
+    attempt: int
+    outputs: dict[str, Any] | None = Field(default=None, sa_type=JSON)
+    plan: dict[str, Any] | None = Field(default=None, sa_type=JSON)
+
+
+class FootprintRow(Base, table=True):
+    """What a step left in the world, with everything needed to undo it."""
+
+    __tablename__ = "footprint"
+    resource_id: str = Field(primary_key=True)
+    step: str = Field(primary_key=True)
+    run_id: str
+    position: int
+    driver: str
+    needs: list[str] = Field(sa_type=JSON)
+    with_: dict[str, Any] = Field(sa_type=JSON)
+    destination: dict[str, Any] | None = Field(default=None, sa_type=JSON)
+    outputs: dict[str, Any] = Field(sa_type=JSON)
+
+
+class ResourceRow(Base, table=True):
+    """A resource: provisioned, expired or deleted."""
+
+    __tablename__ = "resource"
+    id: str = Field(primary_key=True)
+    project: str
+    environment: str
+    offering: str
+    offering_version: str
+    offering_digest: str
+    name: str
+    owner: str
+    state: str
+    inputs: dict[str, Any] = Field(sa_type=JSON)
+    outputs: dict[str, Any] = Field(sa_type=JSON)
+    entity: dict[str, Any] | None = Field(default=None, sa_type=JSON)
+    created_at: datetime = Field(sa_type=UtcDateTime)
+    expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    revision: int
+    request_id: str
+
+
+def _table(model: type[SQLModel]) -> Table:
+    return cast(Table, model.__table__)  # type: ignore[attr-defined]
+
+
+offering, destination, request, waiting, step, footprint, resource = (
+    _table(model) for model in (OfferingRow, DestinationRow, RequestRow, WaitingRow, StepRow, FootprintRow, ResourceRow)
+)
+
+
+# Statements are built once: building one costs several times as much as running it.
+_REQUEST = select(request).where(request.c.id == bindparam("key"))
+_RUN = select(request).where(request.c.run_id == bindparam("key"))
+_BUSY = select(exists().where(request.c.resource_id == bindparam("key"), request.c.state.in_((RUNNING, QUEUED))))
+_FIRST_WAITING = (
+    select(waiting.c.request_id).where(waiting.c.resource_id == bindparam("key")).order_by(waiting.c.position).limit(1)
+)
+_STEPS = (
+    select(step.c.name, step.c.needs, step.c.state, step.c.outputs, step.c.plan)
+    .where(step.c.run_id == bindparam("key"))
+    .order_by(step.c.position)
+)
+_RESOURCE = select(resource).where(resource.c.id == bindparam("key"))
+_FOOTPRINTS = select(footprint).where(footprint.c.resource_id == bindparam("key")).order_by(footprint.c.position)
+_INSERT_REQUEST, _INSERT_STEPS, _INSERT_FOOTPRINT = insert(request), insert(step), insert(footprint)
+_INSERT_RESOURCE, _INSERT_WAITING = insert(resource), insert(waiting)
+
+
+@cache
+def _changing(table: Table, columns: tuple[str, ...], *keys: str) -> Update:
+    """An update of these columns where the key columns equal the parameters `key_<column>`."""
+    conditions = [table.c[name] == bindparam(f"key_{name}") for name in keys]
+    return update(table).where(*conditions).values({name: bindparam(name) for name in columns})
+
+
+def add_request(connection: Connection, row: dict[str, Any]) -> None:
+    connection.execute(_INSERT_REQUEST, row)
+
+
+def find_request(connection: Connection, request_id: str) -> Request | None:
+    row = connection.execute(_REQUEST, {"key": request_id}).first()
+    return None if row is None else Request(*row)
+
+
+def find_run(connection: Connection, run_id: str) -> Request | None:
+    """The request whose run it is."""
+    row = connection.execute(_RUN, {"key": run_id}).first()
+    return None if row is None else Request(*row)
+
+
+def change_request(connection: Connection, request_id: str, **values: Any) -> None:
+    connection.execute(_changing(request, tuple(values), "id"), {**values, "key_id": request_id})
+
+
+def is_busy(connection: Connection, resource_id: str) -> bool:
+    """Whether a run on the resource has not ended, or requests already wait for one."""
+    return bool(connection.execute(_BUSY, {"key": resource_id}).scalar())
+
+
+def line_up(connection: Connection, request_id: str, resource_id: str) -> None:
+    connection.execute(_INSERT_WAITING, {"request_id": request_id, "resource_id": resource_id})
+
+
+def first_waiting(connection: Connection, resource_id: str) -> str | None:
+    return connection.execute(_FIRST_WAITING, {"key": resource_id}).scalar()
+
+
+def forget_waiting(connection: Connection, request_id: str) -> None:
+    connection.execute(delete(waiting).where(waiting.c.request_id == request_id))
+
+
+def add_steps(connection: Connection, rows: list[dict[str, Any]]) -> None:
+    connection.execute(_INSERT_STEPS, rows)
+
+
+def steps_of(connection: Connection, run_id: str) -> dict[str, StepState]:
+    """The run's steps in the order in which they were listed."""
+    rows = connection.execute(_STEPS, {"key": run_id})
+    return {row.name: StepState(row.name, tuple(row.needs), row.state, row.outputs or {}, row.plan) for row in rows}
+
+
+def change_step(connection: Connection, run_id: str, name: str, was: str, **values: Any) -> bool:
+    """Change the step if it is in the state `was`; return whether it was."""
+    keys = {"key_run_id": run_id, "key_name": name, "key_state": was}
+    changed = connection.execute(_changing(step, tuple(values), "run_id", "name", "state"), {**values, **keys})
+    return bool(changed.rowcount)
+
+
+def find_resource(connection: Connection, resource_id: str) -> Resource | None:
+    """The resource, also if it was deleted."""
+    row = connection.execute(_RESOURCE, {"key": resource_id}).first()
+    return None if row is None else Resource(*row)
+
+
+def footprints_of(connection: Connection, resource_id: str) -> Sequence[Row[Any]]:
+    """In the order in which the steps were listed."""
+    return connection.execute(_FOOTPRINTS, {"key": resource_id}).all()
+
+
+def leave_footprint(
+    connection: Connection,
+    resource_id: str,
+    step_name: str,
+    outputs: dict[str, Any] | None,
+    *,
+    known: bool,
+    **values: Any,
+) -> None:
+    """Remember what the step left; without outputs, those that are known from before stay."""
+    if known:
+        changes = values if outputs is None else {**values, "outputs": outputs}
+        keys = {"key_resource_id": resource_id, "key_step": step_name}
+        connection.execute(_changing(footprint, tuple(changes), "resource_id", "step"), {**changes, **keys})
+    else:
+        row = {**values, "outputs": outputs or {}, "resource_id": resource_id, "step": step_name}
+        connection.execute(_INSERT_FOOTPRINT, row)
+
+
+def remove_footprint(connection: Connection, resource_id: str, step_name: str | None = None) -> None:
+    """Forget one step's, or all of the resource's."""
+    query = delete(footprint).where(footprint.c.resource_id == resource_id)
+    connection.execute(query if step_name is None else query.where(footprint.c.step == step_name))
+
+
+def save_resource(connection: Connection, one: Resource, *, known: bool) -> None:
+    row = {name: getattr(one, name) for name in Resource.__slots__}
+    if known:
+        connection.execute(_changing(resource, tuple(row), "id"), {**row, "key_id": one.id})
+    else:
+        connection.execute(_INSERT_RESOURCE, row)
+
+
+def keep_destination(connection: Connection, name: str, spec: dict[str, Any] | None) -> None:
+    """Remember where the destination is; None forgets it."""
+    connection.execute(delete(destination).where(destination.c.name == name))
+    if spec is not None:
+        connection.execute(insert(destination), {"name": name, "spec": spec})
+
+
+def find_destination(connection: Connection, name: str) -> dict[str, Any] | None:
+    return connection.execute(select(destination.c.spec).where(destination.c.name == name)).scalar()

@@ -1,0 +1,330 @@
+"""The gitops driver on real repositories: nothing is lost, nothing is written elsewhere."""
+
+import asyncio
+import os
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from entresol_provisioning.drivers import StepFailed, StepWork
+from entresol_provisioning.drivers.gitops import GitOps
+from entresol_provisioning.settings import Settings
+
+ENV = {
+    "PATH": os.environ["PATH"],
+    "GIT_CONFIG_GLOBAL": "/dev/null",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_AUTHOR_NAME": "bo",
+    "GIT_AUTHOR_EMAIL": "bo@example.org",
+    "GIT_COMMITTER_NAME": "bo",
+    "GIT_COMMITTER_EMAIL": "bo@example.org",
+}
+
+
+def git(place: Path, *arguments: str, check: bool = True) -> str:
+    done = subprocess.run(
+        ["git", *arguments], cwd=place, env=ENV, capture_output=True, text=True, check=check, timeout=60
+    )
+    return done.stdout.strip()
+
+
+def files_of(repository: Path, ref: str = "main") -> list[str]:
+    return git(repository, "ls-tree", "-r", "--name-only", ref).splitlines()
+
+
+@pytest.fixture
+async def driver(settings: Settings) -> AsyncIterator[GitOps]:
+    made = GitOps(settings)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def step(work: Callable[..., StepWork]) -> Callable[..., StepWork]:
+    def make(files: dict[str, str], number: int = 1, **attributes: Any) -> StepWork:
+        with_ = {"repository": "infra", "create": True, "files": files, **attributes.pop("with_", {})}
+        return work(run_id=f"run-{number}", with_=with_, **attributes)
+
+    return make
+
+
+async def test_a_commit_says_who_asked_and_where_it_came_from(
+    driver: GitOps, step: Callable[..., StepWork], settings: Settings
+) -> None:
+    result = await driver.apply(step({"app.yaml": "a: 1\n"}, actor="user:ada\nEntresol-Step: forged/one"))
+    repository = settings.repositories / "infra.git"
+    assert git(repository, "fsck", "--strict", "--no-dangling") == ""
+    assert result.outputs == {
+        "commit": git(repository, "rev-parse", "main"),
+        "repository": "infra",
+        "branch": "main",
+        "path": "shop/dev/database/orders",
+        "files": ["shop/dev/database/orders/app.yaml"],
+    }
+    message = git(repository, "log", "-1", "--format=%B").splitlines()
+    assert message == [
+        "create shop/dev/database/orders",
+        "",
+        "Entresol-Request: request-1",
+        "Entresol-Run: run-1",
+        "Entresol-Step: run-1/only",
+        "Entresol-Actor: user:adaEntresol-Step: forged/one",
+    ]
+
+
+async def test_nothing_to_change_makes_no_commit(
+    driver: GitOps, step: Callable[..., StepWork], settings: Settings
+) -> None:
+    first = await driver.apply(step({"a": "1"}))
+    second = await driver.apply(step({"a": "1"}, 2))
+    assert (second.message, second.outputs["commit"]) == ("nothing to change", first.outputs["commit"])
+
+
+async def test_files_that_are_no_longer_rendered_go_and_others_stay(
+    driver: GitOps, step: Callable[..., StepWork], settings: Settings
+) -> None:
+    shared = {"path": "apps"}
+    await driver.apply(step({"other": "o"}, 1, with_=shared))
+    first = await driver.apply(step({"a": "1", "b": "1"}, 2, with_=shared))
+    second = await driver.apply(step({"b": "2", "c": "2"}, 3, with_=shared, previous=first.outputs))
+    assert files_of(settings.repositories / "infra.git") == ["apps/b", "apps/c", "apps/other"]
+    await driver.destroy(step({"b": "2", "c": "2"}, 4, with_=shared, previous=second.outputs))
+    assert files_of(settings.repositories / "infra.git") == ["apps/other"]
+
+
+async def test_a_repeated_attempt_finds_its_own_commit_even_if_others_changed_the_file(
+    driver: GitOps, step: Callable[..., StepWork], settings: Settings
+) -> None:
+    first = await driver.apply(step({"a": "1"}))
+    await driver.apply(step({"a": "2"}, 2))
+    again = await driver.apply(replace(step({"a": "1"}), attempted=True))
+    assert again.outputs["commit"] == first.outputs["commit"]
+    assert git(settings.repositories / "infra.git", "rev-list", "--count", "main") == "2"
+
+
+async def test_twenty_writers_and_somebody_who_pushes_lose_nothing(
+    driver: GitOps, step: Callable[..., StepWork], settings: Settings, tmp_path: Path
+) -> None:
+    repository = settings.repositories / "infra.git"
+    await driver.apply(step({"first": "x"}, 0))
+    others = GitOps(settings)  # a driver of its own shares no lock with the first
+
+    def push() -> None:
+        git(tmp_path, "clone", "--quiet", str(repository), "clone")
+        for number in range(5):
+            (tmp_path / "clone" / f"pushed-{number}").write_text("x")
+            git(tmp_path / "clone", "add", ".")
+            git(tmp_path / "clone", "commit", "--quiet", "-m", f"pushed {number}")
+            for _ in range(200):
+                git(tmp_path / "clone", "pull", "--quiet", "--rebase")
+                try:
+                    git(tmp_path / "clone", "push", "--quiet")
+                    break
+                except subprocess.CalledProcessError:
+                    continue
+            else:
+                raise AssertionError("the pusher starved")
+
+    writers = [
+        (driver if number % 2 else others).apply(step({f"written-{number}": "x"}, number, with_={"path": "w"}))
+        for number in range(1, 21)
+    ]
+    try:
+        await asyncio.gather(asyncio.to_thread(push), *writers)
+    finally:
+        await others.close()
+    found = set(files_of(repository))
+    assert {f"w/written-{number}" for number in range(1, 21)} <= found
+    assert {f"pushed-{number}" for number in range(5)} <= found
+    subjects = git(repository, "log", "--format=%(trailers:key=Entresol-Step,valueonly)").split()
+    assert sorted(subjects) == sorted(f"run-{number}/only" for number in range(21))
+    assert git(repository, "fsck", "--strict", "--no-dangling") == ""
+
+
+@pytest.fixture
+def remote(tmp_path: Path) -> Path:
+    place = tmp_path / "elsewhere.git"
+    place.mkdir()
+    git(place, "init", "--quiet", "--bare", "--initial-branch=main", ".")
+    return place
+
+
+async def test_a_remote_repository_is_pushed_to_and_never_forced(
+    driver: GitOps, step: Callable[..., StepWork], remote: Path, tmp_path: Path
+) -> None:
+    destination = {"repository": f"file://{remote}", "path": "clusters/dev"}
+    plan = await driver.plan(step({"a": "1"}, destination=destination))
+    assert (plan.adds, git(remote, "branch")) == (1, "")
+    first = await driver.apply(step({"a": "1"}, destination=destination))
+    assert first.outputs["commit"] == git(remote, "rev-parse", "main")
+    git(tmp_path, "clone", "--quiet", str(remote), "clone")
+    (tmp_path / "clone" / "mine").write_text("x")
+    git(tmp_path / "clone", "add", ".")
+    git(tmp_path / "clone", "commit", "--quiet", "-m", "mine")
+    git(tmp_path / "clone", "push", "--quiet")
+    work = step({"b": "1"}, 2, destination=destination, previous=first.outputs)
+    second = await driver.apply(work)
+    assert files_of(remote) == ["clusters/dev/shop/dev/database/orders/b", "mine"]
+    assert (await driver.apply(replace(work, attempted=True))).outputs == second.outputs
+    await driver.destroy(step({"b": "1"}, 3, destination=destination, previous=second.outputs))
+    assert files_of(remote) == ["mine"]
+
+
+async def test_parallel_pushes_to_a_remote_are_all_there(
+    settings: Settings, step: Callable[..., StepWork], remote: Path, tmp_path: Path
+) -> None:
+    destination = {"repository": str(remote)}
+    elsewhere = GitOps(settings.model_copy(update={"data": tmp_path / "other"}))
+    here = GitOps(settings)
+    try:
+        await asyncio.gather(
+            *(
+                (here if number % 2 else elsewhere).apply(
+                    step({f"file-{number}": "x"}, number, destination=destination, with_={"path": "w"})
+                )
+                for number in range(8)
+            )
+        )
+    finally:
+        await here.close()
+        await elsewhere.close()
+    assert files_of(remote) == [f"w/file-{number}" for number in range(8)]
+
+
+async def test_hooks_of_the_mirror_do_not_run(
+    driver: GitOps, step: Callable[..., StepWork], remote: Path, settings: Settings, tmp_path: Path
+) -> None:
+    destination = {"repository": f"file://{remote}"}
+    await driver.apply(step({"a": "1"}, destination=destination))
+    (mirror,) = settings.mirrors.iterdir()
+    hook = mirror / "hooks" / "pre-push"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text(f"#!/bin/sh\ntouch {tmp_path}/ran\n")
+    hook.chmod(0o755)
+    await driver.apply(step({"a": "2"}, 2, destination=destination))
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../out",
+        "/etc/passwd",
+        "a/../../b",
+        ".git/config",
+        "x/.GIT/hooks/pre-commit",
+        "git~1/config",
+        "a\\b",
+        "a//b",
+        ".",
+        "-x",
+        "a\nb",
+        ".git /x",
+        "x" * 300,
+    ],
+)
+async def test_hostile_file_names_are_refused(
+    driver: GitOps, step: Callable[..., StepWork], settings: Settings, name: str
+) -> None:
+    with pytest.raises(StepFailed):
+        await driver.apply(step({"{{ inputs.name }}": "x"}, scope={"inputs": {"name": name}}))
+    assert not (settings.repositories / "infra.git").exists()
+
+
+@pytest.mark.parametrize("path", ["../..", "a/../..", ".git/hooks", "a/./b"])
+async def test_hostile_paths_are_refused(driver: GitOps, step: Callable[..., StepWork], path: str) -> None:
+    with pytest.raises(StepFailed, match="not a path"):
+        await driver.apply(step({"a": "x"}, with_={"path": path}))
+
+
+@pytest.mark.parametrize(
+    "name", ["../infra", "/tmp/x", "a/b/c/d", "UPPER", "a..b", "x.git.git", "--upload-pack=touch", "a b"]
+)
+async def test_hostile_repository_names_are_refused(driver: GitOps, step: Callable[..., StepWork], name: str) -> None:
+    with pytest.raises(StepFailed):
+        await driver.apply(step({"a": "x"}, with_={"repository": name}))
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "--upload-pack=touch /tmp/pwned",
+        "ext::sh -c id",
+        "ext::sh",
+        "fd::17",
+        "http://example.org/x.git",
+        "https://user:secret@example.org/x.git",
+        "https://token@example.org/x.git",
+        "ssh://-oProxyCommand=id/x",
+        "-oProxyCommand=id@host:x",
+        "ssh://host/x y",
+        "file:///a/../b",
+        "https://exa\nmple.org/x",
+    ],
+)
+async def test_hostile_urls_are_refused_before_git_sees_them(
+    driver: GitOps, step: Callable[..., StepWork], url: str
+) -> None:
+    with pytest.raises(StepFailed) as failure:
+        await driver.apply(step({"a": "x"}, destination={"repository": url}))
+    assert "secret@" not in failure.value.reason
+    assert "git ls-remote failed" not in failure.value.reason
+
+
+@pytest.mark.parametrize("branch", ["--force", "a..b", "main.lock", "/main", "a b", "@{u}", "+main"])
+async def test_hostile_branches_are_refused(driver: GitOps, step: Callable[..., StepWork], branch: str) -> None:
+    with pytest.raises(StepFailed, match="branch name"):
+        await driver.apply(step({"a": "x"}, with_={"branch": branch}))
+
+
+async def test_local_paths_need_to_be_allowed(settings: Settings, step: Callable[..., StepWork], remote: Path) -> None:
+    driver = GitOps(settings.model_copy(update={"allow_local_repositories": False}))
+    for url in (str(remote), f"file://{remote}"):
+        with pytest.raises(StepFailed, match="not allowed"):
+            await driver.apply(step({"a": "x"}, destination={"repository": url}))
+    await driver.close()
+
+
+async def test_links_are_never_followed(
+    driver: GitOps, step: Callable[..., StepWork], settings: Settings, remote: Path, tmp_path: Path
+) -> None:
+    settings.repositories.mkdir()
+    (settings.repositories / "infra.git").symlink_to(remote)
+    with pytest.raises(StepFailed, match="symbolic link"):
+        await driver.apply(step({"a": "x"}))
+    git(tmp_path, "clone", "--quiet", str(remote), "clone")
+    (tmp_path / "clone" / "w").symlink_to("/etc")
+    (tmp_path / "clone" / "f").symlink_to("/etc/passwd")
+    git(tmp_path / "clone", "add", ".")
+    git(tmp_path / "clone", "commit", "--quiet", "-m", "links")
+    git(tmp_path / "clone", "push", "--quiet")
+    for path, name in (("w", "passwd"), ("x", "../f"), ("", "f")):
+        with pytest.raises(StepFailed):
+            await driver.apply(step({name: "x"}, destination={"repository": str(remote)}, with_={"path": path}))
+
+
+async def test_a_repository_is_the_same_with_and_without_its_ending(
+    driver: GitOps, step: Callable[..., StepWork], settings: Settings
+) -> None:
+    first = await driver.apply(step({"a": "1"}))
+    await driver.apply(step({"b": "1"}, 2, with_={"repository": "infra.git"}, previous=first.outputs))
+    assert files_of(settings.repositories / "infra.git") == ["shop/dev/database/orders/b"]
+
+
+async def test_a_missing_repository_is_told_with_the_remedy(driver: GitOps, step: Callable[..., StepWork]) -> None:
+    with pytest.raises(StepFailed, match="create: true"):
+        await driver.apply(step({"a": "x"}, with_={"create": False}))
+
+
+async def test_a_missing_remote_is_worth_another_attempt_and_the_secret_stays_secret(
+    driver: GitOps, step: Callable[..., StepWork], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_TOKEN_FOR_TEST", "canary-4711")
+    destination = {"repository": "https://127.0.0.1:9/x.git", "secretRef": "env:GIT_TOKEN_FOR_TEST"}
+    with pytest.raises(StepFailed) as failure:
+        await driver.apply(step({"a": "x"}, destination=destination))
+    assert failure.value.retryable
+    assert "canary" not in failure.value.reason

@@ -1,0 +1,148 @@
+"""The terraform driver with the real program, on modules that need no provider."""
+
+import asyncio
+import json
+import os
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+from entresol_provisioning.drivers import StepFailed, StepWork, terraform
+from entresol_provisioning.drivers.terraform import Terraform
+from entresol_provisioning.settings import Settings
+
+installed = pytest.mark.skipif(
+    not (shutil.which("tofu") or shutil.which("terraform")), reason="neither tofu nor terraform is installed"
+)
+MODULE = """
+variable "password" { type = string }
+resource "terraform_data" "db" { input = "host-${var.password}" }
+output "host" { value = "db.example.org" }
+output "login" {
+  value     = terraform_data.db.output
+  sensitive = true
+}
+"""
+SLOW = """
+resource "terraform_data" "slow" {
+  provisioner "local-exec" { command = "echo $$ > slow.pid; exec sleep 60" }
+}
+"""
+
+
+@pytest.fixture
+def module(work: Callable[..., StepWork]) -> StepWork:
+    return work(with_={"files": {"main.tf": MODULE}, "variables": {"password": "canary-${4711}"}})
+
+
+@installed
+async def test_sensitive_outputs_are_only_referred_to(settings: Settings, module: StepWork) -> None:
+    result = await Terraform(settings).apply(module)
+    reference = "terraform:shop/dev/database/orders/only#login"
+    assert result.outputs == {"host": "db.example.org", "login": {"secretRef": reference}}
+    assert result.message == "1 added, 0 changed, 0 destroyed"
+    place = settings.workspaces / "shop/dev/database/orders/only"
+    assert not (place / "entresol.tfplan").exists()
+    assert place.stat().st_mode & 0o077 == 0
+    state = json.loads((place / "terraform.tfstate").read_text())
+    assert "canary-${4711}" in json.dumps(state), "a value is taken literally, not evaluated"
+
+
+@installed
+async def test_errors_tell_the_place_but_no_values(settings: Settings, module: StepWork) -> None:
+    broken = MODULE + 'resource "terraform_data" "bad" { input = tonumber(var.password) }'
+    with pytest.raises(StepFailed) as failure:
+        await Terraform(settings).apply(
+            replace(module, with_={"files": {"main.tf": broken}, "variables": {"password": "canary-4711"}})
+        )
+    assert "main.tf line" in failure.value.reason
+    assert "canary" not in failure.value.reason
+
+
+@installed
+async def test_a_removed_file_of_the_module_is_gone(settings: Settings, module: StepWork) -> None:
+    driver = Terraform(settings)
+    extra = {"extra.tf": 'resource "terraform_data" "extra" {}'}
+    await driver.apply(replace(module, with_={**module.with_, "files": {"main.tf": MODULE, **extra}}))
+    result = await driver.apply(module)
+    assert result.message == "0 added, 0 changed, 1 destroyed"
+
+
+@installed
+async def test_init_is_done_once_per_module(
+    settings: Settings, module: StepWork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = Terraform(settings)
+    await driver.apply(module)
+    seen: list[str] = []
+    whole = terraform.run
+
+    async def watched(arguments: tuple[str, ...], **options: object) -> object:
+        seen.append(arguments[1])
+        return await whole(arguments, **options)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(terraform, "run", watched)
+    await driver.apply(module)
+    assert seen == ["plan", "output"]
+
+
+@installed
+async def test_at_the_deadline_the_whole_process_group_ends(settings: Settings, work: Callable[..., StepWork]) -> None:
+    driver = Terraform(settings)
+    place = settings.workspaces / "shop/dev/database/orders/only"
+    applying = asyncio.create_task(driver.apply(work(with_={"files": {"main.tf": SLOW}})))
+    for _ in range(1500):
+        if (place / "slow.pid").exists() and (place / "slow.pid").read_text().strip():
+            break
+        await asyncio.sleep(0.02)
+    pid = int((place / "slow.pid").read_text())
+    applying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await applying
+    with pytest.raises(ProcessLookupError):
+        os.killpg(pid, 0)
+
+
+@installed
+async def test_two_attempts_on_one_workspace_follow_each_other(settings: Settings, module: StepWork) -> None:
+    first, second = await asyncio.gather(Terraform(settings).apply(module), Terraform(settings).apply(module))
+    assert sorted([first.message or "", second.message or ""]) == [
+        "1 added, 0 changed, 0 destroyed",
+        "nothing to change",
+    ]
+
+
+async def test_a_missing_program_is_told_with_the_remedy(settings: Settings, module: StepWork) -> None:
+    driver = Terraform(settings.model_copy(update={"terraform": "/nowhere/tofu"}))
+    assert not driver.available()
+    with pytest.raises(StepFailed, match="/nowhere/tofu is missing here; install it"):
+        await driver.apply(module)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "../main.tf",
+        "/main.tf",
+        "x.tf.json",
+        "x.auto.tfvars",
+        "a.tfvars.json",
+        "terraform.tfstate",
+        ".terraform/x.tf",
+        ".terraformrc",
+        "a/../b.tf",
+        "run.exe",
+        "-x.tf",
+    ],
+)
+async def test_files_that_terraform_reads_otherwise_are_refused(
+    settings: Settings, work: Callable[..., StepWork], name: str
+) -> None:
+    with pytest.raises(StepFailed):
+        await Terraform(settings).apply(work(with_={"files": {"main.tf": "", name: "x"}}))
+
+
+async def test_a_module_has_a_size(settings: Settings, work: Callable[..., StepWork]) -> None:
+    with pytest.raises(StepFailed, match="exceeds"):
+        await Terraform(settings).apply(work(with_={"files": {"main.tf": "#" * 2_000_000}}))
