@@ -1,0 +1,88 @@
+"""The command line: which commands there are, in which panel of the help."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated
+
+import typer
+
+from entresol.commands import approvals, catalog, dead_letters, events, manifests, platform, requests, status, tokens
+from entresol.failures import CODES_HELP
+from entresol.session import command
+
+_SETTINGS = {"help_option_names": ["-h", "--help"]}
+
+_COMMANDS: Mapping[str, Sequence[Callable[..., None]]] = {
+    "The platform": (platform.up, platform.down, platform.demo, manifests.apply, manifests.validate),
+    "Asking": (
+        requests.request,
+        requests.cancel,
+        requests.extend,
+        requests.delete,
+        approvals.approve,
+        approvals.reject,
+    ),
+    "Seeing": (status.status, status.explain, events.events),
+}
+
+_GROUPS: Mapping[str, tuple[str, str, Mapping[str, Callable[..., None]]]] = {
+    "catalog": (
+        "Seeing",
+        "Things and how they relate: get, import, export.",
+        {"get": catalog.get, "import": catalog.import_, "export": catalog.export},
+    ),
+    "dead-letters": (
+        "Operating",
+        "Messages that could not be handled: list, show, redrive, discard.",
+        {
+            "list": dead_letters.list_,
+            "show": dead_letters.show,
+            "redrive": dead_letters.redrive,
+            "discard": dead_letters.discard,
+        },
+    ),
+    "token": (
+        "Operating",
+        "Who may speak to the platform: create, list, revoke.",
+        {"create": tokens.create, "list": tokens.list_, "revoke": tokens.revoke},
+    ),
+}
+
+
+def build() -> typer.Typer:
+    """The `entresol` command with all of its commands."""
+    app = typer.Typer(
+        name="entresol",
+        help="The floor between applications and infrastructure: ask for things, and see what became of them.",
+        epilog=CODES_HELP,
+        no_args_is_help=True,
+        rich_markup_mode="rich",
+        pretty_exceptions_enable=False,
+        context_settings=_SETTINGS,
+    )
+    app.callback()(_options)
+    for panel, functions in _COMMANDS.items():
+        for function in functions:
+            app.command(rich_help_panel=panel, epilog=CODES_HELP)(command(function))
+    for name, (panel, text, members) in _GROUPS.items():
+        group = typer.Typer(help=text, no_args_is_help=True, rich_markup_mode="rich", context_settings=_SETTINGS)
+        for member, function in members.items():
+            group.command(member, epilog=CODES_HELP)(command(function))
+        app.add_typer(group, name=name, rich_help_panel=panel)
+    return app
+
+
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option("--version", help="Show the version and end.", callback=lambda on: _version(on), is_eager=True),
+    ] = False,
+) -> None:
+    """Options of the command itself; the others belong to each of its commands."""
+
+
+def _version(on: bool) -> None:
+    if on:
+        from importlib.metadata import version
+
+        print(f"entresol {version('entresol')}")
+        raise typer.Exit

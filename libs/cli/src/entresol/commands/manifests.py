@@ -1,0 +1,119 @@
+"""Publish manifests: apply, validate. The same reading and checking serves both, and the catalog's import."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.text import Text
+
+from entresol.failures import Code, Failure
+from entresol.session import Session
+from entresol.terminal import clean, state, table
+
+if TYPE_CHECKING:
+    from entresol_manifests.reading import Manifest
+
+Paths = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="PATH…", help="YAML or JSON files, or directories of them.", show_default=False),
+]
+
+
+def apply(
+    session: Session,
+    paths: Paths = None,
+    starter: Annotated[bool, typer.Option("--starter", help="Also the offerings that come with Entresol.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Let the server check, and change nothing.")] = False,
+) -> None:
+    """Publish manifests, all or none: offerings, policies, triggers, blueprints, entities, routes, …
+
+    They are checked here first; a fault is told as file:line. Port blueprints and entities (JSON) and Backstage
+    catalog-info.yaml are taken as they are. What did not change is left alone.
+
+    [bold]Examples[/bold]
+
+      entresol apply platform/
+
+      entresol apply blueprints.json entities.json
+
+      entresol apply --starter
+    """
+    wanted = [*(paths or []), *([starter_directory()] if starter else [])]
+    if not wanted:
+        raise Failure("nothing to apply: name files or directories, or --starter", Code.INVALID)
+    publish(session, checked(wanted), dry_run=dry_run)
+
+
+def validate(session: Session, paths: Paths = None) -> None:
+    """Check manifests without a server; exit code 1 if anything is wrong.
+
+    Every fault is one line `file:line: message`, as editors and CI read it.
+
+    [bold]Example[/bold]   entresol validate platform/
+    """
+    if not paths:
+        raise Failure("nothing to validate: name files or directories", Code.INVALID)
+    manifests, faults = check(paths)
+    document = {"manifests": len(manifests), "faults": faults}
+    if faults:
+        lines = [Text(clean(fault)) for fault in faults]
+        session.terminal.result(document, *lines)
+        raise typer.Exit(Code.ENDED_BADLY)
+    kinds = sorted({str(manifest.document.get("kind")) for manifest in manifests})
+    session.terminal.result(document, Text(clean(f"✓ {len(manifests)} manifests are fine ({', '.join(kinds)})")))
+
+
+def starter_directory() -> Path:
+    """Where the starter platform's manifests are."""
+    return Path(__file__).parent.parent / "starter"
+
+
+def check(paths: Sequence[Path]) -> tuple[list["Manifest"], list[str]]:
+    """What the files hold, and every fault found as `file:line: message`."""
+    from entresol_manifests.checking import check as check_document
+    from entresol_manifests.reading import ManifestError, read
+
+    missing = [f"{path}: no such file or directory" for path in paths if not path.exists()]
+    if missing:
+        return [], missing
+    try:
+        manifests = read(list(paths))
+    except ManifestError as error:
+        return [], str(error).splitlines()
+    faults = [
+        f"{manifest.origin.path}:{manifest.line_of(finding.pointer)}: {finding.message}"
+        for manifest in manifests
+        for finding in check_document(manifest.document)
+    ]
+    if not manifests and not faults:
+        faults = [f"{path}: holds no manifests" for path in paths]
+    return manifests, faults
+
+
+def checked(paths: Sequence[Path]) -> list["Manifest"]:
+    """What the files hold; raise Failure with every fault if there is one."""
+    manifests, faults = check(paths)
+    if faults:
+        noun = "a fault" if len(faults) == 1 else f"{len(faults)} faults"
+        raise Failure(f"{noun} in the manifests; nothing was applied", Code.INVALID, hints=faults)
+    return manifests
+
+
+def publish(session: Session, manifests: Sequence["Manifest"], *, dry_run: bool = False) -> None:
+    """Post all of them in one batch and say what became of each."""
+    documents: list[dict[str, Any]] = [dict(manifest.document) for manifest in manifests]
+    results = session.client.apply(documents, dry_run=dry_run)
+    rows = [(result.get("kind"), _name(result), state(result.get("result"))) for result in results]
+    counts = ", ".join(
+        f"{count} {word}"
+        for word in ("created", "changed", "unchanged")
+        if (count := sum(result.get("result") == word for result in results))
+    )
+    summary = Text(f"{'would be: ' if dry_run else ''}{counts}")
+    session.terminal.result(results, table("kind", "name", "result", rows=rows), summary)
+
+
+def _name(result: dict[str, Any]) -> str:
+    version = result.get("version")
+    return f"{result.get('name')}@{version}" if version else str(result.get("name"))

@@ -1,0 +1,231 @@
+"""The whole platform in one process: a nats-server as its child, five services, one HTTP server in front.
+
+Guarantees:
+- Everything it keeps lies in the data directory; a restart on the same directory goes on where the last one ended.
+- A bus that dies is started again on the same port; the services wait for it and lose nothing.
+- `stop` closes the doors first, lets the services finish, and ends the bus last.
+"""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from entresol_eventing.access import new_token
+from entresol_eventing.log import connect
+from entresol_eventing.nats_server import NatsServer
+from entresol_eventing.permissions import SERVICES
+from entresol_eventing.run import Server, server
+from entresol_eventing.service import Service
+from entresol_eventing.settings import RuntimeSettings
+from entresol_eventing.streams import bootstrap
+from entresol_eventing.telemetry import Telemetry
+
+from entresol.failures import Code, Failure
+from entresol.front import front
+
+log = logging.getLogger(__name__)
+
+READY_SECONDS = 30.0
+_GUESTS = ("subscriber", "ingest")
+"""NATS users for others than the services: one reads the log, one publishes from outside."""
+
+
+class Platform:
+    """A platform on a data directory. `start` it, use `url`, `stop` it; all on one event loop."""
+
+    def __init__(self, data: Path, *, host: str = "127.0.0.1", port: int = 0) -> None:
+        self.data = data
+        self.bus = NatsServer(data / "nats", [*SERVICES, *_GUESTS, "admin"])
+        self.services: dict[str, Service] = {}
+        self._socket = _listen(host, port)
+        self._http: Server | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self._guarding: asyncio.Task[None] | None = None
+
+    @property
+    def url(self) -> str:
+        host, port = self._socket.getsockname()[:2]
+        return f"http://{host}:{port}"
+
+    @property
+    def token_file(self) -> Path:
+        return self.data / "token"
+
+    async def start(self) -> None:
+        """Return when every service reads the log and the doors are open; raise Failure if that can't be."""
+        self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not self.token_file.exists():
+            _write_secret(self.token_file, new_token() + "\n")
+        try:
+            await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> None:
+        await asyncio.to_thread(_end_orphans, self.data / "nats")
+        starting = asyncio.create_task(asyncio.to_thread(self.bus.start))
+        creators = await asyncio.to_thread(_creators)
+        await starting
+        _write_secret(self.data / "bus.json", json.dumps(self._bus_document(), indent=2))
+        telemetry = Telemetry()
+        built = {name: create(self._settings(name), telemetry) for name, create in creators.items()}
+        await self._make_streams()
+        for name, service in built.items():
+            # One after the other: Alembic's environment is one for the whole process. They read the log all at once.
+            await service.start()
+            self.services[name] = service
+        await self._ready()
+        self._guarding = asyncio.create_task(self._guard_bus(), name="bus-guard")
+        self._http = server(front(self.services), "127.0.0.1", 0)
+        self._serving = asyncio.create_task(self._http.serve(sockets=[self._socket]), name="http")
+        while not self._http.started and not self._serving.done():  # noqa: ASYNC110 uvicorn has no event for it
+            await asyncio.sleep(0.005)
+
+    async def stop(self) -> None:
+        """Drain: the doors, then the services, then the bus. Safe to call after a failed start."""
+        if self._http is not None and self._serving is not None:
+            # Live streams have no end of their own: they are cut off, which is no fault worth a traceback.
+            self._http.config.timeout_graceful_shutdown = 1
+            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+            self._http.should_exit = True
+            await self._serving
+        self._socket.close()
+        if self._guarding is not None:
+            self._guarding.cancel()
+            await asyncio.gather(self._guarding, return_exceptions=True)
+        outcomes = await asyncio.gather(*(one.stop() for one in self.services.values()), return_exceptions=True)
+        for name, outcome in zip(self.services, outcomes, strict=True):
+            if isinstance(outcome, Exception):
+                log.error("a service did not stop in order", extra={"service": name}, exc_info=outcome)
+        await asyncio.to_thread(self.bus.stop)
+        (self.data / "bus.json").unlink(missing_ok=True)
+
+    def _settings(self, name: str) -> Mapping[str, Any]:
+        return {
+            "data": self.data / name,
+            "nats_url": self.bus.url,
+            "nats_user": name,
+            "nats_password": self.bus.passwords[name],
+            **_own_settings(name, self.data),
+        }
+
+    def _bus_document(self) -> dict[str, Any]:
+        return {"url": self.bus.url, "users": {guest: self.bus.passwords[guest] for guest in _GUESTS}}
+
+    async def _make_streams(self) -> None:
+        settings = RuntimeSettings.model_validate(
+            {"nats_url": self.bus.url, "nats_password": self.bus.passwords["admin"]}
+        )
+        connection = await connect(settings, "admin", "bootstrap")
+        try:
+            await bootstrap(connection)
+        finally:
+            await connection.close()
+
+    async def _ready(self) -> None:
+        deadline = time.monotonic() + READY_SECONDS
+        while True:
+            unready = [f"{name}: {', '.join(_problems(one))}" for name, one in self.services.items() if _problems(one)]
+            if not unready:
+                return
+            if time.monotonic() > deadline:
+                raise Failure("not every service became ready", Code.TIMED_OUT, hints=unready)
+            await asyncio.sleep(0.005)
+
+    async def _guard_bus(self) -> None:
+        while True:
+            await asyncio.sleep(0.25)
+            if not self.bus.running:
+                log.error("the nats-server has ended; starting it again")
+                with contextlib.suppress(Exception):
+                    await asyncio.to_thread(self.bus.start)
+
+
+def _problems(service: Service) -> list[str]:
+    return list(service.health()["problems"])
+
+
+def _own_settings(service: str, data: Path) -> Mapping[str, Any]:
+    match service:
+        case "intake":
+            return {"admin_token_file": data / "token"}
+        case "provisioning":
+            return {
+                "repositories_root": data / "repositories",
+                "workspaces_root": data / "workspaces",
+                "allow_local_repositories": True,
+            }
+        case "notification":
+            return {"allow_loopback": True}
+        case _:
+            return {}
+
+
+def _creators() -> dict[str, Callable[[Mapping[str, Any], Telemetry], Service]]:
+    def creator(module: Any) -> Callable[[Mapping[str, Any], Telemetry], Service]:
+        return lambda values, telemetry: module.create(module.Settings(**values), telemetry)
+
+    return {name: creator(import_module(f"entresol_{name}.app")) for name in SERVICES}
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        hint = "Choose another with --port; 0 takes a free one."
+        raise Failure(
+            f"port {port} of {host} can't be had: {error.strerror}", Code.ENDED_BADLY, hints=(hint,)
+        ) from None
+    return listener
+
+
+def _write_secret(path: Path, text: str) -> None:
+    """Write a file that only its owner can read, in one step."""
+    draft = path.with_name(path.name + ".new")
+    draft.unlink(missing_ok=True)
+    with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        file.write(text)
+    draft.replace(path)
+
+
+def _end_orphans(nats: Path) -> None:
+    """End a nats-server that outlived a killed platform: two on one store would destroy it.
+
+    Its process id is in the name of its ports file; only a process that was started with our configuration is ended.
+    """
+    for file in nats.glob("nats-server_*.ports"):
+        pid = int(file.stem.rpartition("_")[2])
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if str(nats / "nats.conf") not in _command_line(pid):
+                break
+            log.warning("ending a nats-server that an earlier run has left behind", extra={"pid": pid})
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+            deadline = time.monotonic() + 5.0
+            while _command_line(pid) and time.monotonic() < deadline:
+                time.sleep(0.02)
+
+
+def _command_line(pid: int) -> str:
+    """How a process was started; empty if there is none, or only its remains."""
+    if Path("/proc/self").exists():
+        try:
+            return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            return ""
+    shown = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return "" if "<defunct>" in shown.stdout else shown.stdout.strip()

@@ -1,0 +1,181 @@
+"""What an event says, in one line. Used wherever events are shown: explain, events, and while waiting."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from entresol.terminal import span
+
+Document = Mapping[str, Any]
+
+OUTCOMES = {
+    "succeeded": "✓",
+    "failed": "✗",
+    "denied": "✗",
+    "rejected": "✗",
+    "expired": "✗",
+    "cancelled": "✗",
+}
+
+
+def fact(event: Document) -> str:
+    """`request.allowed` of `dev.entresol.request.allowed.v1`; the whole type if it is somebody else's."""
+    kind = str(event.get("type", ""))
+    if not kind.startswith("dev.entresol."):
+        return kind
+    name, _, major = kind.removeprefix("dev.entresol.").rpartition(".")
+    return name if major == "v1" else f"{name}.{major}"
+
+
+def publisher(event: Document) -> str:
+    """The service that published it, or the outside sender's source."""
+    return str(event.get("source", "")).removeprefix("/entresol/")
+
+
+def says(event: Document) -> str:
+    """What happened, from the event's data; empty where the type alone says it."""
+    data = event.get("data")
+    if not isinstance(data, Mapping):
+        return ""
+    try:
+        return _says(fact(event), data)
+    except (KeyError, TypeError, ValueError, IndexError):
+        return ""  # an event newer than this client: its type still says most of it
+
+
+def _says(name: str, data: Document) -> str:
+    match name.split("."):
+        case ["request", fact_name]:
+            return _request(fact_name, data)
+        case ["approval" | "answer", fact_name]:
+            return _approval(fact_name, data)
+        case ["run", fact_name]:
+            return _run(fact_name, data)
+        case ["resource", fact_name]:
+            return _resource(fact_name, data)
+        case ["message" | "redrive" | "discard" | "delivery" | "notification" | "token", _]:
+            return _operation(name, data)
+        case _:
+            return _outside(name, data)
+
+
+def _request(name: str, data: Document) -> str:
+    match name:
+        case "submitted":
+            parts = [f"{data['action']} {data['resource_id']} ({data['offering']}@{data['offering_version']})"]
+            parts += [f"by {data['actor']['id']}"]
+            parts += [f"through trigger {data['trigger']}"] if data.get("trigger") else []
+            parts += ["dry run"] if data.get("dry_run") else []
+            return ", ".join(parts)
+        case "allowed":
+            granted = len(data.get("approvals") or [])
+            return f"{_heard(data)}{f', {granted} approval(s) granted' if granted else ''}"
+        case "denied":
+            return "; ".join(data["because"])
+        case "cancelled":
+            return f"asked by {data['by']}{_because(data.get('reason'))}"
+        case "completed":
+            text = f"{OUTCOMES.get(data['outcome'], '·')} {data['outcome']} after {span(data['duration_ms'])}"
+            waits = ", ".join(f"{span(spent)} for {what}" for what, spent in (data.get("waits") or {}).items() if spent)
+            return text + (f", waited {waits}" if waits else "") + _because("; ".join(data.get("because") or []))
+        case "stalled":
+            return f"{data['state']}: {data['expected']} was expected to answer since {data['since']}"
+        case _:
+            return ""
+
+
+def _heard(data: Document) -> str:
+    count = len(data["verdicts"])
+    return "no policy applies" if not count else f"{count} rule{'s' if count != 1 else ''} heard"
+
+
+def _approval(name: str, data: Document) -> str:
+    match name:
+        case "requested":
+            who = " or ".join(data["approvers"])
+            several = f"{data['count']} × " if data["count"] > 1 else ""
+            return f"waits for {several}{who} until {data['expires_at'][:19]}{_because(data.get('because'))}"
+        case "answered":
+            return f"{data['answer']} by {data['by']}{_because(data.get('reason'))}"
+        case "granted" | "rejected" | "expired":
+            answers = ", ".join(f"{a['answer']} by {a['by']}{_because(a.get('reason'))}" for a in data["answers"])
+            return answers or "nobody answered"
+        case "refused":
+            return f"answer of {data['by']} did not count: {data['reason']}"
+        case _:
+            return ""
+
+
+def _run(name: str, data: Document) -> str:
+    match name:
+        case "started":
+            return "steps " + " → ".join(data["steps"]) if data["steps"] else "no steps"
+        case "progressed":
+            again = f" (attempt {data['attempt']})" if data["attempt"] > 1 or data["state"] == "retrying" else ""
+            return f"step {data['step']} {data['state']}{again}{_because(data.get('message'))}"
+        case "planned":
+            return f"{data['adds']} to add, {data['changes']} to change, {data['destroys']} to destroy"
+        case "succeeded":
+            return f"{data['action']}{' (dry run)' if data.get('dry_run') else ''} took {span(data['duration_ms'])}"
+        case "failed":
+            return f"{'step ' + data['step'] if data.get('step') else 'before any step'}: {data['reason']}"
+        case "cancelled":
+            return str(data["reason"])
+        case _:
+            return ""
+
+
+def _resource(name: str, data: Document) -> str:
+    match name:
+        case "provisioned" | "changed":
+            end = data.get("expires_at")
+            return f"{data['resource_id']}{f', lives until {end[:19]}' if end else ''}"
+        case "expiring":
+            return f"{data['resource_id']} ends in {span(data['remaining_seconds'] * 1000)}"
+        case "extended":
+            return f"{data['resource_id']} lives until {data['expires_at'][:19]}"
+        case _:
+            return str(data["resource_id"])
+
+
+def _operation(name: str, data: Document) -> str:
+    match name:
+        case "message.quarantined":
+            return f"{data['service']} gave up after {data['attempts']} attempts: {data['reason']}"
+        case "message.redriven" | "message.discarded" | "redrive.requested" | "discard.requested":
+            return f"{data['service']} {data.get('message_id') or 'all'}{_because(data.get('reason'))}"
+        case "delivery.refused":
+            return f"{data['source']}: {data['reason']}"
+        case "notification.delivered" | "notification.failed":
+            return f"{data['event_type']} by {data['channel']}{_because(data.get('reason'))}"
+        case "token.issued":
+            return f"{data['token_id']} for {data['actor']}, {data['role']}"
+        case _:
+            return str(data.get("token_id", ""))
+
+
+def _outside(name: str, data: Document) -> str:
+    match name.split("."):
+        case ["manifest", _]:
+            return f"{data['kind']} {data['name']}{'@' + data['version'] if data.get('version') else ''}"
+        case ["entity", _]:
+            return f"{data['blueprint']} {data['identifier']}"
+        case ["change", _]:
+            where = data.get("branch") or data.get("tag") or data.get("ref") or ""
+            by = f" by {data['by']}" if data.get("by") else ""
+            return f"{data['repository']['full_name']} {where} {str(data.get('revision') or '')[:9]}{by}"
+        case ["artifact", _]:
+            return str(data["artifact"])
+        case ["pipeline", _]:
+            return f"{data['pipeline']} {data['outcome']}"
+        case ["deployment", _]:
+            return " ".join(str(data[key]) for key in ("service", "environment", "outcome") if data.get(key))
+        case ["alert", _]:
+            return f"{data['alert']}{_because(data.get('summary'))}"
+        case ["external", _]:
+            return str(data["event"].get("type", ""))
+        case _:
+            return ""
+
+
+def _because(reason: object) -> str:
+    return f": {reason}" if reason else ""

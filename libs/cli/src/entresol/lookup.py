@@ -1,0 +1,69 @@
+"""From what people type to the id that is meant: a whole id, a unique beginning of one, or a resource's id."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from entresol.failures import Code, Failure, Refused
+
+if TYPE_CHECKING:
+    from entresol.client import Client
+
+_WHOLE = 36
+_SEARCHED = 2000
+"""How many of the newest requests an abbreviated id is looked for among."""
+
+
+def segment(text: str) -> str:
+    """Text as one segment of a path."""
+    return quote(text, safe="")
+
+
+def request_id(client: "Client", given: str) -> str:
+    """The id of the request that is meant: by its id, the beginning of it, or the resource it was the latest for."""
+    if "/" in given:
+        latest = list(client.every("/v1/requests", resource=given, most=1))
+        if not latest:
+            raise Failure(f"no request for resource {given}", Code.NOT_FOUND)
+        return str(latest[0]["id"])
+    return _unabbreviated(given, "request", lambda: client.every("/v1/requests", most=_SEARCHED))
+
+
+def approval_id(client: "Client", given: str) -> str:
+    """The id of the approval that is meant: by its id or its request's, or the beginning of either.
+
+    A request that waits for several approvals is ambiguous, and refused with the choices.
+    """
+    waiting = list(client.every("/v1/approvals", state="pending", most=_SEARCHED))
+    found = [item for item in waiting if str(item["id"]).startswith(given) or str(item["request"]).startswith(given)]
+    if len(found) == 1:
+        return str(found[0]["id"])
+    if found:
+        choices = tuple(f"{item['id']}  {item['resource']}  {item['policy']}" for item in found)
+        raise Failure(f"{given} could mean {len(found)} approvals", Code.INVALID, hints=choices)
+    if len(given) == _WHOLE and _is_request(client, given):
+        raise Failure(f"request {given} does not wait for an approval", Code.NOT_FOUND)
+    if len(given) == _WHOLE:
+        return given
+    raise Failure(f"no approval is pending whose id, or whose request's id, begins with {given}", Code.NOT_FOUND)
+
+
+def _is_request(client: "Client", given: str) -> bool:
+    try:
+        client.request(given)
+    except Refused as refusal:
+        if refusal.code is Code.NOT_FOUND:
+            return False
+        raise
+    return True
+
+
+def _unabbreviated(given: str, noun: str, every: Callable[[], Any]) -> str:
+    if len(given) >= _WHOLE:
+        return given
+    found = sorted({str(item["id"]) for item in every() if str(item["id"]).startswith(given)})
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise Failure(f"{given} is the beginning of {len(found)} {noun}s", Code.INVALID, hints=found[:10])
+    raise Failure(f"no {noun} whose id begins with {given}", Code.NOT_FOUND)

@@ -1,0 +1,82 @@
+"""The tree of causes, from recorded events."""
+
+import json
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from entresol.explain import draw, link
+from entresol.facts import fact, publisher, says
+from rich.console import Console
+from rich.text import Text
+
+Document = dict[str, Any]
+EXAMPLES = Path(__file__).parents[3] / "schemas" / "examples"
+
+
+def text_of(chain: list[Document]) -> str:
+    out = Console(file=StringIO(), width=180, markup=False, highlight=False)
+    out.print(draw(Text("request"), link(chain)))
+    written = out.file
+    assert isinstance(written, StringIO)
+    return written.getvalue()
+
+
+def test_effects_hang_below_their_causes(chain: list[Document]) -> None:
+    roots = link(chain)
+    assert [root.event["id"] for root in roots] == ["e1", "e3"]
+    granted = roots[1].effects[0]
+    assert [fact(node.event) for node in granted.effects] == ["request.allowed"]
+
+
+def test_an_event_whose_cause_is_not_at_hand_is_a_root(chain: list[Document]) -> None:
+    assert [root.event["id"] for root in link(chain[4:])] == ["e5"]
+
+
+def test_offsets_count_from_the_first_event_and_waits_from_the_cause(chain: list[Document]) -> None:
+    answered = link(chain)[1]
+    assert answered.offset_ms == 120_000
+    assert answered.effects[0].waited_ms == pytest.approx(10)
+
+
+def test_the_drawing_says_who_when_what_and_why(chain: list[Document]) -> None:
+    drawn = text_of(chain)
+    assert "request.submitted (intake)  create shop/prod/deployment/cart (deployment@1.0.0), by user:ada" in drawn
+    assert "approval.requested (policy)  waits for group:sre until 2026-11-21T07:00:00" in drawn
+    assert "· production rule 0: asks for approval: production needs a second pair of eyes" in drawn
+    assert "· production rule 1: does not apply" in drawn
+    assert "+2 min approval.answered (intake)  granted by user:grace" in drawn
+    assert "✓ succeeded after 2 min, waited 2 min for approval" in drawn
+
+
+def test_a_long_pause_between_cause_and_effect_is_remarked(chain: list[Document]) -> None:
+    chain[5]["time"] = "2026-11-21T03:02:05+00:00"
+    assert "[5.0 s after its cause]" in text_of(chain)
+
+
+def test_what_an_event_says_cannot_steer_the_terminal(chain: list[Document]) -> None:
+    chain[1]["data"]["because"] = "[red]\x1b[2Jgone\x07\u202e"
+    drawn = text_of(chain)
+    assert "\x1b" not in drawn
+    assert "[red]�[2Jgone��" in drawn
+
+
+def test_an_event_of_a_newer_platform_is_shown_by_its_type(chain: list[Document]) -> None:
+    chain[5] |= {"type": "dev.entresol.run.started.v2", "data": {"something": "else"}}
+    assert "run.started.v2 (provisioning)" in text_of(chain)
+
+
+@pytest.mark.parametrize(
+    "path", sorted(EXAMPLES.glob("*.full.json")), ids=lambda path: path.name.removesuffix(".full.json")
+)
+def test_every_event_of_the_contract_has_something_to_say(path: Path) -> None:
+    example = json.loads(path.read_text())
+    data = example["data"] if "specversion" in example else example
+    name = path.name.removesuffix(".v1.full.json")
+    assert says({"type": f"dev.entresol.{name}.v1", "data": data})
+
+
+def test_outside_events_are_told_by_type_and_source() -> None:
+    event = {"type": "dev.cdevents.artifact.published.0.3.0", "source": "/ci/1", "data": {}}
+    assert (fact(event), publisher(event)) == ("dev.cdevents.artifact.published.0.3.0", "/ci/1")

@@ -1,0 +1,87 @@
+"""Applying and validating manifests: faults with their place before anything is sent."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.testing import Result
+
+Run = Callable[..., Result]
+
+DOMAIN = """\
+apiVersion: entresol.dev/v1
+kind: Blueprint
+metadata: {name: Domain}
+spec:
+  schema: {properties: {}}
+---
+apiVersion: entresol.dev/v1
+kind: Entity
+metadata: {name: Orders}
+spec: {blueprint: Domain}
+"""
+
+
+@pytest.fixture
+def manifests(tmp_path: Path) -> Path:
+    (tmp_path / "domain.yaml").write_text(DOMAIN)
+    return tmp_path / "domain.yaml"
+
+
+def test_applying_sends_all_manifests_in_one_batch(run: Run, doors: Any, manifests: Path) -> None:
+    results = [
+        {"kind": "Blueprint", "name": "Domain", "version": None, "result": "created"},
+        {"kind": "Entity", "name": "Orders", "version": None, "result": "unchanged"},
+    ]
+    doors.says("POST", "/intake/v1/manifests", 202, {"results": results})
+    result = run("apply", str(manifests))
+    assert result.exit_code == 0, result.output
+    assert "1 created, 1 unchanged" in result.stdout
+    assert [document["kind"] for document in doors.received[-1].body] == ["Blueprint", "Entity"]
+    assert json.loads(run("apply", str(manifests), "-o", "json").stdout) == results
+
+
+@pytest.mark.parametrize(
+    ("broken", "line"),
+    [(DOMAIN.replace("spec: {blueprint: Domain}", "spec: {blueprnt: Domain}"), 10), (DOMAIN + "  : [", 11)],
+    ids=["schema", "syntax"],
+)
+def test_a_fault_is_told_with_its_line_and_nothing_is_sent(
+    run: Run, doors: Any, tmp_path: Path, broken: str, line: int
+) -> None:
+    file = tmp_path / "broken.yaml"
+    file.write_text(broken)
+    validated = run("validate", str(file))
+    assert validated.exit_code == 1
+    assert f"{file}:{line}:" in validated.stdout
+    applied = run("apply", str(file))
+    assert applied.exit_code == 2
+    assert f"{file}:{line}:" in applied.stderr
+    assert doors.received == []
+
+
+def test_sound_manifests_validate_without_a_server(run: Run, doors: Any, manifests: Path) -> None:
+    result = run("validate", str(manifests), "--output", "json")
+    assert (result.exit_code, json.loads(result.stdout)) == (0, {"manifests": 2, "faults": []})
+    assert doors.received == []
+
+
+def test_a_missing_path_is_told(run: Run, tmp_path: Path) -> None:
+    result = run("apply", str(tmp_path / "nowhere"))
+    assert result.exit_code == 2
+    assert "no such file or directory" in result.stderr
+
+
+def test_importing_a_catalog_takes_only_blueprints_and_entities(
+    run: Run, doors: Any, manifests: Path, tmp_path: Path
+) -> None:
+    doors.says("POST", "/intake/v1/manifests", 202, {"results": []})
+    assert run("catalog", "import", str(manifests)).exit_code == 0
+    (tmp_path / "channel.yaml").write_text(
+        "apiVersion: entresol.dev/v1\nkind: Channel\nmetadata: {name: log}\nspec: {kind: log}\n"
+    )
+    result = run("catalog", "import", str(tmp_path))
+    assert result.exit_code == 2
+    assert "Channel" in result.stderr

@@ -1,0 +1,331 @@
+"""The command against a whole platform: five services and a bus in a process of their own."""
+
+import contextlib
+import json
+import os
+import queue
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+from entresol.client import Client
+from entresol.commandline import build
+from entresol.demo.child import Child, running, start
+from entresol.home import Home
+from typer.testing import CliRunner, Result
+
+Run = Callable[..., Result]
+
+MANIFESTS = """\
+apiVersion: entresol.dev/v1
+kind: Offering
+metadata: {name: thing, version: 1.0.0}
+spec:
+  inputs:
+    type: object
+    additionalProperties: false
+    required: [size]
+    properties: {size: {type: integer, maximum: 9}}
+  lifetime: {max: 30d}
+  actions:
+    create:
+      steps:
+        - name: make
+          driver: noop
+          with: {outputs: {size: "${inputs.size}"}, fail: "${inputs.size == 7 ? 'seven never works' : ''}"}
+    slow: {steps: [{name: linger, driver: noop, with: {seconds: 60}}]}
+  outputs: {size: "${steps.make.outputs.size}"}
+---
+apiVersion: entresol.dev/v1
+kind: Policy
+metadata: {name: production}
+spec:
+  when: request.environment == "prod"
+  rules:
+    - approve: {from: ["group:sre"], notSelf: true}
+      because: production needs a second pair of eyes
+---
+apiVersion: entresol.dev/v1
+kind: Policy
+metadata: {name: nothing-huge}
+spec:
+  rules:
+    - deny: has(request.inputs.size) && request.inputs.size == 8
+      because: eight is too much
+"""
+
+
+@pytest.fixture(scope="module")
+def child(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
+    data = tmp_path_factory.mktemp("platform") / "data"
+    with running(data, "--bare") as platform:
+        manifests = data / "manifests.yaml"
+        manifests.write_text(MANIFESTS)
+        assert command(platform, "apply", str(manifests)).exit_code == 0
+        yield platform
+    assert platform.process.returncode == 0, (data / "up.log").read_text()
+
+
+def command(platform: Child, *arguments: str) -> Result:
+    environment = {"ENTRESOL_SERVER": platform.url, "ENTRESOL_TOKEN": platform.token, "COLUMNS": "200"}
+    return CliRunner().invoke(build(), list(arguments), env=environment)
+
+
+@pytest.fixture
+def run(child: Child) -> Run:
+    return lambda *arguments: command(child, *arguments)
+
+
+def ask(name: str, *more: str, size: int = 3, environment: str = "dev") -> tuple[str, ...]:
+    return ("request", "thing", name, "-p", "shop", "-e", environment, "-i", f"size={size}", *more)
+
+
+def entresol(*arguments: str, environment: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "entresol", *arguments]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=60, check=False, env={**os.environ, **(environment or {})}
+    )
+
+
+def test_a_request_is_followed_to_its_outputs(run: Run) -> None:
+    result = run(*ask("followed", "--wait", "--timeout", "20", "-o", "json"))
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["outputs"] == {"size": 3}
+    assert "run.progressed  step make succeeded" in result.stderr
+
+
+def test_a_request_that_fails_says_in_which_step_and_why(run: Run) -> None:
+    result = run(*ask("failing", "--wait", "--timeout", "20", size=7))
+    assert result.exit_code == 1
+    assert "seven never works" in result.stdout
+
+
+def test_a_denial_is_explained_by_its_rule(run: Run) -> None:
+    result = run(*ask("huge", "--wait", "--timeout", "20", size=8))
+    assert result.exit_code == 1
+    assert "because eight is too much" in result.stdout
+    explained = run("explain", "shop/dev/thing/huge")
+    assert "· nothing-huge rule 0: denies: eight is too much" in explained.stdout
+
+
+def test_wrong_inputs_are_told_by_the_option_and_nothing_is_stored(run: Run) -> None:
+    result = run(*ask("wrong", size=10))
+    assert result.exit_code == 2
+    assert "-i size=…" in result.stderr
+    assert run("explain", "shop/dev/thing/wrong").exit_code == 3
+
+
+def test_an_unknown_offering_is_told(run: Run) -> None:
+    result = run("request", "nonsense", "x", "-p", "shop", "-e", "dev")
+    assert result.exit_code == 2
+    assert "OFFERING" in result.stderr
+
+
+def test_production_waits_for_a_second_actor(run: Run, child: Child) -> None:
+    issued = json.loads(run("token", "create", "user:grace", "--group", "sre", "-p", "shop", "-o", "json").stdout)
+    grace = replace(child, token=issued["token"])
+    waiting = run(*ask("cart", "--wait", "--timeout", "1", environment="prod"))
+    assert waiting.exit_code == 6
+    assert "group:sre" in waiting.stderr
+    assert "shop/prod/thing/cart" in run("status").stdout
+    request = json.loads(run("status", "-o", "json").stdout)["waiting_for_approval"][0]["id"]
+    refused = run("approve", request)
+    assert refused.exit_code == 4, refused.output
+    granted = command(grace, "approve", request, "--reason", "fine")
+    assert granted.exit_code == 0, granted.output
+    with Client(child.url, child.token) as client:
+        assert client.wait(request, 20)["state"] == "succeeded"
+    assert "granted by user:grace: fine" in run("explain", request).stdout
+    assert run("token", "revoke", issued["id"]).exit_code == 0
+    eventually(lambda: command(grace, "status").exit_code == 4)
+
+
+def test_a_resource_is_extended_and_deleted(run: Run) -> None:
+    assert run(*ask("passing", "--wait", "--timeout", "20", "--lifetime", "1h")).exit_code == 0
+    assert run("extend", "shop/dev/thing/passing", "--for", "5d", "--wait").exit_code == 0
+    assert run("delete", "shop/dev/thing/passing", "--wait", "--timeout", "20").exit_code == 0
+    eventually(lambda: "deleted" in run("status", "shop/dev/thing/passing").stdout)
+
+
+def test_a_dry_run_shows_a_plan_and_makes_nothing(run: Run) -> None:
+    result = run(*ask("planned", "--dry-run", "--wait", "--timeout", "20"))
+    assert result.exit_code == 0, result.output
+    assert "plan: 1 to add" in result.stdout
+    assert run("status", "shop/dev/thing/planned").exit_code == 3
+
+
+def test_a_request_that_runs_is_cancelled(run: Run) -> None:
+    assert run(*ask("slow", "--wait", "--timeout", "20")).exit_code == 0
+    assert run("request", "thing", "slow", "-p", "shop", "-e", "prod", "-i", "size=1").exit_code == 0
+    request = json.loads(run("status", "-o", "json").stdout)
+    waiting = next(one["id"] for one in request["waiting_for_approval"] if one["name"] == "slow")
+    result = run("cancel", waiting, "--wait", "--reason", "changed my mind")
+    assert result.exit_code == 0, result.output
+    assert "cancelled" in result.stdout
+
+
+def test_the_same_idempotency_key_asks_once(run: Run) -> None:
+    first = json.loads(run(*ask("once", "--idempotency-key", "once", "-o", "json")).stdout)
+    again = json.loads(run(*ask("once", "--idempotency-key", "once", "-o", "json")).stdout)
+    assert first["id"] == again["id"]
+
+
+def test_a_catalog_comes_in_and_goes_out(run: Run, tmp_path: Path) -> None:
+    blueprint = {
+        "identifier": "Domain",
+        "title": "Domain",
+        "schema": {"properties": {}, "required": []},
+        "relations": {},
+    }
+    entity = {"identifier": "Orders", "title": "Orders", "blueprint": "Domain", "properties": {}, "relations": {}}
+    (tmp_path / "catalog.json").write_text(json.dumps([entity, blueprint]))
+    assert run("catalog", "import", str(tmp_path / "catalog.json")).exit_code == 0
+    eventually(lambda: run("catalog", "get", "Domain", "Orders").exit_code == 0)
+    assert "Orders" in run("catalog", "get", "Domain").stdout
+    exported = json.loads(run("catalog", "export", "--format", "port").stdout)
+    assert [one["identifier"] for one in exported["entities"]] == ["Orders"]
+    assert run("catalog", "get", "Nonsense").exit_code == 3
+
+
+def test_events_are_followed_live(child: Child, run: Run) -> None:
+    environment = {**os.environ, "ENTRESOL_SERVER": child.url, "ENTRESOL_TOKEN": child.token}
+    arguments = [sys.executable, "-m", "entresol", "events", "--follow", "--type", "request.completed", "-o", "json"]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment) as follower:
+        lines: queue.Queue[str] = queue.Queue()
+        stdout = follower.stdout
+        assert stdout is not None
+        threading.Thread(target=lambda: [lines.put(line) for line in stdout], daemon=True).start()
+
+        def one_was_seen() -> bool:
+            run(*ask(f"live-{time.monotonic_ns()}", "--wait", "--timeout", "20"))
+            return not lines.empty()
+
+        try:
+            eventually(one_was_seen, seconds=20)
+            assert json.loads(lines.get())["type"] == "dev.entresol.request.completed.v1"
+        finally:
+            follower.send_signal(signal.SIGINT)
+            assert follower.wait(10) == 130
+
+
+def test_nothing_waits_for_an_operator(run: Run) -> None:
+    assert run("dead-letters", "list").stdout.strip() == "no dead letters"
+
+
+def test_a_token_that_nobody_knows_is_not_allowed(child: Child) -> None:
+    result = command(replace(child, token="entresol_unknown"), "status")
+    assert result.exit_code == 4
+    assert "entresol token create" in result.stderr
+
+
+def test_the_front_says_what_is_where(child: Child) -> None:
+    assert "/intake" in httpx.get(child.url).json()["places"]
+    assert "<h1>Entresol</h1>" in httpx.get(child.url, headers={"accept": "text/html"}).text
+    ready = httpx.get(f"{child.url}/health/ready").json()
+    assert set(ready["services"]) == {"intake", "policy", "provisioning", "catalog", "notification"}
+    assert "entresol_events_handled_total" in httpx.get(f"{child.url}/metrics").text
+
+
+def test_a_second_platform_on_the_same_data_is_refused(child: Child) -> None:
+    result = entresol("up", "--data", str(child.data), "--port", "0")
+    assert result.returncode == 1
+    assert f"a platform is already running on {child.data} at {child.url}" in " ".join(result.stderr.split())
+
+
+def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        result = entresol("up", "--data", str(tmp_path / "data"), "--port", str(port))
+    assert result.returncode == 1
+    assert f"port {port} of 127.0.0.1 can't be had" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_secrets_of_the_data_directory_are_its_owners_alone(child: Child) -> None:
+    for name in ("token", "bus.json", "nats/nats.conf"):
+        assert (child.data / name).stat().st_mode & 0o077 == 0, name
+    assert child.data.stat().st_mode & 0o077 == 0
+
+
+def test_memory_stays_small(child: Child) -> None:
+    resident = child.resident_bytes()
+    if resident is None:
+        pytest.skip("this system does not tell how much memory a process holds")
+    assert resident < 250 * 2**20
+
+
+def test_a_bus_that_dies_is_started_again(run: Run, child: Child) -> None:
+    os.kill(bus_of(child.data), signal.SIGKILL)
+    result = run(*ask("after-the-bus", "--wait", "--timeout", "30"))
+    assert result.exit_code == 0, result.output
+
+
+def test_a_platform_goes_on_where_a_killed_one_ended(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    killed = start(data)
+    orphan = bus_of(data)
+    try:
+        assert (data / "starter-applied").exists()
+        killed.process.kill()
+        killed.process.wait()
+        with running(data) as platform:
+            assert not alive(orphan)
+            manifests = command(platform, "apply", "--starter", "-o", "json")
+            assert {one["result"] for one in json.loads(manifests.stdout)} == {"unchanged"}
+            assert entresol("down", "--data", str(data)).stdout.startswith("ended the platform")
+            assert platform.process.wait(10) == 0
+        assert entresol("down", "--data", str(data)).stdout.startswith("no platform runs")
+        assert Home(data).advertised() is None
+    finally:
+        assert killed.process.stdout is not None
+        killed.process.stdout.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(orphan, signal.SIGKILL)
+
+
+def test_a_platform_ends_in_order_though_somebody_follows_its_events(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    with running(data, "--bare") as platform, Client(platform.url, platform.token) as client:
+        stream = client.stream(after=0)
+        assert next(stream)["type"] == "dev.entresol.token.issued.v1"
+        began = time.monotonic()
+        assert platform.stop() == 0
+        assert time.monotonic() - began < 10
+        stream.close()
+    assert "Traceback" not in (data / "up.log").read_text()
+
+
+def test_the_demonstration_holds() -> None:
+    result = entresol("demo", environment={"COLUMNS": "110"})
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "✗ " not in result.stdout.partition("Checked")[2]
+
+
+def bus_of(data: Path) -> int:
+    """Process id of the platform's nats-server."""
+    return int(next((data / "nats").glob("nats-server_*.ports")).stem.rpartition("_")[2])
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes() != b""
+    except OSError:
+        return False
+
+
+def eventually(check: Callable[[], Any], seconds: float = 10.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not check():
+        assert time.monotonic() < deadline, f"not within {seconds:g} s"
+        time.sleep(0.05)
