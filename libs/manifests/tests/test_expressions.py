@@ -154,7 +154,7 @@ def test_an_expression_knows_which_variables_it_reads() -> None:
 
 def test_a_scope_refuses_what_is_not_json() -> None:
     with pytest.raises(ExpressionError, match="neither JSON nor a time"):
-        Scope(x={1, 2})
+        compile_expression("x").evaluate(Scope(x={1, 2}))
 
 
 @pytest.mark.parametrize(

@@ -13,16 +13,19 @@ from typing import Any, TypeAlias
 
 from entresol_contracts import Payload
 from entresol_contracts.events import DiscardRequested, RedriveRequested
-from sqlalchemy import insert, select
+from sqlalchemy import bindparam, select
 from sqlmodel import Session
 
 from entresol_eventing import parking
 from entresol_eventing.envelope import MAX_HOPS, Cause, Event, Malformed, decode, now, types_by_model
 from entresol_eventing.reactions import Outcome, Reactions
-from entresol_eventing.store import inbox
+from entresol_eventing.store import Insertion, inbox
 from entresol_eventing.writer import Job, Recorded
 
 log = logging.getLogger(__name__)
+
+_SEEN = select(inbox.c.id, inbox.c.source).where(inbox.c.id.in_(bindparam("ids", expanding=True)))
+_REMEMBER = Insertion(inbox)
 
 Ingest: TypeAlias = Callable[[str, Mapping[str, str], bytes, Session], Iterable[Outcome]]
 """Handles a message that somebody outside published: (log subject, headers, body, session)."""
@@ -55,15 +58,9 @@ class Handling:
         self.facts = frozenset(types_by_model()[model].fact for model in models)
 
     def wants(self, log_subject: str) -> bool:
-        """Whether any handler looks at what lies under this subject; told from the subject alone, which is cheap.
-
-        Asked once for each message, in their order.
-        """
+        """Whether any handler looks at what lies under this subject; told from the subject alone, which is cheap."""
         tokens = log_subject.split(".", 4)
-        if len(tokens) < 4:
-            return True
-        fact = f"{tokens[2]}.{tokens[3]}"
-        return fact in self.facts or (self.reactions.to_batch is not None and self.reactions.wants(fact))
+        return self.reactions.to_batch is not None or len(tokens) < 4 or f"{tokens[2]}.{tokens[3]}" in self.facts
 
     def handle(self, events: Sequence[Event[Any]], session: Session, recorded: Recorded) -> None:
         """Run the handlers of events, in order."""
@@ -97,15 +94,14 @@ class BatchJob:
             self.handling.handle([event for _, event in free], session, recorded)
         if events:
             seen_at = now()
-            session.execute(insert(inbox), [{"id": e.id, "source": e.source, "seen_at": seen_at} for _, e in events])
+            rows = [{"id": event.id, "source": event.source, "seen_at": seen_at} for _, event in events]
+            _REMEMBER(session.connection(), rows)
         recorded.cursors[self.consumer] = self.messages[-1].position
         return len(events)
 
     def _new(self, session: Session, recorded: Recorded) -> list[tuple[Message, Event[Any]]]:
         decoded: list[tuple[Message, Event[Any]]] = []
         for message in self.messages:
-            if not self.handling.wants(message.log_subject):
-                continue
             try:
                 event = decode(message.body)
                 if event.hopcount > MAX_HOPS:
@@ -117,11 +113,8 @@ class BatchJob:
                 decoded.append((message, event))
         if not decoded:
             return []
-        ids = [event.id for _, event in decoded]
-        seen = {
-            (row.id, row.source)
-            for row in session.execute(select(inbox.c.id, inbox.c.source).where(inbox.c.id.in_(ids)))
-        }
+        ids = {"ids": [event.id for _, event in decoded]}
+        seen = {(row.id, row.source) for row in session.connection().execute(_SEEN, ids)}
         new = []
         for message, event in decoded:
             if (key := (event.id, event.source)) not in seen:
@@ -142,7 +135,7 @@ class BatchJob:
             exc_info=error,
         )
         parking.park(message, event.partitionkey, error, session, recorded, self.handling)
-        session.execute(insert(inbox), [{"id": event.id, "source": event.source, "seen_at": now()}])
+        _REMEMBER(session.connection(), [{"id": event.id, "source": event.source, "seen_at": now()}])
         recorded.cursors[self.consumer] = message.position
 
 

@@ -7,25 +7,29 @@ handled up to its last message, and nothing overtakes after a crash.
 
 import asyncio
 import contextlib
+import json
 import logging
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import nats.errors
 from faststream import AckPolicy
-from faststream.nats import JStream, NatsBroker, NatsMessage, PullSub
+from faststream.message import StreamMessage
+from faststream.nats import JStream, NatsBroker, PullSub
 from faststream.nats.message import NatsBatchMessage
 from faststream.nats.subscriber.usecases import BatchPullStreamSubscriber
 from faststream.security import SASLPlaintext
 from nats.aio.client import Client
 from nats.aio.msg import Msg
-from nats.js import JetStreamContext
+from nats.aio.subscription import Subscription as NatsSubscription
 from nats.js.api import AckPolicy as JetStreamAckPolicy
 from nats.js.api import ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
 from entresol_eventing.consumer import Message
+from entresol_eventing.envelope import new_id
 from entresol_eventing.permissions import inbox_prefix
 from entresol_eventing.settings import RuntimeSettings
 
@@ -33,7 +37,9 @@ log = logging.getLogger(__name__)
 
 CHECK_SECONDS = 5.0
 FETCH_SECONDS = 5.0
+REQUEST_SECONDS = 30.0
 ACK_WAIT_SECONDS = 30.0
+ACK_BATCHES = 5
 
 Commit = Callable[[Sequence[Message], str], Awaitable[None]]
 """Commits messages, and the cursor of that name with them; returns only when that is done."""
@@ -66,7 +72,9 @@ def broker(settings: RuntimeSettings, user: str, reconnected: Callable[[], Await
     if settings.nats_password:
         security = SASLPlaintext(settings.nats_user or user, settings.nats_password.get_secret_value())
     options = connect_options(settings, user, "reader")
-    return NatsBroker(settings.nats_servers, reconnected_cb=reconnected, security=security, logger=None, **options)
+    return NatsBroker(
+        settings.nats_servers, reconnected_cb=reconnected, security=security, apply_types=False, logger=None, **options
+    )
 
 
 async def connect(settings: RuntimeSettings, user: str, purpose: str) -> Client:
@@ -77,57 +85,113 @@ async def connect(settings: RuntimeSettings, user: str, purpose: str) -> Client:
     return await nats.connect(settings.nats_servers, pending_size=-1, allow_reconnect=True, **options)
 
 
-class PromptPull:
-    """A pull subscription that answers with what there is.
+@dataclass(frozen=True, slots=True)
+class Linger:
+    """How long to wait for company of what has arrived, unless it is urgent: a few large batches cost less than many.
 
-    FastStream's batch loop asks again until its batch is full or its time-out is over, so an idle event would wait
-    for the whole of it. This answers the second question with "nothing more", which ends the loop's round.
+    A small platform spends most of its time on waking up, not on working.
     """
 
-    def __init__(self, subscription: JetStreamContext.PullSubscription, batch_size: int) -> None:
-        self._subscription = subscription
+    seconds: float = 0.0
+    urgent: frozenset[str] = frozenset()
+    """Facts that don't wait, such as `run.succeeded`."""
+
+    def is_urgent(self, log_subject: str) -> bool:
+        return ".".join(log_subject.split(".", 4)[2:4]) in self.urgent
+
+
+class Pull:
+    """The messages of one consumer, as many at a time as there are: what FastStream's batch loop fetches from.
+
+    One request for messages is always under way at the server, so an idle event arrives at once and costs no question
+    of its own. FastStream's loop asks again until its batch is full or its time is over; the second question of a
+    round is answered with "nothing more", which ends the round.
+    """
+
+    def __init__(
+        self, connection: Client, stream: str, consumer: str, inbox: str, batch_size: int, linger: Linger
+    ) -> None:
+        self._connection = connection
+        self._linger = linger
+        self._urgent = False
+        self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
+        self._inbox = inbox
         self._batch_size = batch_size
+        self._arrived: deque[Msg] = deque()
+        self._wake = asyncio.Event()
+        self._due = 0
+        """Messages that the server may still send for what was requested."""
+        self._requested_at = 0.0
         self._paused = False
-        self._fetching: asyncio.Task[list[Msg]] | None = None
+        self._subscription: NatsSubscription | None = None
+
+    async def open(self) -> None:
+        """Listen at a fresh inbox, so that what is under way for an earlier reader is never seen."""
+        old = self._subscription
+        inbox = f"{self._inbox}.{new_id()}"
+        self._subscription = await self._connection.subscribe(inbox, cb=self._on_message)
+        self._arrived.clear()
+        self._due = 0
+        if old is not None:
+            with contextlib.suppress(nats.errors.Error):  # it may be gone already
+                await old.unsubscribe()
+
+    async def _on_message(self, message: Msg) -> None:
+        if self._subscription is None or message.subject == self._subscription.subject:
+            self._due = 0  # a status: the request is over (408), or the consumer is gone (409)
+        else:
+            self._due -= 1
+            self._arrived.append(message)
+            self._urgent = self._urgent or self._linger.is_urgent(message.subject)
+        self._wake.set()
 
     async def fetch(self, batch: int, timeout: float | None) -> list[Msg]:
+        """Return what has arrived, at most `batch`, as soon as there is any; raise TimeoutError if nothing comes."""
         if batch < self._batch_size:
             raise nats.errors.TimeoutError
-        if self._paused:
-            await asyncio.sleep(0.05)
+        if not self._arrived:
+            await self._request()
+            await self._anything_new(timeout)
+        until = asyncio.get_running_loop().time() + self._linger.seconds
+        while 0 < len(self._arrived) < batch and not self._urgent and not self._paused:
+            if (left := until - asyncio.get_running_loop().time()) <= 0:
+                break
+            await self._anything_new(left)
+        self._urgent = False
+        if self._paused or not self._arrived:
+            await asyncio.sleep(0.01)  # what ends at once, such as a deleted consumer, must not be a hot loop
             raise nats.errors.TimeoutError
-        self._fetching = asyncio.create_task(self._subscription.fetch(batch, timeout=timeout))
-        await asyncio.wait({self._fetching})
-        if self._fetching.cancelled():
-            raise nats.errors.TimeoutError
-        error = self._fetching.exception()
-        if error is None:
-            return self._fetching.result()
-        if not isinstance(error, asyncio.TimeoutError):
-            # A deleted consumer or a closed connection answers at once: without a pause this would be a hot loop.
-            log.info("nothing can be fetched from the log now", extra={"reason": f"{type(error).__name__}: {error}"})
-            await asyncio.sleep(0.25)
-        raise nats.errors.TimeoutError
+        taken = [self._arrived.popleft() for _ in range(min(batch, len(self._arrived)))]
+        if self._due < self._batch_size // 2:
+            await self._request()
+        return taken
+
+    async def _anything_new(self, timeout: float | None) -> None:
+        self._wake.clear()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                await self._wake.wait()
+
+    async def _request(self) -> None:
+        moment = asyncio.get_running_loop().time()
+        if self._paused or self._subscription is None or not self._connection.is_connected:
+            return
+        if self._due > 0 and moment - self._requested_at < REQUEST_SECONDS:
+            return
+        self._due, self._requested_at = self._batch_size, moment
+        request = {"batch": self._batch_size, "expires": int(REQUEST_SECONDS * 1e9)}
+        await self._connection.publish(self._subject, json.dumps(request).encode(), self._subscription.subject)
 
     def pause(self) -> None:
-        """Fetch nothing more. What the server has sent and nobody looked at is sent again to the next reader."""
+        """Hand out nothing more. What nobody looked at is sent again to the next reader."""
         self._paused = True
-        self._interrupt()
-
-    async def rebind(self, subscription: JetStreamContext.PullSubscription) -> None:
-        """Use another subscription, so that what is queued for the old one is never seen."""
-        old, self._subscription = self._subscription, subscription
-        self._interrupt()
-        with contextlib.suppress(nats.errors.Error):  # it may be gone already
-            await old.unsubscribe()
-
-    def _interrupt(self) -> None:
-        if self._fetching is not None:
-            self._fetching.cancel()
+        self._arrived.clear()
+        self._wake.set()
 
     async def unsubscribe(self, *_: object) -> None:
-        self._interrupt()
-        await self._subscription.unsubscribe()
+        self.pause()
+        if self._subscription is not None:
+            await self._subscription.unsubscribe()
 
 
 @dataclass(slots=True)
@@ -150,21 +214,30 @@ class Subscription:
         user: str,
         subjects: Sequence[str],
         batch_size: int,
+        linger: Linger,
+        wants: Callable[[str], bool],
         commit: Commit,
         load: Callable[[str], Awaitable[int]],
+        targets: Callable[[], Awaitable[Sequence[str]]] | None = None,
     ) -> None:
         self._broker = broker
         self._stream = stream
         self._name = name
         self._user = user
         self._subjects = sorted(subjects)
+        self._linger = linger
+        self._wants = wants
         self._commit = commit
         self._load = load
+        self._targets = targets
         self._batch_size = batch_size
         self._busy = asyncio.Lock()
         self._expected = 1
         self._position = 0
-        self._pull: PromptPull | None = None
+        self._handled: Msg | None = None
+        """The last message that is handled and not acknowledged."""
+        self._unacknowledged = 0
+        self._pull: Pull | None = None
         self.cursor = name
         self.lag = Lag()
         self._subscriber = self._subscribe(broker, batch_size)
@@ -189,11 +262,16 @@ class Subscription:
         """Make the consumer behind what the database has; call before the broker starts."""
         await self._make()
 
-    def started(self) -> None:
-        """Put the guard around FastStream's subscription; call after the broker has started."""
-        assert self._subscriber.subscription is not None
-        self._pull = PromptPull(self._subscriber.subscription, self._batch_size)
-        self._subscriber.subscription = self._pull  # type: ignore[assignment]
+    async def started(self) -> None:
+        """Put our pull in the place of FastStream's; call after the broker has started."""
+        connection = self._broker.connection
+        self._pull = Pull(
+            connection, self._stream, self._name, inbox_prefix(self._user), self._batch_size, self._linger
+        )
+        await self._pull.open()
+        theirs, self._subscriber.subscription = self._subscriber.subscription, self._pull  # type: ignore[assignment]
+        if theirs is not None:
+            await theirs.unsubscribe()
 
     async def pause(self) -> None:
         """Fetch nothing more, and return when what was fetched is committed."""
@@ -222,26 +300,32 @@ class Subscription:
         if sorted(info.config.filter_subjects or [info.config.filter_subject or ""]) != self._subjects:
             await self.reset("its configuration was changed")
             return
-        self.lag = Lag((info.num_pending or 0) + (info.num_ack_pending or 0), asyncio.get_running_loop().time())
+        await self._acknowledge()
+        self.lag = Lag(info.num_pending or 0, asyncio.get_running_loop().time())
+
+    async def retarget(self, subjects: Sequence[str], position: int) -> None:
+        """Read other subjects, and those from behind that position on; what was handled before is handled once."""
+        if (wanted := sorted(subjects)) != self._subjects:
+            self._subjects = wanted
+            await self._reset("other subjects are wanted", position)
 
     async def reset(self, reason: str) -> None:
         """Make the consumer anew behind what is committed, and read from there."""
         async with self._busy:
             await self._reset(reason)
 
-    async def _reset(self, reason: str) -> None:
+    async def _reset(self, reason: str, position: int | None = None) -> None:
         log.info("reading the log anew", extra={"consumer": self._name, "reason": reason})
-        streams = await self._make()
+        await self._make(position)
         if self._pull is not None:
-            prefix = inbox_prefix(self._user).encode() + b"."
-            await self._pull.rebind(await streams.pull_subscribe_bind(self._name, self._stream, inbox_prefix=prefix))
+            await self._pull.open()
 
-    async def _make(self) -> JetStreamContext:
+    async def _make(self, position: int | None = None) -> None:
         streams = self._broker.connection.jetstream(timeout=10)
         info = await streams.stream_info(self._stream)
         # A stream that was lost and made again counts from 1: what was committed before says nothing about it.
         self.cursor = f"{self._name}@{info.created}"
-        self._position = await self._load(self.cursor)
+        self._position = await self._load(self.cursor) if position is None else position
         with contextlib.suppress(NotFoundError):
             await streams.delete_consumer(self._stream, self._name)
         from_start = self._position < info.state.first_seq
@@ -253,30 +337,51 @@ class Subscription:
                 filter_subjects=self._subjects,
                 ack_policy=JetStreamAckPolicy.ALL,
                 ack_wait=ACK_WAIT_SECONDS,
-                max_ack_pending=10 * self._batch_size,
+                max_ack_pending=2 * ACK_BATCHES * self._batch_size,
                 deliver_policy=DeliverPolicy.ALL if from_start else DeliverPolicy.BY_START_SEQUENCE,
                 opt_start_seq=None if from_start else self._position + 1,
             ),
         )
-        self._expected = 1
-        return streams
+        self._expected, self._handled, self._unacknowledged = 1, None, 0
 
-    async def _receive(self, batch: NatsMessage) -> None:
-        delivered: Sequence[Msg] = batch.raw_message  # type: ignore[assignment]
+    async def _receive(self, delivered: list[Msg]) -> None:
         async with self._busy:
             fresh: list[Message] = []
             for raw in delivered:
-                sequence = raw.metadata.sequence
-                if sequence.consumer != self._expected:
+                stream_sequence, consumer_sequence = _sequences(raw)
+                if consumer_sequence != self._expected:
                     await self._reset(f"delivery {self._expected} is missing")
                     return
                 self._expected += 1
-                if sequence.stream > self._position:
-                    fresh.append(Message(raw.subject, raw.headers or _NO_HEADERS, raw.data, sequence.stream))
+                if stream_sequence > self._position and self._wants(raw.subject):
+                    fresh.append(Message(raw.subject, raw.headers or _NO_HEADERS, raw.data, stream_sequence))
+            before = self._position
             if fresh:
                 await self._commit(fresh, self.cursor)
-                self._position = fresh[-1].position
-            await delivered[-1].ack()
+            # What nobody wants is passed over without a commit: a crash would only pass it over again.
+            self._position = max(self._position, stream_sequence)
+            self._handled = delivered[-1]
+            self._unacknowledged += len(delivered)
+            if self._unacknowledged >= ACK_BATCHES * self._batch_size:
+                await self._acknowledge()
+            if fresh and self._targets is not None:
+                await self.retarget(await self._targets(), before)
+
+    async def _acknowledge(self) -> None:
+        """Tell the bus how far we are, for its flow control only; called often enough that nothing is sent again."""
+        handled, self._handled, self._unacknowledged = self._handled, None, 0
+        if handled is not None:
+            await handled.ack()
+
+
+def _sequences(message: Msg) -> tuple[int, int]:
+    """Sequence in the stream and of the delivery: `$JS.ACK.[domain.account.]stream.consumer.times.S.D.time.pending`.
+
+    Read by hand from the right place: nats-py's `metadata` reads everything, times included.
+    """
+    tokens = message.reply.split(".")
+    first = 5 if len(tokens) < 11 else 7
+    return int(tokens[first]), int(tokens[first + 1])
 
 
 _NO_HEADERS: Mapping[str, str] = {}
@@ -286,5 +391,6 @@ async def _parse(messages: list[Msg]) -> NatsBatchMessage:
     return NatsBatchMessage(raw_message=messages, body=[], path={}, headers={}, batch_headers=[])
 
 
-async def _decode(_message: object) -> None:
-    """Decoding happens in `consumer`: what fails here would be gone."""
+async def _decode(message: StreamMessage[list[Msg]]) -> list[Msg]:
+    """Hand the messages over as they are: decoding is `consumer`'s part, for what fails here would be gone."""
+    return message.raw_message

@@ -86,8 +86,6 @@ class Reactions:
     """Handlers by payload; events of other types that arrive are acknowledged unread."""
     to_batch: BatchHandler | None = None
     """Instead of `to`: one handler for every event, many at a time. Its `Emit`s must name their `cause`."""
-    wants: Callable[[str], bool] = lambda _: True
-    """With `to_batch`: whether an event of this fact is looked at, asked in log order before it is even decoded."""
     when_due: Mapping[str, DueHandler] = field(default_factory=dict)
     """Handlers of deadlines by kind."""
     forget: Callable[[], None] = lambda: None

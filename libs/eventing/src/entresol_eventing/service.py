@@ -26,7 +26,7 @@ from starlette.types import ASGIApp
 from entresol_eventing import deadlines, migrate, parking
 from entresol_eventing.consumer import BatchJob, Handling, Ingest, IngestJob, Message, RetryJob
 from entresol_eventing.envelope import Cause, now
-from entresol_eventing.log import Subscription, broker, connect
+from entresol_eventing.log import Linger, Subscription, broker, connect
 from entresol_eventing.permissions import EVENTS, INGEST, INGEST_CONSUMER
 from entresol_eventing.reactions import Reactions, Unit
 from entresol_eventing.relay import Relay
@@ -93,11 +93,12 @@ class Service:
         reactions: Reactions,
         metadata: MetaData,
         migrations: Path,
-        subjects: Sequence[str],
+        subjects: "Sequence[str] | Subjects",
         workers: "Sequence[Worker]" = (),
         http: ASGIApp | None = None,
         telemetry: Telemetry | None = None,
         ingest: Ingest | None = None,
+        linger: Linger = Linger(),  # noqa: B008  (immutable)
     ) -> None:
         self.name = name
         self.settings = settings
@@ -112,9 +113,10 @@ class Service:
         """Set when the end is near: what holds a connection of the door open lets go of it."""
         self.on_start: list[Callable[[], Awaitable[None]]] = []
         """Awaited at start, when the store is ready and before anything is read from the log."""
-        self._subjects = [*subjects, *(one for one in OPERATOR_SUBJECTS if not _covered(one, subjects))]
+        self._subjects = subjects
         self._workers = workers
         self._ingest = ingest
+        self._linger = linger
         self._tasks: set[asyncio.Task[None]] = set()
         self._worker_tasks: set[asyncio.Task[None]] = set()
         self._subscriptions: list[Subscription] = []
@@ -309,8 +311,8 @@ class Service:
                 self._spawn(_again(one), "reconnected")
 
         self._broker = reader = broker(self.settings, self.name, reconnected)
-        consumers: list[tuple[str, str, list[str], type[BatchJob | IngestJob]]] = [
-            (EVENTS, self.name, self._subjects, BatchJob)
+        consumers: list[tuple[str, str, Sequence[str], type[BatchJob | IngestJob]]] = [
+            (EVENTS, self.name, await self._targets(), BatchJob)
         ]
         if self._ingest is not None:
             consumers.append((INGEST, INGEST_CONSUMER, ["entresol.ingest.>"], IngestJob))
@@ -323,8 +325,11 @@ class Service:
                 user=self.name,
                 subjects=subjects,
                 batch_size=self.settings.batch_size,
+                linger=self._linger,
+                wants=self._handling.wants if stream == EVENTS else lambda _: True,
                 commit=partial(self._commit, job),
                 load=self._load_cursor,
+                targets=self._targets if stream == EVENTS and callable(self._subjects) else None,
             )
             subscriptions.append(subscription)
         await reader.connect()
@@ -333,9 +338,13 @@ class Service:
         await reader.start()
         self._subscriptions = subscriptions
         for subscription in subscriptions:
-            subscription.started()
+            await subscription.started()
             await subscription.check()
             self._spawn(subscription.watch(), "watch")
+
+    async def _targets(self) -> list[str]:
+        wanted = await self.read(self._subjects) if callable(self._subjects) else self._subjects
+        return [*wanted, *(one for one in OPERATOR_SUBJECTS if not _covered(one, wanted))]
 
     async def _commit(self, kind: type[BatchJob | IngestJob], messages: Sequence[Message], consumer: str) -> None:
         """Commit a batch, however long the database is away: what follows must not overtake it."""
@@ -419,6 +428,9 @@ class Service:
         session.execute(delete(outbox).where(outbox.c.recorded_at < before, outbox.c.position <= self._relay.position))
         yield from ()
 
+
+Subjects: TypeAlias = Callable[[Session], Sequence[str]]
+"""Tells from the service's state which subjects of the log it reads; asked again after each batch."""
 
 Worker: TypeAlias = Callable[[Service], Awaitable[None]]
 """Touches the world: looks at the service's own tables, acts, and records what happened with `transact`."""

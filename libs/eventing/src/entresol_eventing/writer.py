@@ -10,21 +10,30 @@ import asyncio
 import logging
 import queue
 import threading
+import time
 from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
 from entresol_contracts import Payload
-from sqlalchemy import Connection, delete, func, insert, select
+from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlmodel import Session
 
 from entresol_eventing.envelope import Cause, Event, encode, log_subject, new_id, now, types_by_model
 from entresol_eventing.reactions import Deadline, Emit, Outcome, Unit
-from entresol_eventing.store import Database, cursor, deadline, outbox, parked
+from entresol_eventing.store import Database, Insertion, cursor, deadline, outbox, parked
 
 R = TypeVar("R")
 log = logging.getLogger(__name__)
+
+# Statements of every transaction, built once: building costs more than running them.
+_RECORD = Insertion(outbox)
+_FORGET_DEADLINES = delete(deadline).where(deadline.c.key.in_(bindparam("keys", expanding=True)))
+_MOVE_CURSOR = update(cursor).where(cursor.c.name == bindparam("cursor")).values(position=bindparam("at"))
+
+SAVE_SECONDS = 1.0
+"""How often the relay's position is written down at the most."""
 
 MAX_UNITS = 256
 """Units in one transaction. More would only delay the first of them."""
@@ -170,8 +179,9 @@ class Writer:
         self._connection: Connection | None = None
         self._next_position = 0
         self.relayed = 0
-        """Set by the relay; written down with the next commit. Lost in a crash, which only repeats some publishes."""
+        """Set by the relay; written down with the next commit. What a crash loses of it is only published again."""
         self._relayed_saved = 0
+        self._saved_at = float("-inf")
         self._parked_keys: set[str] = set()
         self._keys_stale = True
 
@@ -319,9 +329,9 @@ class Writer:
         if recorded.events:
             for offset, row in enumerate(recorded.events):
                 row["position"] = self._next_position + offset
-            connection.execute(insert(outbox), recorded.events)
+            _RECORD(connection, recorded.events)
         if recorded.deadlines:
-            connection.execute(delete(deadline).where(deadline.c.key.in_(list(recorded.deadlines))))
+            connection.execute(_FORGET_DEADLINES, {"keys": list(recorded.deadlines)})
             rows = [
                 {
                     "key": one.key,
@@ -337,8 +347,9 @@ class Writer:
             if rows:
                 connection.execute(insert(deadline), rows)
         relayed = self.relayed
-        if relayed != self._relayed_saved:
+        if relayed != self._relayed_saved and time.monotonic() - self._saved_at > SAVE_SECONDS:
             recorded.cursors["relay"] = relayed
+            self._saved_at = time.monotonic()
         for name, position in recorded.cursors.items():
             save_cursor(connection, name, position)
 
@@ -354,8 +365,7 @@ class Writer:
 
 
 def save_cursor(connection: Connection, name: str, position: int) -> None:
-    changed = connection.execute(cursor.update().where(cursor.c.name == name).values(position=position))
-    if not changed.rowcount:
+    if not connection.execute(_MOVE_CURSOR, {"cursor": name, "at": position}).rowcount:
         connection.execute(insert(cursor), {"name": name, "position": position})
 
 

@@ -6,7 +6,7 @@ what `sources` lets through, and whatever it raises, a Rust panic included, ends
 
 import json
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -31,25 +31,37 @@ class ExpressionError(ValueError):
 
 
 class Scope:
-    """What an expression may name. Build it once and evaluate many expressions in it: copying the variables
-    into the engine costs ten times as much as evaluating."""
+    """What expressions may name. Build it once and evaluate many expressions in it.
 
-    __slots__ = ("context", "variables")
+    A variable is copied into the engine when the first expression reads it: copying costs ten times as much as
+    evaluating, and most expressions read one variable of many. Use a scope from one thread.
+    """
+
+    __slots__ = ("_context", "_copied", "variables")
 
     def __init__(self, **variables: Any) -> None:
         self.variables: Mapping[str, Any] = variables
-        try:
-            self.context = cel.Context(variables, OWN)
-        except (KeyboardInterrupt, SystemExit):
-            raise
-        except BaseException:
-            raise ExpressionError("a variable holds something that is neither JSON nor a time") from None
+        self._context = cel.Context(None, OWN)
+        self._copied: set[str] = set()
+
+    def context(self, names: Iterable[str]) -> cel.Context:
+        """The engine's context, in which these variables are; raise ExpressionError if one is not plain data."""
+        for name in names:
+            if name not in self._copied and name in self.variables:
+                try:
+                    self._context.add_variable(name, self.variables[name])
+                except (KeyboardInterrupt, SystemExit):
+                    raise
+                except BaseException:
+                    raise ExpressionError(f"{name} holds something that is neither JSON nor a time") from None
+                self._copied.add(name)
+        return self._context
 
 
 class Expression:
     """One compiled expression; immutable, usable from any thread."""
 
-    __slots__ = ("_program", "source")
+    __slots__ = ("_program", "_reads", "source")
 
     def __init__(self, source: str) -> None:
         """Compile; raise ExpressionError for wrong syntax, unknown functions, and what is too big to be safe."""
@@ -59,6 +71,7 @@ class Expression:
         try:
             self._program = cel.compile(source)
             called = self._program.functions()
+            self._reads = self._program.variables()
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
@@ -70,13 +83,14 @@ class Expression:
 
     def names(self) -> frozenset[str]:
         """The variables that it reads, without those that its own comprehensions bind."""
-        return frozenset(self._program.variables()) - bound_names(self.source)
+        return frozenset(self._reads) - bound_names(self.source)
 
     def evaluate(self, scope: Scope) -> Any:
         """The value: JSON, or an aware datetime or a timedelta. Raise ExpressionError naming what is missing."""
         forget_fault()
+        context = scope.context(self._reads)
         try:
-            value = self._program.execute(scope.context)
+            value = self._program.execute(context)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:

@@ -63,9 +63,10 @@ def _input_names(spec: Mapping[str, Any], action: Mapping[str, Any]) -> frozense
         if schema is None:
             continue
         composed = {"$ref", "allOf", "anyOf", "oneOf", "if", "patternProperties", "dependentSchemas"} & schema.keys()
-        if composed or schema.get("additionalProperties", False) is not False:
+        properties = schema.get("properties", {})
+        if composed or schema.get("additionalProperties", False) is not False or not isinstance(properties, Mapping):
             return None
-        names |= schema.get("properties", {}).keys()
+        names |= properties.keys()
     return frozenset(names)
 
 

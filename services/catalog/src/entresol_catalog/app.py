@@ -4,6 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from entresol_eventing import run
+from entresol_eventing.log import Linger
 from entresol_eventing.reactions import Reactions
 from entresol_eventing.service import Service
 from entresol_eventing.telemetry import Telemetry
@@ -21,6 +22,11 @@ SUBJECTS = tuple(
 )
 """Every publisher's, and its own: what it says comes back by the log, and into history in the log's order."""
 
+URGENT = frozenset(
+    {"request.denied", "approval.rejected", "approval.expired", "run.succeeded", "run.failed", "run.cancelled"}
+)
+"""What ends a request is shown at once; the rest waits a moment for company."""
+
 
 def create(settings: Settings, telemetry: Telemetry | None = None) -> Service:
     """The service, not started."""
@@ -34,6 +40,7 @@ def create(settings: Settings, telemetry: Telemetry | None = None) -> Service:
         subjects=SUBJECTS,
         workers=(tail.work, partial(workers.watch, every_seconds=settings.watch_seconds)),
         telemetry=telemetry,
+        linger=Linger(0.02, URGENT),
     )
     service.http = build(service, settings, tail)
     return service

@@ -3,13 +3,15 @@
 from pathlib import Path
 
 from entresol_eventing import run
+from entresol_eventing.log import Linger
 from entresol_eventing.service import Service
 from entresol_eventing.telemetry import Telemetry
+from sqlmodel import Session
 
+from entresol_notification import store
 from entresol_notification.handlers import Router
-from entresol_notification.routing import SUBJECTS
+from entresol_notification.routing import subjects, table
 from entresol_notification.settings import Settings
-from entresol_notification.store import Base
 from entresol_notification.workers import Courier
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -21,12 +23,17 @@ def create(settings: Settings, telemetry: Telemetry | None = None) -> Service:
         name="notification",
         settings=settings,
         reactions=Router().reactions(),
-        metadata=Base.metadata,
+        metadata=store.Base.metadata,
         migrations=MIGRATIONS,
-        subjects=SUBJECTS,
+        subjects=_subjects,
         workers=(courier.work, courier.prune),
         telemetry=telemetry,
+        linger=Linger(0.05),
     )
+
+
+def _subjects(session: Session) -> list[str]:
+    return subjects(table(store.manifests(session, "Route")))
 
 
 def main() -> None:

@@ -1,7 +1,7 @@
 """What notification does when events arrive: it writes down who is to be told, and nothing else.
 
-Most events concern no route. They cost one look into a table that is kept between batches and dropped when a
-manifest changes.
+Only what a route names is read from the log. The table of routes is kept between batches and dropped when a manifest
+changes.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,11 +15,9 @@ from sqlmodel import Session
 
 from entresol_notification import store
 from entresol_notification.domain import SYSTEM
-from entresol_notification.domain.sentences import fact_of
 from entresol_notification.routing import Route, Table, delivery_id, scope_of, table
 
 KINDS = frozenset({"Route", "Channel"})
-MANIFEST_FACTS = frozenset({"manifest.applied", "manifest.removed"})
 OWN_SOURCE = "/entresol/notification"
 
 
@@ -28,16 +26,9 @@ class Router:
 
     def __init__(self) -> None:
         self._table: Table | None = None
-        self._facts: frozenset[str] = frozenset()
 
     def reactions(self) -> Reactions:
-        return Reactions(to_batch=self.route, wants=self.wants, forget=self.forget)
-
-    def wants(self, fact: str) -> bool:
-        """Whether any route may take an event of this fact; everything that follows a manifest is looked at."""
-        if fact in MANIFEST_FACTS:
-            self.forget()
-        return self._table is None or fact in self._facts
+        return Reactions(to_batch=self.route, forget=self.forget)
 
     def forget(self) -> None:
         self._table = None
@@ -54,7 +45,6 @@ class Router:
                 self.forget()
             if self._table is None:
                 self._table = table(store.manifests(session, "Route"))
-                self._facts = frozenset(map(fact_of, self._table))
             routes = self._table.get(event.type)
             if routes and event.source != OWN_SOURCE:
                 yield from _deliveries(event, routes, rows)

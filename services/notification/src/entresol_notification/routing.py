@@ -7,12 +7,13 @@ notification would go round for ever.
 import json
 import logging
 import uuid
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from entresol_contracts import EVENT_TYPES
 from entresol_contracts.manifests import Route as RouteManifest
+from entresol_eventing.permissions import SERVICES
 from entresol_manifests.expressions import Expression, ExpressionError, Scope, compile_expression, interpolate
 from pydantic import ValidationError
 
@@ -20,22 +21,9 @@ from entresol_notification.domain.sentences import one_line, sentence
 
 log = logging.getLogger(__name__)
 
-SUBJECTS = (
-    "entresol.intake.manifest.>",
-    "entresol.intake.change.>",
-    "entresol.intake.alert.>",
-    "entresol.intake.artifact.>",
-    "entresol.intake.pipeline.>",
-    "entresol.intake.deployment.>",
-    "entresol.intake.delivery.>",
-    "entresol.intake.external.>",
-    "entresol.intake.request.>",
-    "entresol.intake.message.>",
-    "entresol.policy.>",
-    "entresol.provisioning.>",
-    "entresol.catalog.>",
-)
-"""What this service hears. The server refuses overlapping filters, hence no `entresol.*.message.>`."""
+MANIFESTS = "entresol.intake.manifest.>"
+UNHEARD = frozenset({"notification.delivered", "notification.failed", "token.issued", "token.revoked"})
+"""Facts that no route may name: notices about notices never end, and tokens are nobody's business."""
 
 _DELIVERIES = uuid.UUID("6f6a2f5e-94a1-5d3c-9a57-3f1f1c1b7f0e")
 
@@ -116,11 +104,15 @@ def delivery_id(event_source: str, event_id: str, route: str) -> str:
 
 
 def heard_types() -> frozenset[str]:
-    """Every event type that reaches this service."""
-    return frozenset(known.type for known in EVENT_TYPES if any(_heard(known.publisher, known.fact)))
+    """Every event type that a route may name."""
+    return frozenset(known.type for known in EVENT_TYPES if known.fact not in UNHEARD)
 
 
-def _heard(publisher: str, fact: str) -> Iterator[bool]:
-    for subject in SUBJECTS:
-        _, service, rest = subject.removesuffix(">").split(".", 2)
-        yield publisher in (service, "any") and f"{fact}.".startswith(rest)
+def subjects(routed: Iterable[str]) -> list[str]:
+    """Where on the log events of these types lie, and the manifests; this service's own are left out."""
+    wanted = {MANIFESTS}
+    for known in EVENT_TYPES:
+        if known.type in routed and not known.fact.startswith("manifest."):
+            publishers = SERVICES if known.publisher == "any" else (known.publisher,)
+            wanted |= {f"entresol.{one}.{known.fact}.>" for one in publishers if one != "notification"}
+    return sorted(wanted)

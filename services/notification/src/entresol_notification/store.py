@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from entresol_eventing.envelope import Cause
 from entresol_eventing.store import UtcDateTime, table_base
-from sqlalchemy import JSON, BigInteger, Column, Index, Integer, Text, delete, func, insert, select, update
+from sqlalchemy import JSON, BigInteger, Column, Index, Integer, Text, bindparam, delete, func, insert, select, update
 from sqlmodel import Field, Session, SQLModel, col
 
 State: TypeAlias = Literal["ready", "delivered", "failed"]
@@ -97,6 +97,21 @@ class Result:
     """When to try again; the end if there is nothing more to try."""
 
 
+_DELIVERIES, _ATTEMPTS = Base.metadata.tables["delivery"], Base.metadata.tables["attempt"]
+# Built once: these run for every delivery.
+_QUEUE = insert(_DELIVERIES)
+_ATTEMPT = insert(_ATTEMPTS)
+_TRIED = (
+    update(_DELIVERIES)
+    .where(
+        _DELIVERIES.c.id == bindparam("delivery"),
+        _DELIVERIES.c.state == "ready",
+        _DELIVERIES.c.attempts == bindparam("before"),
+    )
+    .values({name: bindparam(name) for name in ("state", "attempts", "next_at", "ended_at")})
+)
+
+
 def put_manifest(session: Session, kind: str, name: str, document: dict[str, Any]) -> None:
     remove_manifest(session, kind, name)
     session.execute(insert(ManifestInForce), [{"kind": kind, "name": name, "document": document}])
@@ -115,7 +130,7 @@ def manifests(session: Session, kind: str) -> list[tuple[str, dict[str, Any]]]:
 
 def put_deliveries(session: Session, rows: list[dict[str, Any]]) -> None:
     if rows:
-        session.execute(insert(Delivery), rows)
+        session.connection().execute(_QUEUE, rows)
 
 
 def queues(session: Session) -> dict[str, datetime]:
@@ -142,7 +157,7 @@ def page(session: Session, channel: str, at: datetime, limit: int) -> tuple[Mapp
         )
     ).scalar()
     due = (
-        select(Delivery)
+        select(_DELIVERIES)
         .where(col(Delivery.state) == "ready", col(Delivery.channel) == channel, col(Delivery.next_at) <= at)
         .order_by(col(Delivery.next_at), col(Delivery.position))
         .limit(limit)
@@ -159,7 +174,7 @@ def page(session: Session, channel: str, at: datetime, limit: int) -> tuple[Mapp
             Cause.model_validate(row.cause),
             row.attempts,
         )
-        for row in session.execute(due).scalars()
+        for row in session.connection().execute(due)
     ]
 
 
@@ -167,18 +182,15 @@ def record(session: Session, waiting: Waiting, result: Result) -> bool:
     """Write down an attempt and what became of the delivery; False if it was not ready any more."""
     number = waiting.attempts + 1
     changed = session.connection().execute(
-        update(Delivery)
-        .where(
-            col(Delivery.id) == waiting.id,
-            col(Delivery.state) == "ready",
-            col(Delivery.attempts) == waiting.attempts,
-        )
-        .values(
-            state=result.state,
-            attempts=number,
-            next_at=result.next_at,
-            ended_at=None if result.state == "ready" else result.next_at,
-        )
+        _TRIED,
+        {
+            "delivery": waiting.id,
+            "before": waiting.attempts,
+            "state": result.state,
+            "attempts": number,
+            "next_at": result.next_at,
+            "ended_at": None if result.state == "ready" else result.next_at,
+        },
     )
     if not changed.rowcount:
         return False
@@ -190,7 +202,7 @@ def record(session: Session, waiting: Waiting, result: Result) -> bool:
         "succeeded": result.state == "delivered",
         "answer": result.answer,
     }
-    session.execute(insert(Attempt), [attempt])
+    session.connection().execute(_ATTEMPT, attempt)
     return True
 
 

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from entresol_eventing import run
+from entresol_eventing.log import Linger
 from entresol_eventing.service import Service
 from entresol_eventing.telemetry import Telemetry
 
@@ -23,6 +24,9 @@ SUBJECTS = (
     "entresol.policy.approval.expired.>",
 )
 
+URGENT = frozenset({"request.allowed", "request.cancelled", "manifest.applied"})
+"""What there is something to do for at once; a request that was submitted waits for what becomes of it."""
+
 
 def create(settings: Settings, telemetry: Telemetry | None = None) -> Service:
     """The service, not yet started."""
@@ -38,6 +42,7 @@ def create(settings: Settings, telemetry: Telemetry | None = None) -> Service:
         subjects=SUBJECTS,
         workers=(StepWorker(settings, offerings, runs, drivers).work,),
         telemetry=telemetry,
+        linger=Linger(0.02, URGENT),
     )
 
 

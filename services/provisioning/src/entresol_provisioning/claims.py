@@ -1,11 +1,11 @@
 """Which steps are ready, with everything that is needed to act on them: a few queries for many steps."""
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select
+from sqlalchemy import bindparam, select
 from sqlmodel import Session
 
 from entresol_provisioning import store
@@ -80,27 +80,43 @@ class Intent:
         }
 
 
+_READY = (
+    select(store.step.c.run_id, store.step.c.name)
+    .where(store.step.c.state == "ready")
+    .order_by(store.step.c.run_id, store.step.c.position)
+    .limit(bindparam("most"))
+)
+
+
 def suspects(session: Session) -> set[tuple[str, str]]:
     """Steps that may have been attempted before this process began."""
     query = select(store.step.c.run_id, store.step.c.name).where(store.step.c.state == "ready")
     return {(row.run_id, row.name) for row in session.connection().execute(query)}
 
 
-def ready(session: Session, offerings: Offerings, limit: int) -> list[Intent]:
-    """The oldest steps that are ready, at most `limit`."""
+def ready(session: Session, offerings: Offerings, acting: Collection[tuple[str, str]], limit: int) -> list[Intent]:
+    """The oldest steps that are ready and not acted on already, at most `limit`."""
     connection = session.connection()
     step, request, resource = store.step, store.request, store.resource
+    # Keys first: most of what is ready is under way, and reading all of it again at every look would be the most
+    # expensive thing that provisioning does.
+    oldest = connection.execute(_READY, {"most": limit + len(acting)})
+    fresh = [(row.run_id, row.name) for row in oldest if (row.run_id, row.name) not in acting][:limit]
+    if not fresh:
+        return []
     columns = (step.c.run_id, step.c.name, step.c.attempt, step.c.position, step.c.driver, step.c.needs)
     query = (
         select(*columns, *request.c)
         .join_from(step, request, request.c.run_id == step.c.run_id)
-        .where(step.c.state == "ready")
+        .where(step.c.state == "ready", step.c.run_id.in_({run_id for run_id, _ in fresh}))
         .order_by(step.c.run_id, step.c.position)
-        .limit(limit)
     )
-    rows = [(row[: len(columns)], Request(*row[len(columns) :])) for row in connection.execute(query)]
-    if not rows:
-        return []
+    wanted = set(fresh)
+    rows = [
+        (row[: len(columns)], Request(*row[len(columns) :]))
+        for row in connection.execute(query)
+        if (row.run_id, row.name) in wanted
+    ]
     asked = [one for _, one in rows]
     resources = {
         row.id: Resource(*row)

@@ -31,6 +31,8 @@ from entresol_provisioning.verdicts import Verdict
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 5.0
+BUSY_SECONDS = 0.003
+"""Pause between two looks while steps run, so that what they record is looked at together."""
 FINISH_SECONDS = 2.0
 """When the service stops, steps that run may still end by themselves for this long."""
 
@@ -55,11 +57,12 @@ class StepWorker:
                     for key in [key for key, task in acting.items() if task.done()]:
                         acting.pop(key).result()
                     if len(acting) < self._settings.concurrency:
-                        for intent in await self._claim(service, len(acting)):
-                            if intent.key not in acting and len(acting) < self._settings.concurrency:
-                                suspect = intent.key in suspects or intent.attempt > 1
-                                suspects.discard(intent.key)
-                                acting[intent.key] = asyncio.create_task(self._perform(service, intent, suspect))
+                        for intent in await self._claim(service, frozenset(acting)):
+                            suspect = intent.key in suspects or intent.attempt > 1
+                            suspects.discard(intent.key)
+                            acting[intent.key] = asyncio.create_task(self._perform(service, intent, suspect))
+                    if acting:
+                        await asyncio.sleep(BUSY_SECONDS)
                     await wake.wait(LOOK_SECONDS)
         finally:
             if acting:
@@ -70,10 +73,9 @@ class StepWorker:
             for driver in self._drivers.values():
                 await driver.close()
 
-    async def _claim(self, service: Service, acting: int) -> list[Intent]:
-        return await service.read(
-            lambda session: claims.ready(session, self._offerings, self._settings.concurrency + acting)
-        )
+    async def _claim(self, service: Service, acting: frozenset[tuple[str, str]]) -> list[Intent]:
+        free = self._settings.concurrency - len(acting)
+        return await service.read(lambda session: claims.ready(session, self._offerings, acting, free))
 
     async def _perform(self, service: Service, intent: Intent, suspect: bool) -> None:
         verdict = await self._attempt(service, intent, suspect)

@@ -10,7 +10,8 @@ from entresol_contracts import Payload
 from entresol_contracts import events as facts
 from entresol_eventing.envelope import Event, encode
 from entresol_eventing.reactions import BatchHandler, Emit
-from sqlalchemy import func, insert, select
+from entresol_eventing.store import Insertion
+from sqlalchemy import func, select
 from sqlmodel import Session
 
 from entresol_catalog.handlers import entities, listings, requests
@@ -22,6 +23,9 @@ _FOLDS: Mapping[type[Payload], Callable[[Board, Fact], None]] = {
     **entities.FOLDS,
     **listings.FOLDS,
 }
+
+
+_HISTORY = Insertion(tables.history)
 
 
 def projection(patience_seconds: Mapping[str, float]) -> BatchHandler:
@@ -38,7 +42,7 @@ def projection(patience_seconds: Mapping[str, float]) -> BatchHandler:
             elif (fold := _FOLDS.get(kind)) is not None:
                 fold(board, fact)
         rows = [_row(event, position, board) for position, event in enumerate(events, last + 1)]
-        session.connection().execute(insert(tables.history), rows)
+        _HISTORY(session.connection(), rows)
         board.write(session)
         yield from board.said
 
