@@ -137,7 +137,8 @@ def test_production_waits_for_a_second_actor(run: Run, child: Child) -> None:
     assert waiting.exit_code == 6
     assert "group:sre" in waiting.stderr
     assert "shop/prod/thing/cart" in run("status").stdout
-    request = json.loads(run("status", "-o", "json").stdout)["waiting_for_approval"][0]["id"]
+    request = waiting_for_approval(run, "cart")
+    assert request is not None
     refused = run("approve", request)
     assert refused.exit_code == 4, refused.output
     granted = command(grace, "approve", request, "--reason", "fine")
@@ -166,8 +167,7 @@ def test_a_dry_run_shows_a_plan_and_makes_nothing(run: Run) -> None:
 def test_a_request_that_runs_is_cancelled(run: Run) -> None:
     assert run(*ask("slow", "--wait", "--timeout", "20")).exit_code == 0
     assert run("request", "thing", "slow", "-p", "shop", "-e", "prod", "-i", "size=1").exit_code == 0
-    request = json.loads(run("status", "-o", "json").stdout)
-    waiting = next(one["id"] for one in request["waiting_for_approval"] if one["name"] == "slow")
+    waiting = eventually(lambda: waiting_for_approval(run, "slow"))
     result = run("cancel", waiting, "--wait", "--reason", "changed my mind")
     assert result.exit_code == 0, result.output
     assert "cancelled" in result.stdout
@@ -324,8 +324,14 @@ def alive(pid: int) -> bool:
         return False
 
 
-def eventually(check: Callable[[], Any], seconds: float = 10.0) -> None:
+def eventually(check: Callable[[], Any], seconds: float = 10.0) -> Any:
     deadline = time.monotonic() + seconds
-    while not check():
+    while not (value := check()):
         assert time.monotonic() < deadline, f"not within {seconds:g} s"
         time.sleep(0.05)
+    return value
+
+
+def waiting_for_approval(run: Run, name: str) -> str | None:
+    shown = json.loads(run("status", "-o", "json").stdout)["waiting_for_approval"]
+    return next((one["id"] for one in shown if one["name"] == name), None)

@@ -104,7 +104,7 @@ class Desk:
         self.say(RequestCancelled(**self._names(request_id), by="user:bo", reason="a mistake"))
 
     def ready(self) -> list[claims.Intent]:
-        return claims.ready(self.session, self.offerings, 100)
+        return claims.ready(self.session, self.offerings, (), 100)
 
     def done(self, step: str, state: Any = "succeeded", **fields: Any) -> None:
         """Record that the oldest ready step of that name has ended."""

@@ -81,10 +81,8 @@ class Platform:
         telemetry = Telemetry()
         built = {name: create(self._settings(name), telemetry) for name, create in creators.items()}
         await self._make_streams()
-        for name, service in built.items():
-            # One after the other: Alembic's environment is one for the whole process. They read the log all at once.
-            await service.start()
-            self.services[name] = service
+        self.services = built
+        await asyncio.gather(*(service.start() for service in built.values()))
         await self._ready()
         self._guarding = asyncio.create_task(self._guard_bus(), name="bus-guard")
         self._http = server(front(self.services), "127.0.0.1", 0)
@@ -94,10 +92,9 @@ class Platform:
 
     async def stop(self) -> None:
         """Drain: the doors, then the services, then the bus. Safe to call after a failed start."""
+        for service in self.services.values():
+            service.announce_stop()
         if self._http is not None and self._serving is not None:
-            # Live streams have no end of their own: they are cut off, which is no fault worth a traceback.
-            self._http.config.timeout_graceful_shutdown = 1
-            logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
             self._http.should_exit = True
             await self._serving
         self._socket.close()

@@ -36,6 +36,8 @@ from entresol_eventing.settings import RuntimeSettings
 log = logging.getLogger(__name__)
 
 CHECK_SECONDS = 5.0
+REFUSED_SECONDS = 0.1
+"""Pause after the server refused to send: without one, a deleted consumer would be a hot loop."""
 FETCH_SECONDS = 5.0
 REQUEST_SECONDS = 30.0
 ACK_WAIT_SECONDS = 30.0
@@ -123,6 +125,8 @@ class Pull:
         """Messages that the server may still send for what was requested."""
         self._requested_at = 0.0
         self._paused = False
+        self.refused = asyncio.Event()
+        """Set when the server would not have the request: the consumer is gone, or nobody answers."""
         self._subscription: NatsSubscription | None = None
 
     async def open(self) -> None:
@@ -132,13 +136,17 @@ class Pull:
         self._subscription = await self._connection.subscribe(inbox, cb=self._on_message)
         self._arrived.clear()
         self._due = 0
+        self.refused.clear()
+        self._wake.set()  # whoever waits at the old inbox asks again at this one
         if old is not None:
             with contextlib.suppress(nats.errors.Error):  # it may be gone already
                 await old.unsubscribe()
 
     async def _on_message(self, message: Msg) -> None:
         if self._subscription is None or message.subject == self._subscription.subject:
-            self._due = 0  # a status: the request is over (408), or the consumer is gone (409)
+            self._due = 0  # a status: nothing more comes for this request
+            if (message.headers or {}).get("Status") not in ("404", "408"):
+                self.refused.set()
         else:
             self._due -= 1
             self._arrived.append(message)
@@ -150,24 +158,25 @@ class Pull:
         if batch < self._batch_size:
             raise nats.errors.TimeoutError
         if not self._arrived:
+            self._wake.clear()  # before asking: an answer may come while the question is still being written
             await self._request()
-            await self._anything_new(timeout)
+            await self._woken(timeout)
         until = asyncio.get_running_loop().time() + self._linger.seconds
         while 0 < len(self._arrived) < batch and not self._urgent and not self._paused:
             if (left := until - asyncio.get_running_loop().time()) <= 0:
                 break
-            await self._anything_new(left)
+            self._wake.clear()
+            await self._woken(left)
         self._urgent = False
         if self._paused or not self._arrived:
-            await asyncio.sleep(0.01)  # what ends at once, such as a deleted consumer, must not be a hot loop
+            await asyncio.sleep(REFUSED_SECONDS if self.refused.is_set() else 0)
             raise nats.errors.TimeoutError
         taken = [self._arrived.popleft() for _ in range(min(batch, len(self._arrived)))]
         if self._due < self._batch_size // 2:
             await self._request()
         return taken
 
-    async def _anything_new(self, timeout: float | None) -> None:
-        self._wake.clear()
+    async def _woken(self, timeout: float | None) -> None:
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
                 await self._wake.wait()
@@ -264,14 +273,18 @@ class Subscription:
 
     async def started(self) -> None:
         """Put our pull in the place of FastStream's; call after the broker has started."""
-        connection = self._broker.connection
-        self._pull = Pull(
-            connection, self._stream, self._name, inbox_prefix(self._user), self._batch_size, self._linger
-        )
-        await self._pull.open()
-        theirs, self._subscriber.subscription = self._subscriber.subscription, self._pull  # type: ignore[assignment]
+        subscriber, theirs = self._subscriber, self._subscriber.subscription
+        for task in subscriber.tasks:
+            task.cancel()  # its fetch would hold the loop for as long as nothing comes
+        subscriber.tasks.clear()
         if theirs is not None:
             await theirs.unsubscribe()
+        inbox = inbox_prefix(self._user)
+        self._pull = Pull(self._broker.connection, self._stream, self._name, inbox, self._batch_size, self._linger)
+        subscriber.subscription = self._pull  # type: ignore[assignment]
+        # What was on its way to theirs is lost with it, and nothing may follow that would show the gap.
+        await self.reset("the reader is in place")
+        subscriber.add_task(subscriber._consume_pull)
 
     async def pause(self) -> None:
         """Fetch nothing more, and return when what was fetched is committed."""
@@ -281,9 +294,13 @@ class Subscription:
             return
 
     async def watch(self) -> None:
-        """Every few seconds: is the consumer there, as it should be, and how far behind is it?"""
+        """Every few seconds, and when the server refuses to send: is the consumer there, and how far behind?"""
+        assert self._pull is not None
         while True:
-            await asyncio.sleep(CHECK_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(CHECK_SECONDS):
+                    await self._pull.refused.wait()
+                await asyncio.sleep(REFUSED_SECONDS)
             try:
                 await self.check()
             except (nats.errors.Error, OSError) as error:
@@ -300,6 +317,8 @@ class Subscription:
         if sorted(info.config.filter_subjects or [info.config.filter_subject or ""]) != self._subjects:
             await self.reset("its configuration was changed")
             return
+        if self._pull is not None:
+            self._pull.refused.clear()
         await self._acknowledge()
         self.lag = Lag(info.num_pending or 0, asyncio.get_running_loop().time())
 

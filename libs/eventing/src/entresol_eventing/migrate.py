@@ -3,6 +3,7 @@
 Each has an Alembic history of its own in the same database, told apart by the version table.
 """
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,9 @@ from sqlalchemy import MetaData
 
 from entresol_eventing.store import Database
 
+_ONE_AT_A_TIME = threading.Lock()
+"""Alembic's environment is one for the whole process, and five services may start in it at once."""
+
 RUNTIME_MIGRATIONS = Path(__file__).parent / "migrations"
 
 
@@ -20,7 +24,7 @@ def upgrade(database: Database, migrations: Path) -> None:
     for folder, version_table in ((RUNTIME_MIGRATIONS, "eventing_version"), (migrations, "alembic_version")):
         config = Config()
         config.set_main_option("script_location", str(folder).replace("%", "%%"))
-        with database.writer.connect() as connection:
+        with _ONE_AT_A_TIME, database.writer.connect() as connection:
             config.attributes |= {"connection": connection, "version_table": version_table}
             command.upgrade(config, "head")
 

@@ -123,29 +123,37 @@ class Service:
         self._stack = contextlib.ExitStack()
         self._broker: NatsBroker | None = None
         self._publisher: Client | None = None
+        self._writer: Writer | None = None
         self._deadline_wake = Wake()
         self._parking_wake = Wake()
         self._pending = 0
         self._looked_at = float("-inf")
 
     async def start(self) -> None:
-        """Migrate the store, start the workers, and connect to the bus in the background. Raises if the store fails."""
+        """Migrate the store, start the workers, and connect to the bus in the background.
+
+        Raises if the store can't be used or a step of `on_start` fails; then nothing is left running.
+        """
         self.settings.data.mkdir(parents=True, exist_ok=True)
         self.database = Database(self.settings.database_for(self.name))
+        self._stack.callback(self.database.close)
         try:
             self._stack.enter_context(exclusive(self.database, self.name))
             await asyncio.to_thread(migrate.upgrade, self.database, self.migrations)
+            await self._begin()
         except BaseException:
-            self._stack.close()
-            self.database.close()
+            await self._end()
             raise
+
+    async def _begin(self) -> None:
         self.tracing = Tracing(self.name, self.settings.otel_endpoint)
+        self._stack.callback(self.tracing.close)
         self._writer = Writer(self.database, self.name, self.reactions.forget, self._committed)
-        self._writer.start()
         self._relay = Relay(self._publishing, self.read, self._writer, self._count_published)
         self._handling = Handling(
             self.name, self.reactions, self._ingest, self.settings.max_attempts, self.tracing.span
         )
+        self._writer.start()
         for prepare in self.on_start:
             await prepare()
         self._spawn(self._attach(), "bus")
@@ -175,20 +183,20 @@ class Service:
             log.warning(
                 "the grace time is over; what is left is done after the next start", extra={"service": self.name}
             )
+        await self._end()
+
+    async def _end(self) -> None:
         await _cancel(self._worker_tasks)
         await _cancel(self._tasks)
-        with contextlib.suppress(Unavailable):
-            await self._submit(UnitJob(_nothing, Cause(), None))
-        await self._writer.stop()
+        if self._writer is not None and self._writer.alive:
+            await self._writer.stop()
         with contextlib.suppress(Exception):
             if self._broker is not None:
                 await asyncio.wait_for(self._broker.stop(), 2)
         with contextlib.suppress(Exception):
             if self._publisher is not None:
                 await asyncio.wait_for(self._publisher.close(), 2)
-        self.tracing.close()
         self._stack.close()
-        self.database.close()
 
     async def transact(self, unit: Unit[R], *, actor: str | None = None, cause: Cause | None = None) -> R:
         """Run a unit in the writer thread; return its result once it is committed.
@@ -211,7 +219,7 @@ class Service:
         """What `/health/ready` tells: ready only if the log is being read and the outbox published."""
         moment = asyncio.get_running_loop().time()
         problems = []
-        if not self._writer.alive:
+        if not self.live:
             problems.append("the writer has ended")
         if self._publisher is None or not self._publisher.is_connected:
             problems.append("not connected to the bus")
@@ -234,7 +242,7 @@ class Service:
     @property
     def live(self) -> bool:
         """Whether the process can still do its work; if not, it is to be restarted."""
-        return self._writer.alive
+        return self._writer is not None and self._writer.alive
 
     def _spawn(self, work: Any, name: str) -> None:
         task: asyncio.Task[None] = asyncio.create_task(work, name=f"{self.name}-{name}")
@@ -258,6 +266,8 @@ class Service:
                 await asyncio.sleep(backoff(attempt, random.random(), most_seconds=30))
 
     async def _submit(self, job: Job) -> Any:
+        if self._writer is None:
+            raise RuntimeError(f"{self.name} is not started")
         return await self._writer.run(job)
 
     def _committed(self, committed: Committed) -> None:
@@ -438,10 +448,6 @@ Worker: TypeAlias = Callable[[Service], Awaitable[None]]
 
 def _fact(log_subject: str) -> str:
     return ".".join(log_subject.split(".", 4)[2:4])
-
-
-def _nothing(_session: Session) -> Any:
-    yield from ()
 
 
 async def _again(subscription: Subscription) -> None:

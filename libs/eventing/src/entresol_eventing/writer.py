@@ -7,6 +7,7 @@
 """
 
 import asyncio
+import contextlib
 import logging
 import queue
 import threading
@@ -217,9 +218,15 @@ class Writer:
             if waiting:
                 self._handle(waiting)
             if len(waiting) < len(group):
-                if self._connection is not None:
-                    self._connection.close()
+                self._close()
                 return
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            if self.relayed != self._relayed_saved:
+                with contextlib.suppress(DBAPIError), self._connection.begin():
+                    save_cursor(self._connection, "relay", self.relayed)
+            self._connection.close()
 
     def _handle(self, waiting: list[_Waiting]) -> None:
         results: list[object]

@@ -23,9 +23,13 @@ SUBJECTS = tuple(
 """Every publisher's, and its own: what it says comes back by the log, and into history in the log's order."""
 
 URGENT = frozenset(
-    {"request.denied", "approval.rejected", "approval.expired", "run.succeeded", "run.failed", "run.cancelled"}
+    {
+        "approval.requested",
+        *("request.denied", "approval.rejected", "approval.expired"),
+        *("run.succeeded", "run.failed", "run.cancelled"),
+    }
 )
-"""What ends a request is shown at once; the rest waits a moment for company."""
+"""What ends a request, or makes it wait for people, is shown at once; the rest waits a moment for company."""
 
 
 def create(settings: Settings, telemetry: Telemetry | None = None) -> Service:
@@ -40,7 +44,7 @@ def create(settings: Settings, telemetry: Telemetry | None = None) -> Service:
         subjects=SUBJECTS,
         workers=(tail.work, partial(workers.watch, every_seconds=settings.watch_seconds)),
         telemetry=telemetry,
-        linger=Linger(0.02, URGENT),
+        linger=Linger(0.05, URGENT),
     )
     service.http = build(service, settings, tail)
     return service

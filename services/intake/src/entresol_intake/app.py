@@ -26,6 +26,7 @@ from entresol_contracts.events import (
 from entresol_eventing import run
 from entresol_eventing.access import token_hash
 from entresol_eventing.envelope import now
+from entresol_eventing.log import Linger
 from entresol_eventing.reactions import Reactions
 from entresol_eventing.service import Service
 from entresol_eventing.telemetry import Telemetry
@@ -62,6 +63,8 @@ TRIGGERING: Final = (
     ResourceExpiring,
     ResourceExtended,
 )
+URGENT: Final = frozenset({"approval.requested"})
+"""Somebody may answer at once; the rest waits a moment for company."""
 MIN_TOKEN: Final = 32
 
 
@@ -88,6 +91,7 @@ def create(settings: Settings, telemetry: Telemetry | None = None) -> Service:
         workers=(sweeping(settings),),
         telemetry=telemetry,
         ingest=handlers.ingest,
+        linger=Linger(0.05, URGENT),
     )
     service.http = build(service, settings, shelf, registry)
     if settings.admin_token_file is not None:

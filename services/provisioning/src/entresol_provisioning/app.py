@@ -42,7 +42,7 @@ def create(settings: Settings, telemetry: Telemetry | None = None) -> Service:
         subjects=SUBJECTS,
         workers=(StepWorker(settings, offerings, runs, drivers).work,),
         telemetry=telemetry,
-        linger=Linger(0.02, URGENT),
+        linger=Linger(0.05, URGENT),
     )
 
 

@@ -86,6 +86,26 @@ _READY = (
     .order_by(store.step.c.run_id, store.step.c.position)
     .limit(bindparam("most"))
 )
+_STEP = (
+    store.step.c.run_id,
+    store.step.c.name,
+    store.step.c.attempt,
+    store.step.c.position,
+    store.step.c.driver,
+    store.step.c.needs,
+)
+_STEP_COLUMNS = len(_STEP)
+_DETAILS = (
+    select(*_STEP, *store.request.c)
+    .join_from(store.step, store.request, store.request.c.run_id == store.step.c.run_id)
+    .where(store.step.c.state == "ready", store.step.c.run_id.in_(bindparam("runs", expanding=True)))
+    .order_by(store.step.c.run_id, store.step.c.position)
+)
+_RESOURCES = select(store.resource).where(store.resource.c.id.in_(bindparam("ids", expanding=True)))
+_FOOTPRINTS = select(store.footprint).where(store.footprint.c.resource_id.in_(bindparam("ids", expanding=True)))
+_DONE = select(
+    store.step.c.run_id, store.step.c.name, store.step.c.state, store.step.c.outputs, store.step.c.plan
+).where(store.step.c.run_id.in_(bindparam("runs", expanding=True)))
 
 
 def suspects(session: Session) -> set[tuple[str, str]]:
@@ -97,42 +117,29 @@ def suspects(session: Session) -> set[tuple[str, str]]:
 def ready(session: Session, offerings: Offerings, acting: Collection[tuple[str, str]], limit: int) -> list[Intent]:
     """The oldest steps that are ready and not acted on already, at most `limit`."""
     connection = session.connection()
-    step, request, resource = store.step, store.request, store.resource
     # Keys first: most of what is ready is under way, and reading all of it again at every look would be the most
     # expensive thing that provisioning does.
     oldest = connection.execute(_READY, {"most": limit + len(acting)})
     fresh = [(row.run_id, row.name) for row in oldest if (row.run_id, row.name) not in acting][:limit]
     if not fresh:
         return []
-    columns = (step.c.run_id, step.c.name, step.c.attempt, step.c.position, step.c.driver, step.c.needs)
-    query = (
-        select(*columns, *request.c)
-        .join_from(step, request, request.c.run_id == step.c.run_id)
-        .where(step.c.state == "ready", step.c.run_id.in_({run_id for run_id, _ in fresh}))
-        .order_by(step.c.run_id, step.c.position)
-    )
     wanted = set(fresh)
     rows = [
-        (row[: len(columns)], Request(*row[len(columns) :]))
-        for row in connection.execute(query)
+        (row[:_STEP_COLUMNS], Request(*row[_STEP_COLUMNS:]))
+        for row in connection.execute(_DETAILS, {"runs": list({run_id for run_id, _ in fresh})})
         if (row.run_id, row.name) in wanted
     ]
     asked = [one for _, one in rows]
-    resources = {
-        row.id: Resource(*row)
-        for row in connection.execute(
-            select(resource).where(resource.c.id.in_([one.resource_id for one in asked if one.action != "create"]))
-        )
-    }
+    there = [one.resource_id for one in asked if one.action != "create"]
+    resources: dict[str, Resource] = {}
+    if there:
+        resources = {row.id: Resource(*row) for row in connection.execute(_RESOURCES, {"ids": there})}
     left: dict[str, dict[str, Any]] = defaultdict(dict)
-    query_left = select(store.footprint).where(store.footprint.c.resource_id.in_({one.resource_id for one in asked}))
-    for trace in connection.execute(query_left):
+    for trace in connection.execute(_FOOTPRINTS, {"ids": list({one.resource_id for one in asked})}):
         left[trace.resource_id][trace.step] = trace
     done: dict[str, dict[str, Any]] = defaultdict(dict)
-    several = [one.run_id for one in asked if one.steps > 1]
-    if several:
-        query_done = select(step.c.run_id, step.c.name, step.c.state, step.c.outputs, step.c.plan)
-        for ended in connection.execute(query_done.where(step.c.run_id.in_(several))):
+    if several := [one.run_id for one in asked if one.steps > 1]:
+        for ended in connection.execute(_DONE, {"runs": several}):
             done[ended.run_id][ended.name] = ended
     intents = []
     for (run_id, name, attempt, position, driver, needs), one in rows:

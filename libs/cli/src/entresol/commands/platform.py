@@ -41,12 +41,12 @@ def up(
 
       entresol up --data ./try --port 0 --output json      (one JSON line when ready: url, token_file, pid, data)
     """
-    import asyncio
+    import uvloop
 
     began = time.monotonic()
     where = home(data)
     with where.claimed():
-        asyncio.run(_serve(session.terminal, where, host, port, bare=bare, log_level=log_level, began=began))
+        uvloop.run(_serve(session.terminal, where, host, port, bare=bare, log_level=log_level, began=began))
 
 
 async def _serve(
@@ -54,7 +54,7 @@ async def _serve(
 ) -> None:
     import asyncio
 
-    from entresol_eventing.run import stop_event, watch_loop
+    from entresol_eventing.run import stop_event, tune, watch_loop
     from entresol_eventing.telemetry import configure_logging
 
     from entresol.embedded import Platform
@@ -72,6 +72,7 @@ async def _serve(
     await starting
     try:
         watch_loop(asyncio.get_running_loop())
+        tune()
         applied = None if bare else await asyncio.to_thread(_apply_starter, terminal, where, platform.url)
         where.advertise(platform.url)
         _announce(terminal, where, platform.url, time.monotonic() - began, applied)
