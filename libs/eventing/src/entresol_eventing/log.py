@@ -12,6 +12,7 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import nats.errors
@@ -118,6 +119,8 @@ class Pull:
         self._urgent = False
         self._subject = f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{consumer}"
         self._inbox = inbox
+        self._at = ""
+        """The inbox in use."""
         self._batch_size = batch_size
         self._arrived: deque[Msg] = deque()
         self._wake = asyncio.Event()
@@ -132,18 +135,20 @@ class Pull:
     async def open(self) -> None:
         """Listen at a fresh inbox, so that what is under way for an earlier reader is never seen."""
         old = self._subscription
-        inbox = f"{self._inbox}.{new_id()}"
-        self._subscription = await self._connection.subscribe(inbox, cb=self._on_message)
+        self._at = f"{self._inbox}.{new_id()}"
         self._arrived.clear()
         self._due = 0
+        self._subscription = await self._connection.subscribe(self._at, cb=partial(self._on_message, self._at))
         self.refused.clear()
         self._wake.set()  # whoever waits at the old inbox asks again at this one
         if old is not None:
             with contextlib.suppress(nats.errors.Error):  # it may be gone already
                 await old.unsubscribe()
 
-    async def _on_message(self, message: Msg) -> None:
-        if self._subscription is None or message.subject == self._subscription.subject:
+    async def _on_message(self, inbox: str, message: Msg) -> None:
+        if inbox != self._at:
+            return
+        if message.subject == inbox:
             self._due = 0  # a status: nothing more comes for this request
             if (message.headers or {}).get("Status") not in ("404", "408"):
                 self.refused.set()
@@ -189,7 +194,12 @@ class Pull:
             return
         self._due, self._requested_at = self._batch_size, moment
         request = {"batch": self._batch_size, "expires": int(REQUEST_SECONDS * 1e9)}
-        await self._connection.publish(self._subject, json.dumps(request).encode(), self._subscription.subject)
+        await self._connection.publish(self._subject, json.dumps(request).encode(), self._at)
+
+    def ask_again(self) -> None:
+        """The server has no request of ours, whatever we believe."""
+        self._due = 0
+        self._wake.set()
 
     def pause(self) -> None:
         """Hand out nothing more. What nobody looked at is sent again to the next reader."""
@@ -319,6 +329,8 @@ class Subscription:
             return
         if self._pull is not None:
             self._pull.refused.clear()
+            if not info.num_waiting:
+                self._pull.ask_again()
         await self._acknowledge()
         self.lag = Lag(info.num_pending or 0, asyncio.get_running_loop().time())
 
