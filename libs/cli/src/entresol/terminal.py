@@ -137,12 +137,12 @@ class Terminal:
         return self.out.is_terminal and not self.json
 
     def result(self, document: Any, *people: RenderableType) -> None:
-        """What was asked for: the document as JSON, or the renderables for people."""
+        """What was asked for: the document as JSON, or the renderables for people; text is broken only on a terminal."""
         if self.json:
             print(json.dumps(document, indent=2, ensure_ascii=False, default=str))
             return
         for part in people:
-            self.out.print(part)
+            self.out.print(part, soft_wrap=isinstance(part, Text) and not self.out.is_terminal)
 
     def line(self, document: Any, text: RenderableType) -> None:
         """One of many results: a line of JSON, or of text, which is broken only on a terminal."""
@@ -169,7 +169,7 @@ class Terminal:
                 where = place(pointer)
                 self.err.print(Text.assemble("  ", (clean(where), "bold"), ": " if where else "", clean(detail)))
         for hint in failure.hints:
-            self.err.print(Text(f"  {hint}", style="dim"))
+            self.err.print(Text(f"  {hint}", style="dim"), soft_wrap=not self.err.is_terminal)
 
 
 def _console(*, stderr: bool) -> Console:

@@ -70,7 +70,7 @@ def starter_directory() -> Path:
 
 
 def check(paths: Sequence[Path]) -> tuple[list["Manifest"], list[str]]:
-    """What the files hold, and every fault found as `file:line: message`."""
+    """What the files hold, and every fault found as `file:line: pointer: message`."""
     from entresol_manifests.checking import check as check_document
     from entresol_manifests.reading import ManifestError, read
 
@@ -82,7 +82,7 @@ def check(paths: Sequence[Path]) -> tuple[list["Manifest"], list[str]]:
     except ManifestError as error:
         return [], str(error).splitlines()
     faults = [
-        f"{manifest.origin.path}:{manifest.line_of(finding.pointer)}: {finding.message}"
+        f"{manifest.origin.path}:{manifest.line_of(finding.pointer)}: {finding.pointer or '/'}: {finding.message}"
         for manifest in manifests
         for finding in check_document(manifest.document)
     ]

@@ -99,17 +99,17 @@ def _lists(
     parts: list[RenderableType] = []
     rows: list[tuple[object, ...]]
     if waiting:
-        rows = [(short(r["id"]), r["action"], r["resource"], r.get("waiting_for"), r.get("actor")) for r in waiting]
+        rows = [(short(r["id"]), r["action"], r["resource"], r.get("actor"), r.get("waiting_for")) for r in waiting]
         parts += [
-            table("request", "action", "resource", "waits for", "asked by", rows=rows, title="Waiting for approval"),
+            table("request", "action", "resource", "asked by", "waits for", rows=rows, title="Waiting for approval"),
             "",
         ]
     if stalled:
         rows = [
-            (short(r["id"]), r["action"], r["resource"], r.get("waiting_for"), moment(r["stalled_since"]))
+            (short(r["id"]), r["action"], r["resource"], moment(r["stalled_since"]), r.get("waiting_for"))
             for r in stalled
         ]
-        parts += [table("request", "action", "resource", "waits for", "since", rows=rows, title="Stalled"), ""]
+        parts += [table("request", "action", "resource", "since", "waits for", rows=rows, title="Stalled"), ""]
     if running:
         rows = [(short(r["id"]), r["action"], r["resource"], state(r["state"]), _steps(r)) for r in running]
         parts += [table("request", "action", "resource", "state", "steps", rows=rows, title="Running"), ""]
