@@ -4,6 +4,7 @@ The judge is outside the platform: what clients were told, the commits in a bare
 """
 
 import contextlib
+import http.client
 import json
 import os
 import random
@@ -81,7 +82,7 @@ def insisting(call: Callable[[], Any], seconds: float = 30.0) -> Any:
         except urllib.error.HTTPError as refused:
             if refused.code < 500 or time.monotonic() > deadline:
                 raise
-        except OSError:
+        except (OSError, http.client.HTTPException):  # the latter: killed in the middle of an answer
             if time.monotonic() > deadline:
                 raise
         time.sleep(0.05)
@@ -118,13 +119,17 @@ def test_every_request_ends_once_whatever_is_killed(tmp_path: Path) -> None:
     print(f"seed {seed}")
     dice = random.Random(seed)
     told: dict[int, str] = {}
+    faults: list[BaseException] = []
     with Fleet(tmp_path) as fleet:
         fleet.call("intake", "POST", "/v1/manifests", MANIFESTS)
 
         def load() -> None:
-            for number in range(REQUESTS):
-                submit(fleet, number, told)
-                time.sleep(0.02)
+            try:
+                for number in range(REQUESTS):
+                    submit(fleet, number, told)
+                    time.sleep(0.02)
+            except BaseException as error:
+                faults.append(error)
 
         loading = threading.Thread(target=load)
         loading.start()
@@ -138,6 +143,7 @@ def test_every_request_ends_once_whatever_is_killed(tmp_path: Path) -> None:
             time.sleep(dice.uniform(0.0, 0.3))
             fleet.start_again(victim)
         loading.join(60)
+        assert not faults, faults
         assert len(told) == REQUESTS, "every ask was answered in the end"
         states = await_ends(fleet, told)
         history = judge_history(fleet, told)

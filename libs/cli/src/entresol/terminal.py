@@ -137,7 +137,7 @@ class Terminal:
         return self.out.is_terminal and not self.json
 
     def result(self, document: Any, *people: RenderableType) -> None:
-        """What was asked for: the document as JSON, or the renderables for people; text is broken only on a terminal."""
+        """What was asked for: the document as JSON, or for people; their text is broken only on a terminal."""
         if self.json:
             print(json.dumps(document, indent=2, ensure_ascii=False, default=str))
             return

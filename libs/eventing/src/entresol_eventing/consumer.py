@@ -20,7 +20,7 @@ from entresol_eventing import parking
 from entresol_eventing.envelope import MAX_HOPS, Cause, Event, Malformed, decode, now, types_by_model
 from entresol_eventing.reactions import Outcome, Reactions
 from entresol_eventing.store import Insertion, inbox
-from entresol_eventing.writer import Job, Recorded
+from entresol_eventing.units import Job, Recorded
 
 log = logging.getLogger(__name__)
 

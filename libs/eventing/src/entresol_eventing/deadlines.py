@@ -16,7 +16,7 @@ from sqlmodel import Session
 from entresol_eventing.envelope import Cause, now
 from entresol_eventing.reactions import Due, Reactions
 from entresol_eventing.store import deadline
-from entresol_eventing.writer import Job, Recorded, backoff
+from entresol_eventing.units import Job, Recorded, backoff
 
 log = logging.getLogger(__name__)
 

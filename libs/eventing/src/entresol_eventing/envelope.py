@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from typing import Any, Generic, Literal, TypeVar
@@ -150,3 +150,18 @@ def decode(body: bytes) -> Event[Payload]:
             for problem in error.errors(include_url=False, include_input=False)[:5]
         )
         raise Malformed(f"does not fit {known.dataschema}: {places}") from None
+
+
+def covered(subject: str, patterns: Sequence[str]) -> bool:
+    """Whether one of the patterns already matches everything that the subject does."""
+    tokens = subject.split(".")
+    for pattern in patterns:
+        for index, token in enumerate(pattern.split(".")):
+            if token == ">":
+                return True
+            if index >= len(tokens) or token not in ("*", tokens[index]):
+                break
+        else:
+            if len(pattern.split(".")) == len(tokens):
+                return True
+    return False

@@ -24,7 +24,7 @@ from sqlmodel import Session
 from entresol_eventing.envelope import Cause, Event, Malformed, decode, new_id, now
 from entresol_eventing.reactions import Emit, Outcome
 from entresol_eventing.store import parked
-from entresol_eventing.writer import Recorded, backoff
+from entresol_eventing.units import Recorded, backoff
 
 if TYPE_CHECKING:
     from entresol_eventing.consumer import Handling, Message

@@ -20,7 +20,8 @@ from sqlmodel import Session
 
 from entresol_eventing.envelope import CONTENT_TYPE, new_id
 from entresol_eventing.store import cursor, outbox
-from entresol_eventing.writer import Writer, backoff
+from entresol_eventing.units import backoff
+from entresol_eventing.writer import Writer
 
 log = logging.getLogger(__name__)
 

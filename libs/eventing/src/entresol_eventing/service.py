@@ -10,30 +10,31 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
-from datetime import timedelta
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from faststream.nats import NatsBroker
 from nats.aio.client import Client
-from sqlalchemy import MetaData, delete, func, select
+from sqlalchemy import MetaData, select
 from sqlmodel import Session
 from starlette.types import ASGIApp
 
-from entresol_eventing import deadlines, migrate, parking
+from entresol_eventing import deadlines, migrate, parking, upkeep
+from entresol_eventing.commits import Commits, Wake
 from entresol_eventing.consumer import BatchJob, Handling, Ingest, IngestJob, Message, RetryJob
-from entresol_eventing.envelope import Cause, now
-from entresol_eventing.log import Linger, Subscription, broker, connect
+from entresol_eventing.envelope import Cause, covered
+from entresol_eventing.log import Subscription, broker, connect
 from entresol_eventing.permissions import EVENTS, INGEST, INGEST_CONSUMER
+from entresol_eventing.pull import Linger
 from entresol_eventing.reactions import Reactions, Unit
 from entresol_eventing.relay import Relay
 from entresol_eventing.settings import RuntimeSettings
-from entresol_eventing.store import Database, cursor, deadline, exclusive, inbox, outbox, parked
+from entresol_eventing.store import Database, cursor, exclusive
 from entresol_eventing.telemetry import Telemetry, Tracing
-from entresol_eventing.writer import Committed, Job, Unavailable, UnitJob, Writer, backoff
+from entresol_eventing.units import Job, UnitJob, backoff
+from entresol_eventing.writer import Committed, Unavailable, Writer
 
 R = TypeVar("R")
 log = logging.getLogger(__name__)
@@ -43,43 +44,6 @@ OPERATOR_SUBJECTS = ("entresol.intake.redrive.>", "entresol.intake.discard.>")
 LOOK_SECONDS = 5.0
 PRUNE_EVERY = 720
 """Looks between two removals of what is past its retention: once an hour."""
-
-
-class Wake:
-    """Returns from `wait` when something was committed since the last wait, or when the time is over."""
-
-    def __init__(self) -> None:
-        self._event = asyncio.Event()
-
-    def set(self) -> None:
-        self._event.set()
-
-    async def wait(self, timeout: float) -> None:
-        # Not wait_for: on Python 3.11 it can swallow a cancellation.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(timeout):
-                await self._event.wait()
-        self._event.clear()
-
-
-class Commits:
-    """Tells whoever subscribed that the service's state has changed."""
-
-    def __init__(self) -> None:
-        self._wakes: set[Wake] = set()
-
-    @asynccontextmanager
-    async def subscribe(self) -> AsyncIterator[Wake]:
-        wake = Wake()
-        self._wakes.add(wake)
-        try:
-            yield wake
-        finally:
-            self._wakes.discard(wake)
-
-    def announce(self) -> None:
-        for wake in self._wakes:
-            wake.set()
 
 
 class Service:
@@ -354,7 +318,7 @@ class Service:
 
     async def _targets(self) -> list[str]:
         wanted = await self.read(self._subjects) if callable(self._subjects) else self._subjects
-        return [*wanted, *(one for one in OPERATOR_SUBJECTS if not _covered(one, wanted))]
+        return [*wanted, *(one for one in OPERATOR_SUBJECTS if not covered(one, wanted))]
 
     async def _commit(self, kind: type[BatchJob | IngestJob], messages: Sequence[Message], consumer: str) -> None:
         """Commit a batch, however long the database is away: what follows must not overtake it."""
@@ -406,37 +370,20 @@ class Service:
                 await self._measure()
             if rounds % PRUNE_EVERY == 0:
                 with contextlib.suppress(Unavailable):
-                    await self.transact(self._prune)
+                    await self.transact(partial(upkeep.prune, self.settings.retention_days, self._relay.position))
             rounds += 1
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _measure(self) -> None:
-        def query(session: Session) -> tuple[int, Any, int, int, int]:
-            position = self._relay.position
-            pending, oldest = session.execute(
-                select(func.count(), func.min(outbox.c.recorded_at)).where(outbox.c.position > position)
-            ).one()
-            states = dict(session.execute(select(parked.c.state, func.count()).group_by(parked.c.state)).all())
-            waiting = session.execute(select(func.count()).select_from(deadline)).scalar_one()
-            dead = states.pop("dead", 0)
-            return pending, oldest, sum(states.values()), dead, waiting
-
-        pending, oldest, waiting, dead, due = await self.read(query)
-        self._pending = pending
+        now_so = await self.read(partial(upkeep.standing, self._relay.position))
+        self._pending = now_so.pending
         metrics = self.telemetry.metrics
-        metrics.outbox_pending.labels(self.name).set(pending)
-        metrics.outbox_oldest.labels(self.name).set((now() - oldest).total_seconds() if oldest else 0)
-        metrics.parked.labels(self.name).set(waiting)
-        metrics.dead.labels(self.name).set(dead)
-        metrics.deadlines.labels(self.name).set(due)
+        metrics.outbox_pending.labels(self.name).set(now_so.pending)
+        metrics.outbox_oldest.labels(self.name).set(now_so.oldest_seconds)
+        metrics.parked.labels(self.name).set(now_so.parked)
+        metrics.dead.labels(self.name).set(now_so.dead)
+        metrics.deadlines.labels(self.name).set(now_so.deadlines)
         metrics.lag.labels(self.name).set(max((one.lag.messages for one in self._subscriptions), default=0))
-
-    def _prune(self, session: Session) -> Any:
-        # Longer than the bus keeps a message, so that nothing can be delivered after the inbox has forgotten it.
-        before = now() - timedelta(days=self.settings.retention_days + 1)
-        session.execute(delete(inbox).where(inbox.c.seen_at < before))
-        session.execute(delete(outbox).where(outbox.c.recorded_at < before, outbox.c.position <= self._relay.position))
-        yield from ()
 
 
 Subjects: TypeAlias = Callable[[Session], Sequence[str]]
@@ -465,18 +412,3 @@ async def _cancel(tasks: "set[asyncio.Task[None]]") -> None:
         # Again after a while: a cancellation that comes as a time-out does can be swallowed by the client library.
         _, pending = await asyncio.wait(pending, timeout=0.5)
     tasks.clear()
-
-
-def _covered(subject: str, patterns: Sequence[str]) -> bool:
-    """Whether one of the patterns already matches everything that the subject does."""
-    tokens = subject.split(".")
-    for pattern in patterns:
-        for index, token in enumerate(pattern.split(".")):
-            if token == ">":
-                return True
-            if index >= len(tokens) or token not in ("*", tokens[index]):
-                break
-        else:
-            if len(pattern.split(".")) == len(tokens):
-                return True
-    return False

@@ -4,7 +4,7 @@ from functools import partial
 from pathlib import Path
 
 from entresol_eventing import run
-from entresol_eventing.log import Linger
+from entresol_eventing.pull import Linger
 from entresol_eventing.reactions import Reactions
 from entresol_eventing.service import Service
 from entresol_eventing.telemetry import Telemetry

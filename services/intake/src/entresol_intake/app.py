@@ -26,7 +26,7 @@ from entresol_contracts.events import (
 from entresol_eventing import run
 from entresol_eventing.access import token_hash
 from entresol_eventing.envelope import now
-from entresol_eventing.log import Linger
+from entresol_eventing.pull import Linger
 from entresol_eventing.reactions import Reactions
 from entresol_eventing.service import Service
 from entresol_eventing.telemetry import Telemetry

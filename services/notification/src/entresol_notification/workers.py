@@ -20,10 +20,12 @@ from entresol_contracts.manifests import Channel as ChannelManifest
 from entresol_contracts.manifests import EmailChannel as EmailSpec
 from entresol_contracts.manifests import SlackChannel as SlackSpec
 from entresol_contracts.manifests import WebhookChannel as WebhookSpec
+from entresol_eventing.commits import Wake
 from entresol_eventing.envelope import now
 from entresol_eventing.reactions import Emit, Outcome
-from entresol_eventing.service import Service, Wake
-from entresol_eventing.writer import Unavailable, backoff
+from entresol_eventing.service import Service
+from entresol_eventing.units import backoff
+from entresol_eventing.writer import Unavailable
 from entresol_manifests.secrets import SecretMissing
 from pydantic import ValidationError
 from sqlmodel import Session

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from entresol_eventing import run
-from entresol_eventing.log import Linger
+from entresol_eventing.pull import Linger
 from entresol_eventing.service import Service
 from entresol_eventing.telemetry import Telemetry
 

@@ -10,7 +10,8 @@ import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
-from entresol_eventing.service import Service, Wake
+from entresol_eventing.commits import Wake
+from entresol_eventing.service import Service
 from sqlalchemy import ColumnElement
 from sqlalchemy.exc import SQLAlchemyError
 

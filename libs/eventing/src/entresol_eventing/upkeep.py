@@ -1,0 +1,46 @@
+"""How a service stands, for its metrics, and removing what is past its retention."""
+
+from collections.abc import Generator
+from dataclasses import dataclass
+from datetime import timedelta
+
+from sqlalchemy import delete, func, select
+from sqlmodel import Session
+
+from entresol_eventing.envelope import now
+from entresol_eventing.reactions import Outcome
+from entresol_eventing.store import deadline, inbox, outbox, parked
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Counts at one moment."""
+
+    pending: int
+    """Events that are committed and not published."""
+    oldest_seconds: float
+    """Age of the oldest of them."""
+    parked: int
+    """Messages that wait for a retry, or behind one."""
+    dead: int
+    deadlines: int
+
+
+def standing(relayed: int, session: Session) -> Standing:
+    """Count, given the position in the outbox up to which everything is published."""
+    pending, oldest = session.execute(
+        select(func.count(), func.min(outbox.c.recorded_at)).where(outbox.c.position > relayed)
+    ).one()
+    states = {row[0]: row[1] for row in session.execute(select(parked.c.state, func.count()).group_by(parked.c.state))}
+    dead = states.pop("dead", 0)
+    waiting = session.execute(select(func.count()).select_from(deadline)).scalar_one()
+    age = (now() - oldest).total_seconds() if oldest else 0.0
+    return Standing(pending, age, sum(states.values()), dead, waiting)
+
+
+def prune(retention_days: int, relayed: int, session: Session) -> Generator[Outcome, None, None]:
+    """Forget what is a day older than the bus keeps: nothing can be delivered after the inbox has forgotten it."""
+    before = now() - timedelta(days=retention_days + 1)
+    session.execute(delete(inbox).where(inbox.c.seen_at < before))
+    session.execute(delete(outbox).where(outbox.c.recorded_at < before, outbox.c.position <= relayed))
+    yield from ()
