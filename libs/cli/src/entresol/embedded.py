@@ -20,6 +20,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import httpx
 from entresol_eventing.access import new_token
 from entresol_eventing.log import connect
 from entresol_eventing.nats_server import NatsServer
@@ -84,6 +85,7 @@ class Platform:
         self.services = built
         await asyncio.gather(*(service.start() for service in built.values()))
         await self._ready()
+        await self._admitted()
         self._guarding = asyncio.create_task(self._guard_bus(), name="bus-guard")
         self._http = server(front(self.services), "127.0.0.1", 0)
         self._serving = asyncio.create_task(self._http.serve(sockets=[self._socket]), name="http")
@@ -139,6 +141,17 @@ class Platform:
             if time.monotonic() > deadline:
                 raise Failure("not every service became ready", Code.TIMED_OUT, hints=unready)
             await asyncio.sleep(0.005)
+
+    async def _admitted(self) -> None:
+        """Return when the catalog knows the first token: it learns of it by the log, a moment after intake."""
+        headers = {"Authorization": f"Bearer {self.token_file.read_text(encoding='ascii').strip()}"}
+        door = httpx.ASGITransport(app=self.services["catalog"].http)  # type: ignore[arg-type]
+        async with httpx.AsyncClient(transport=door, base_url="http://catalog", headers=headers) as client:
+            deadline = time.monotonic() + READY_SECONDS
+            while (await client.get("/v1/blueprints", params={"limit": 1})).status_code != httpx.codes.OK:
+                if time.monotonic() > deadline:
+                    raise Failure("the catalog does not admit the platform's own token", Code.TIMED_OUT)
+                await asyncio.sleep(0.005)
 
     async def _guard_bus(self) -> None:
         while True:

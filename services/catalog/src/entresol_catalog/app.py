@@ -24,12 +24,12 @@ SUBJECTS = tuple(
 
 URGENT = frozenset(
     {
-        "approval.requested",
+        *("approval.requested", "token.issued", "token.revoked"),
         *("request.denied", "approval.rejected", "approval.expired"),
         *("run.succeeded", "run.failed", "run.cancelled"),
     }
 )
-"""What ends a request, or makes it wait for people, is shown at once; the rest waits a moment for company."""
+"""What ends a request, makes it wait for people, or decides who may look, is taken at once; the rest waits a moment."""
 
 
 def create(settings: Settings, telemetry: Telemetry | None = None) -> Service:
