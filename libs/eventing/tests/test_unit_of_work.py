@@ -19,6 +19,7 @@ from entresol_eventing.reactions import Cancel, Deadline, Due, Emit, Outcome, Re
 from entresol_eventing.service import Service
 from entresol_eventing.settings import RuntimeSettings
 from entresol_eventing.testing import eventually, published, running
+from entresol_eventing.testing.postgres import PostgresServer
 from sqlalchemy import MetaData, text
 from sqlmodel import Session
 
@@ -123,3 +124,16 @@ async def test_an_event_that_is_too_large_fails_its_unit_only(tmp_path: Path, na
         with pytest.raises(ValueError, match="256 KiB"):
             await service.transact(huge)
         assert await published(service) == []
+
+
+async def test_what_is_due_while_the_database_is_away_happens_when_it_is_back(
+    tmp_path: Path, nats: NatsServer, postgres: PostgresServer
+) -> None:
+    url = postgres.database("restarted")
+    async with running(with_deadlines(tmp_path, nats.url, url, [])) as service:
+        await service.transact(remember(Deadline("later", "look", now() + timedelta(seconds=0.5), {"name": "l"})))
+        await asyncio.to_thread(postgres.stop, "immediate")
+        await asyncio.sleep(1.0)  # the deadline comes while nobody can read it
+        await asyncio.to_thread(postgres.start)
+        await eventually(lambda: counted(service), seconds=20)
+        await eventually(lambda: service.health()["outbox_pending"] == 0, seconds=20)

@@ -9,7 +9,7 @@ import math
 import re
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn
 
 from fastapi import Depends, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -137,10 +137,6 @@ def _no_constant(name: str) -> NoReturn:
 Lookup = Callable[[str], Awaitable[Principal | None]]
 
 
-class _Requires(Protocol):
-    async def __call__(self, request: Request) -> Principal: ...
-
-
 class Guard:
     """Makes the dependency that lets a principal with one permission in, and nobody else."""
 
@@ -149,7 +145,9 @@ class Guard:
         self._scheme = HTTPBearer(auto_error=False, description="A token made by `entresol token create`.")
 
     def __call__(self, permission: str) -> Any:
-        async def admit(request: Request, credentials: HTTPAuthorizationCredentials | None) -> Principal:
+        async def admit(
+            credentials: HTTPAuthorizationCredentials | None = Depends(self._scheme),  # noqa: B008
+        ) -> Principal:
             challenge = {"WWW-Authenticate": "Bearer"}
             if credentials is None:
                 raise Problem(401, "A bearer token is needed", "Send `Authorization: Bearer …`.", headers=challenge)
@@ -162,14 +160,8 @@ class Guard:
                 )
             return principal
 
-        async def guarded(
-            request: Request,
-            credentials: HTTPAuthorizationCredentials | None = Depends(self._scheme),  # noqa: B008
-        ) -> Principal:
-            return await admit(request, credentials)
-
-        guarded.permission = permission  # type: ignore[attr-defined]
-        return Depends(guarded)
+        admit.permission = permission  # type: ignore[attr-defined]
+        return Depends(admit)
 
 
 class BodyLimit:

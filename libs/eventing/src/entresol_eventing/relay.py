@@ -78,7 +78,9 @@ class Relay:
 
     async def run(self) -> None:
         """Publish until cancelled."""
-        self.position = self._writer.relayed = await self._read(_position)
+        self._complete = False
+        self._ahead.clear()
+        self.position = self._writer.relayed = max(self.position, await self._read(_position))
         attempt = 0
         while True:
             self._wake.clear()

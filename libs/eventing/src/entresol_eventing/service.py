@@ -120,12 +120,12 @@ class Service:
         self._writer.start()
         for prepare in self.on_start:
             await prepare()
-        self._spawn(self._attach(), "bus")
-        self._spawn(self._run_deadlines(), "deadlines")
-        self._spawn(self._run_retries(), "retries")
-        self._spawn(self._look(), "look")
+        self._spawn(self._attach, "bus")
+        self._spawn(self._run_deadlines, "deadlines")
+        self._spawn(self._run_retries, "retries")
+        self._spawn(self._look, "look")
         for worker in self._workers:
-            task = asyncio.create_task(self._keep(worker), name=f"{self.name}-worker")
+            task = asyncio.create_task(self._keep(partial(worker, self), "worker"), name=f"{self.name}-worker")
             self._worker_tasks.add(task)
 
     def announce_stop(self) -> None:
@@ -208,26 +208,24 @@ class Service:
         """Whether the process can still do its work; if not, it is to be restarted."""
         return self._writer is not None and self._writer.alive
 
-    def _spawn(self, work: Any, name: str) -> None:
-        task: asyncio.Task[None] = asyncio.create_task(work, name=f"{self.name}-{name}")
+    def _spawn(self, work: Callable[[], Awaitable[None]], name: str) -> None:
+        task = asyncio.create_task(self._keep(work, name), name=f"{self.name}-{name}")
         self._tasks.add(task)
-        task.add_done_callback(self._ended)
+        task.add_done_callback(self._tasks.discard)
 
-    def _ended(self, task: "asyncio.Task[None]") -> None:
-        self._tasks.discard(task)
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("a part of the runtime has ended", extra={"service": self.name}, exc_info=error)
-
-    async def _keep(self, worker: "Worker") -> None:
+    async def _keep(self, work: Callable[[], Awaitable[None]], name: str) -> None:
+        """Run a part of the service; begin it again, ever later, if it fails: a database may be away for a while."""
         attempt = 0
         while True:
             try:
-                await worker(self)
+                await work()
                 return
             except Exception:
                 attempt += 1
-                log.exception("a worker has failed and is started again", extra={"service": self.name})
-                await asyncio.sleep(backoff(attempt, random.random(), most_seconds=30))
+                log.exception(
+                    "a part of the service has failed and begins again", extra={"service": self.name, "part": name}
+                )
+                await asyncio.sleep(backoff(attempt, random.random(), most_seconds=5))
 
     async def _submit(self, job: Job) -> Any:
         if self._writer is None:
@@ -260,7 +258,7 @@ class Service:
         while True:
             try:
                 self._publisher = self._publisher or await connect(self.settings, self.name, "publisher")
-                self._spawn(self._relay.run(), "relay")
+                self._spawn(self._relay.run, "relay")
                 break
             except Exception as error:
                 attempt += 1
@@ -282,7 +280,7 @@ class Service:
     async def _read_log(self) -> None:
         async def reconnected() -> None:
             for one in self._subscriptions:
-                self._spawn(_again(one), "reconnected")
+                self._spawn(partial(_again, one), "reconnected")
 
         self._broker = reader = broker(self.settings, self.name, reconnected)
         consumers: list[tuple[str, str, Sequence[str], type[BatchJob | IngestJob]]] = [
@@ -314,7 +312,7 @@ class Service:
         for subscription in subscriptions:
             await subscription.started()
             await subscription.check()
-            self._spawn(subscription.watch(), "watch")
+            self._spawn(subscription.watch, "watch")
 
     async def _targets(self) -> list[str]:
         wanted = await self.read(self._subjects) if callable(self._subjects) else self._subjects
