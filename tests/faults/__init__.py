@@ -1,1 +1,1 @@
-"""What the platform promises under faults, counted by a judge outside of it."""
+"""Faults under load, and what was lost: a proof for each guarantee, run by `python -m tests.faults`."""

@@ -26,6 +26,7 @@ from nats.js.api import ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
 from entresol_eventing.consumer import Message
+from entresol_eventing.failpoints import failpoint
 from entresol_eventing.permissions import inbox_prefix
 from entresol_eventing.pull import REFUSED_SECONDS, Linger, Pull
 from entresol_eventing.settings import RuntimeSettings
@@ -256,6 +257,7 @@ class Subscription:
                     fresh.append(Message(raw.subject, raw.headers or _NO_HEADERS, raw.data, stream_sequence))
             before = self._position
             if fresh:
+                failpoint("receive.before")
                 await self._commit(fresh, self.cursor)
             # What nobody wants is passed over without a commit: a crash would only pass it over again.
             self._position = max(self._position, stream_sequence)
@@ -270,7 +272,9 @@ class Subscription:
         """Tell the bus how far we are, for its flow control only; called often enough that nothing is sent again."""
         handled, self._handled, self._unacknowledged = self._handled, None, 0
         if handled is not None:
+            failpoint("ack.before")
             await handled.ack()
+            failpoint("ack.after")
 
 
 def _sequences(message: Msg) -> tuple[int, int]:

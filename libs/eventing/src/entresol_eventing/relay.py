@@ -19,6 +19,7 @@ from sqlalchemy import select
 from sqlmodel import Session
 
 from entresol_eventing.envelope import CONTENT_TYPE, new_id
+from entresol_eventing.failpoints import failpoint
 from entresol_eventing.store import cursor, outbox
 from entresol_eventing.units import backoff
 from entresol_eventing.writer import Writer
@@ -89,7 +90,9 @@ class Relay:
                 await self._wake.wait()
                 continue
             try:
+                failpoint("publish.before")
                 await self._publish(batch)
+                failpoint("publish.after")
             except (TimeoutError, NotTaken, nats.errors.Error, OSError) as error:
                 attempt += 1
                 if self.failing_since is None:

@@ -16,6 +16,7 @@ import uvloop
 from pydantic import ValidationError
 from starlette.types import ASGIApp
 
+from entresol_eventing import failpoints
 from entresol_eventing.http import health_app
 from entresol_eventing.service import Service
 from entresol_eventing.settings import RuntimeSettings
@@ -133,4 +134,5 @@ def main(create: Callable[[S, Telemetry], Service], settings: type[S]) -> None:
             print(f"{prefix}{'_'.join(map(str, problem['loc'])).upper()}: {problem['msg']}", file=sys.stderr)
         sys.exit(2)
     configure_logging(chosen.log_level, chosen.log_format)
+    failpoints.arm(chosen.failpoint)
     uvloop.run(serve(create(chosen, Telemetry())))

@@ -28,6 +28,7 @@ class RuntimeSettings(BaseSettings):
     grace_seconds: float = Field(default=10.0, gt=0, description="How long a stop may take.")
     log_level: str = Field(default="INFO", description="DEBUG, INFO, WARNING or ERROR.")
     log_format: str = Field(default="json", pattern="^(json|text)$", description="json or text.")
+    failpoint: str = Field(default="", description="For tests of faults: where to crash, fail or freeze.")
     otel_endpoint: str = Field(default="", description="OTLP/HTTP endpoint for traces. Empty: no traces.")
 
     def database_for(self, service: str) -> str:

@@ -20,6 +20,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select, upda
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlmodel import Session
 
+from entresol_eventing.failpoints import failpoint
 from entresol_eventing.store import Database, Insertion, cursor, deadline, outbox, parked
 from entresol_eventing.units import Job, Recorded
 
@@ -183,6 +184,7 @@ class Writer:
                     results.append(job.run(session, recorded))
                 session.flush()
                 self._record(connection, recorded)
+                failpoint("commit.before")
         except BaseException:
             self._forget()
             raise
@@ -206,6 +208,7 @@ class Writer:
                         result = Failed(error)
                 results.append(result)
             self._record(connection, total)
+            failpoint("commit.before")
         return results, self._after(total)
 
     def _refresh_keys(self, session: Session) -> None:
@@ -263,6 +266,7 @@ class Writer:
             save_cursor(connection, name, position)
 
     def _after(self, recorded: Recorded) -> Committed:
+        failpoint("commit.after")
         self._next_position += len(recorded.events)
         self._keys_stale |= recorded.parking_changed
         self._relayed_saved = recorded.cursors.get("relay", self._relayed_saved)

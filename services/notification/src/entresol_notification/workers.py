@@ -22,6 +22,7 @@ from entresol_contracts.manifests import SlackChannel as SlackSpec
 from entresol_contracts.manifests import WebhookChannel as WebhookSpec
 from entresol_eventing.commits import Wake
 from entresol_eventing.envelope import now
+from entresol_eventing.failpoints import failpoint
 from entresol_eventing.reactions import Emit, Outcome
 from entresol_eventing.service import Service
 from entresol_eventing.units import backoff
@@ -140,7 +141,9 @@ class Courier:
             if channel is None:
                 raise Undelivered(f"there is no usable channel {waiting.channel}; apply one")
             async with asyncio.timeout(self._settings.deadline_seconds):
+                failpoint("effect.before")
                 answer = await channel.deliver(notice)
+                failpoint("effect.after")
         except Undelivered as error:
             failure = error
         except SecretMissing as error:

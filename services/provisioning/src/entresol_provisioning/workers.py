@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from entresol_eventing.envelope import now
+from entresol_eventing.failpoints import failpoint
 from entresol_eventing.service import Service
 from entresol_eventing.writer import Unavailable
 from entresol_manifests.expressions import ExpressionError, Scope, compile_expression, placeholders
@@ -125,7 +126,9 @@ class StepWorker:
             async with asyncio.timeout(timeout):
                 if intent.request.dry_run:
                     return await self._plan(intent, driver, work)
+                failpoint("effect.before")
                 result = await (driver.destroy(work) if intent.request.destroys else driver.apply(work))
+                failpoint("effect.after")
             return _verdict(intent, "succeeded", message=result.message, outputs=self._outputs(result), undo=undo)
         except StepFailed as failure:
             return self._failed(intent, failure, undo)

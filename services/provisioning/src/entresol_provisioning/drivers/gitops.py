@@ -19,6 +19,7 @@ from typing import Any
 
 from dulwich.objects import ObjectID
 from dulwich.repo import Repo
+from entresol_eventing.failpoints import failpoint
 
 from entresol_provisioning.drivers import Plan, StepFailed, StepResult, StepWork, paths, trees
 from entresol_provisioning.drivers.remotes import PushRefused, Remote, checked_url, is_url
@@ -123,6 +124,7 @@ class GitOps:
                     return commit, said
                 try:
                     assert commit is not None
+                    failpoint("effect.middle")
                     await target.remote.push(target.place, commit, target.branch)
                     return commit, said
                 except PushRefused:
@@ -195,6 +197,7 @@ def _write_here(
             if not is_new:
                 return commit, said
             assert commit is not None
+            failpoint("effect.middle")
             if trees.move(repo, target.ref, head, ObjectID(commit.encode())):
                 return commit, said
             if work.remaining_seconds <= 0:

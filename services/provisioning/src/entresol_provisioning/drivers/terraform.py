@@ -15,6 +15,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from entresol_eventing.failpoints import failpoint
+
 from entresol_provisioning.drivers import Plan, StepFailed, StepResult, StepWork, workspaces
 from entresol_provisioning.drivers.processes import Finished, run
 from entresol_provisioning.drivers.workspaces import Workspace
@@ -135,6 +137,7 @@ class _Session:
         return Plan(adds, changes, destroys, tuple(summary))
 
     async def apply(self) -> None:
+        failpoint("effect.middle")
         try:
             await self._run("apply", *_QUIET, PLAN_FILE)
         finally:

@@ -1,0 +1,5 @@
+"""The proofs in the order of the guarantees."""
+
+from tests.faults.trials import Proof
+
+PROOFS: tuple[Proof, ...] = ()
