@@ -8,7 +8,7 @@ import pytest
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 from entresol_contracts import EVENT_TYPES, EventType, Payload
-from entresol_eventing.envelope import Event, Malformed, decode, encode, log_subject, new_id, now
+from entresol_eventing.envelope import Event, Malformed, compose, decode, encode, log_subject, new_id, now
 
 from tests.contract import schemas
 
@@ -84,6 +84,13 @@ def test_an_event_is_read_as_it_was_written(known: EventType, size: str) -> None
     read = decode(encode(original))
     assert read.model_dump() == original.model_dump()
     assert type(read.data) is known.model
+
+
+@pytest.mark.parametrize(("known", "size"), CASES, ids=IDS)
+def test_a_composed_event_is_the_encoded_one(known: EventType, size: str) -> None:
+    original = event(known, size, **ALL_ATTRIBUTES)
+    attributes = {name: value for name in Event.model_fields if (value := getattr(original, name)) is not None}
+    assert json.loads(compose(attributes, attributes.pop("data"))) == json.loads(encode(original))
 
 
 def test_times_are_written_with_their_offset() -> None:

@@ -92,7 +92,7 @@ def test_an_image_holds_what_its_service_needs_and_no_development_tool(service: 
 
     entries = [line for line in told("--third-party") if line and not line.startswith(" ")]
     names = {line.split("==")[0] for line in entries}
-    assert names >= {"faststream", "nats-py", "sqlmodel", "psycopg", "uvicorn"}
+    assert names >= {"nats-py", "sqlmodel", "psycopg", "uvicorn"}
     assert not names & {"pytest", "mypy", "ruff", "hypothesis", "schemathesis", "uv", "datamodel-code-generator"}
     assert all(line.endswith("\\") for line in entries)
     own = {path.removeprefix(f"{manifests.ROOT}/") for path in told("--own")}

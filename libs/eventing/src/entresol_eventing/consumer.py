@@ -21,6 +21,7 @@ from entresol_eventing.envelope import MAX_HOPS, Cause, Event, Malformed, decode
 from entresol_eventing.reactions import Outcome, Reactions
 from entresol_eventing.store import Insertion, inbox
 from entresol_eventing.units import Job, Recorded
+from entresol_eventing.wire import parse_headers
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +37,15 @@ class Message:
     """One message as it came by the log."""
 
     log_subject: str
-    headers: Mapping[str, str]
+    raw_headers: bytes | None
+    """In wire form: few messages are ever asked for theirs."""
     body: bytes
     position: int
     """Its sequence in the stream."""
+
+    @property
+    def headers(self) -> Mapping[str, str]:
+        return parse_headers(self.raw_headers)
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ from typing import Any, Generic, Literal, TypeVar
 
 from entresol_contracts import EVENT_TYPES, EventType, Payload
 from pydantic import AwareDatetime, BaseModel, ConfigDict, ValidationError
-from pydantic_core import from_json
+from pydantic_core import from_json, to_json
 
 CONTENT_TYPE = "application/cloudevents+json"
 MAX_DATA_BYTES = 256 * 1024
@@ -120,9 +120,21 @@ def log_subject(service: str, known: EventType, subject: str) -> str:
 
 def encode(event: Event[Payload]) -> bytes:
     """Write the event in structured mode; raise Malformed if its data exceeds 256 KiB."""
-    body = event.model_dump_json(exclude_none=True, by_alias=True).encode()
-    if len(body) > MAX_DATA_BYTES and len(event.data.model_dump_json().encode()) > MAX_DATA_BYTES:
-        raise Malformed(f"the data of {event.type} exceeds {MAX_DATA_BYTES // 1024} KiB; store it and refer to it")
+    return _capped(event.model_dump_json(exclude_none=True, by_alias=True).encode(), event.type, event.data)
+
+
+def compose(attributes: Mapping[str, Any], data: Payload) -> bytes:
+    """Write what `encode` writes of an event with these attributes, without building the event first.
+
+    Attributes that are None must be left out.
+    """
+    body = to_json({**attributes, "data": data}, exclude_none=True, by_alias=True)
+    return _capped(body, attributes["type"], data)
+
+
+def _capped(body: bytes, event_type: str, data: Payload) -> bytes:
+    if len(body) > MAX_DATA_BYTES and len(data.model_dump_json().encode()) > MAX_DATA_BYTES:
+        raise Malformed(f"the data of {event_type} exceeds {MAX_DATA_BYTES // 1024} KiB; store it and refer to it")
     return body
 
 

@@ -8,33 +8,26 @@ handled up to its last message, and nothing overtakes after a crash.
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import nats
 import nats.errors
-from faststream import AckPolicy
-from faststream.message import StreamMessage
-from faststream.nats import JStream, NatsBroker, PullSub
-from faststream.nats.message import NatsBatchMessage
-from faststream.nats.subscriber.usecases import BatchPullStreamSubscriber
-from faststream.security import SASLPlaintext
 from nats.aio.client import Client
-from nats.aio.msg import Msg
-from nats.js.api import AckPolicy as JetStreamAckPolicy
-from nats.js.api import ConsumerConfig, DeliverPolicy
+from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
 from nats.js.errors import NotFoundError
 
 from entresol_eventing.consumer import Message
 from entresol_eventing.failpoints import failpoint
 from entresol_eventing.permissions import inbox_prefix
-from entresol_eventing.pull import REFUSED_SECONDS, Linger, Pull
+from entresol_eventing.pull import REFUSED_SECONDS, Delivery, Linger, Pull
 from entresol_eventing.settings import RuntimeSettings
+from entresol_eventing.wire import Wire
 
 log = logging.getLogger(__name__)
 
 CHECK_SECONDS = 5.0
-FETCH_SECONDS = 5.0
 ACK_WAIT_SECONDS = 30.0
 ACK_BATCHES = 5
 
@@ -63,23 +56,16 @@ def connect_options(settings: RuntimeSettings, user: str, purpose: str) -> dict[
     return options
 
 
-def broker(settings: RuntimeSettings, user: str, reconnected: Callable[[], Awaitable[None]]) -> NatsBroker:
-    """A FastStream broker for reading, not connected yet."""
-    security = None
-    if settings.nats_password:
-        security = SASLPlaintext(settings.nats_user or user, settings.nats_password.get_secret_value())
-    options = connect_options(settings, user, "reader")
-    return NatsBroker(
-        settings.nats_servers, reconnected_cb=reconnected, security=security, apply_types=False, logger=None, **options
-    )
-
-
-async def connect(settings: RuntimeSettings, user: str, purpose: str) -> Client:
-    """Connect for publishing or administration; raise after `connect_timeout` if nobody answers at first."""
+async def connect(
+    settings: RuntimeSettings, user: str, purpose: str, reconnected: Callable[[], Awaitable[None]] | None = None
+) -> Client:
+    """Connect as a user; raise after `connect_timeout` if nobody answers at first. From then on it reconnects."""
     options = connect_options(settings, user, purpose)
     if settings.nats_password:
         options |= {"user": settings.nats_user or user, "password": settings.nats_password.get_secret_value()}
-    return await nats.connect(settings.nats_servers, pending_size=-1, allow_reconnect=True, **options)
+    return await nats.connect(
+        settings.nats_servers, pending_size=-1, allow_reconnect=True, reconnected_cb=reconnected, **options
+    )
 
 
 @dataclass(slots=True)
@@ -96,7 +82,7 @@ class Subscription:
     def __init__(
         self,
         *,
-        broker: NatsBroker,
+        wire: Wire,
         stream: str,
         name: str,
         user: str,
@@ -108,7 +94,7 @@ class Subscription:
         load: Callable[[str], Awaitable[int]],
         targets: Callable[[], Awaitable[Sequence[str]]] | None = None,
     ) -> None:
-        self._broker = broker
+        self._wire = wire
         self._stream = stream
         self._name = name
         self._user = user
@@ -122,59 +108,29 @@ class Subscription:
         self._busy = asyncio.Lock()
         self._expected = 1
         self._position = 0
-        self._handled: Msg | None = None
+        self._handled: Delivery | None = None
         """The last message that is handled and not acknowledged."""
         self._unacknowledged = 0
-        self._pull: Pull | None = None
+        self._pull = Pull(wire, stream, name, inbox_prefix(user), batch_size, linger)
         self.cursor = name
         self.lag = Lag()
-        self._subscriber = self._subscribe(broker, batch_size)
 
-    def _subscribe(self, broker: NatsBroker, batch_size: int) -> BatchPullStreamSubscriber:
-        subscriber = broker.subscriber(
-            stream=JStream(self._stream, declare=False),
-            durable=self._name,
-            config=ConsumerConfig(filter_subjects=list(self._subjects)),
-            pull_sub=PullSub(batch_size=batch_size, timeout=FETCH_SECONDS, batch=True),
-            inbox_prefix=inbox_prefix(self._user).encode() + b".",
-            ack_policy=AckPolicy.MANUAL,
-            no_reply=True,
-            parser=_parse,
-            decoder=_decode,
-            title=self._name,
-        )
-        subscriber(self._receive)
-        return subscriber
-
-    async def prepare(self) -> None:
-        """Make the consumer behind what the database has; call before the broker starts."""
-        await self._make()
-
-    async def started(self) -> None:
-        """Put our pull in the place of FastStream's; call after the broker has started."""
-        subscriber, theirs = self._subscriber, self._subscriber.subscription
-        for task in subscriber.tasks:
-            task.cancel()  # its fetch would hold the loop for as long as nothing comes
-        subscriber.tasks.clear()
-        if theirs is not None:
-            await theirs.unsubscribe()
-        inbox = inbox_prefix(self._user)
-        self._pull = Pull(self._broker.connection, self._stream, self._name, inbox, self._batch_size, self._linger)
-        subscriber.subscription = self._pull  # type: ignore[assignment]
-        # What was on its way to theirs is lost with it, and nothing may follow that would show the gap.
-        await self.reset("the reader is in place")
-        subscriber.add_task(subscriber._consume_pull)
+    async def run(self) -> None:
+        """Read until cancelled. If it fails, run it again: it begins behind what is committed."""
+        await self.reset("the reader begins")
+        await self.check()
+        while True:
+            if delivered := await self._pull.fetch():
+                await self._receive(delivered)
 
     async def pause(self) -> None:
         """Fetch nothing more, and return when what was fetched is committed."""
-        if self._pull is not None:
-            self._pull.pause()
+        self._pull.pause()
         async with self._busy:
             return
 
     async def watch(self) -> None:
         """Every few seconds, and when the server refuses to send: is the consumer there, and how far behind?"""
-        assert self._pull is not None
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(CHECK_SECONDS):
@@ -187,7 +143,7 @@ class Subscription:
 
     async def check(self) -> None:
         """Look at the consumer once; make it anew if it is gone or was changed."""
-        streams = self._broker.connection.jetstream()
+        streams = self._wire.connection.jetstream()
         try:
             info = await streams.consumer_info(self._stream, self._name)
         except NotFoundError:
@@ -196,10 +152,9 @@ class Subscription:
         if sorted(info.config.filter_subjects or [info.config.filter_subject or ""]) != self._subjects:
             await self.reset("its configuration was changed")
             return
-        if self._pull is not None:
-            self._pull.refused.clear()
-            if not info.num_waiting:
-                self._pull.ask_again()
+        self._pull.refused.clear()
+        if not info.num_waiting:
+            self._pull.ask_again()
         await self._acknowledge()
         self.lag = Lag(info.num_pending or 0, asyncio.get_running_loop().time())
 
@@ -217,11 +172,10 @@ class Subscription:
     async def _reset(self, reason: str, position: int | None = None) -> None:
         log.info("reading the log anew", extra={"consumer": self._name, "reason": reason})
         await self._make(position)
-        if self._pull is not None:
-            await self._pull.open()
+        await self._pull.open()
 
     async def _make(self, position: int | None = None) -> None:
-        streams = self._broker.connection.jetstream(timeout=10)
+        streams = self._wire.connection.jetstream(timeout=10)
         info = await streams.stream_info(self._stream)
         # A stream that was lost and made again counts from 1: what was committed before says nothing about it.
         self.cursor = f"{self._name}@{info.created}"
@@ -235,26 +189,27 @@ class Subscription:
                 name=self._name,
                 durable_name=self._name,
                 filter_subjects=self._subjects,
-                ack_policy=JetStreamAckPolicy.ALL,
+                ack_policy=AckPolicy.ALL,
                 ack_wait=ACK_WAIT_SECONDS,
                 max_ack_pending=2 * ACK_BATCHES * self._batch_size,
+                mem_storage=True,
                 deliver_policy=DeliverPolicy.ALL if from_start else DeliverPolicy.BY_START_SEQUENCE,
                 opt_start_seq=None if from_start else self._position + 1,
             ),
         )
         self._expected, self._handled, self._unacknowledged = 1, None, 0
 
-    async def _receive(self, delivered: list[Msg]) -> None:
+    async def _receive(self, delivered: Sequence[Delivery]) -> None:
         async with self._busy:
             fresh: list[Message] = []
-            for raw in delivered:
-                stream_sequence, consumer_sequence = _sequences(raw)
+            for one in delivered:
+                stream_sequence, consumer_sequence = one.sequences
                 if consumer_sequence != self._expected:
                     await self._reset(f"delivery {self._expected} is missing")
                     return
                 self._expected += 1
-                if stream_sequence > self._position and self._wants(raw.subject):
-                    fresh.append(Message(raw.subject, raw.headers or _NO_HEADERS, raw.data, stream_sequence))
+                if stream_sequence > self._position and self._wants(one.log_subject):
+                    fresh.append(Message(one.log_subject, one.headers, one.body, stream_sequence))
             before = self._position
             if fresh:
                 failpoint("receive.before")
@@ -273,27 +228,5 @@ class Subscription:
         handled, self._handled, self._unacknowledged = self._handled, None, 0
         if handled is not None:
             failpoint("ack.before")
-            await handled.ack()
+            await self._pull.acknowledge(handled)
             failpoint("ack.after")
-
-
-def _sequences(message: Msg) -> tuple[int, int]:
-    """Sequence in the stream and of the delivery: `$JS.ACK.[domain.account.]stream.consumer.times.S.D.time.pending`.
-
-    Read by hand from the right place: nats-py's `metadata` reads everything, times included.
-    """
-    tokens = message.reply.split(".")
-    first = 5 if len(tokens) < 11 else 7
-    return int(tokens[first]), int(tokens[first + 1])
-
-
-_NO_HEADERS: Mapping[str, str] = {}
-
-
-async def _parse(messages: list[Msg]) -> NatsBatchMessage:
-    return NatsBatchMessage(raw_message=messages, body=[], path={}, headers={}, batch_headers=[])
-
-
-async def _decode(message: StreamMessage[list[Msg]]) -> list[Msg]:
-    """Hand the messages over as they are: decoding is `consumer`'s part, for what fails here would be gone."""
-    return message.raw_message

@@ -152,7 +152,7 @@ def _insert(
             attempts=attempts,
             reason=reason[:2000],
             log_subject=message.log_subject,
-            headers=dict(message.headers),
+            headers=message.headers,
             body=message.body,
             parked_at=now(),
         )

@@ -1,25 +1,23 @@
-"""Publish what the outbox holds, in its order, as atomic batches: one fsync of the bus for many events.
+"""Publish what the outbox holds, in its order, many at a time.
 
 - An event is published at least once; a copy after a crash or a lost answer is dropped by the consumers' inbox.
 - Nothing overtakes: the relay stops at the first event that the bus does not take, and tries again.
 """
 
 import asyncio
-import json
 import logging
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import nats.errors
-from nats.aio.client import Client
 from sqlalchemy import select
 from sqlmodel import Session
 
-from entresol_eventing.envelope import CONTENT_TYPE, new_id
 from entresol_eventing.failpoints import failpoint
+from entresol_eventing.publishing import NotTaken, Outgoing, Publisher
 from entresol_eventing.store import cursor, outbox
 from entresol_eventing.units import backoff
 from entresol_eventing.writer import Writer
@@ -27,21 +25,9 @@ from entresol_eventing.writer import Writer
 log = logging.getLogger(__name__)
 
 MAX_BATCH = 200
+MAX_BATCH_BYTES = 1024 * 1024
 MAX_AHEAD = 4096
 """Events kept in memory between commit and publish; beyond, they are read from the outbox again."""
-ANSWER_SECONDS = 5.0
-
-
-class NotTaken(Exception):
-    """The bus refused, or did not answer in time; whether it stored the events is unknown."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outgoing:
-    position: int
-    id: str
-    log_subject: str
-    body: bytes
 
 
 class Relay:
@@ -49,12 +35,12 @@ class Relay:
 
     def __init__(
         self,
-        connection: Callable[[], Client],
+        publisher: Callable[[], Publisher],
         read: Callable[[Callable[[Session], Any]], Awaitable[Any]],
         writer: Writer,
         published: Callable[[int], None],
     ) -> None:
-        self._connection = connection
+        self._publisher = publisher
         self._read = read
         self._writer = writer
         self._published = published
@@ -91,7 +77,7 @@ class Relay:
                 continue
             try:
                 failpoint("publish.before")
-                await self._publish(batch)
+                await self._publisher().publish(batch)
                 failpoint("publish.after")
             except (TimeoutError, NotTaken, nats.errors.Error, OSError) as error:
                 attempt += 1
@@ -119,49 +105,14 @@ class Relay:
             if len(rows) >= MAX_AHEAD:
                 self._complete = False
                 self._ahead = deque(rows)
-        return [self._ahead[index] for index in range(min(MAX_BATCH, len(self._ahead)))]
-
-    async def _publish(self, batch: Sequence[Outgoing]) -> None:
-        connection = self._connection()
-        if len(batch) > 1:
-            try:
-                await self._atomically(connection, batch)
-                return
-            except (NotTaken, nats.errors.Error) as error:
-                # A batch that holds an event the bus already has is refused whole; one by one tells them apart.
-                log.info("a batch was not taken; publishing one by one", extra={"reason": _reason(error)})
-        for one in batch:
-            await self._single(connection, one)
-
-    async def _atomically(self, connection: Client, batch: Sequence[Outgoing]) -> None:
-        batch_id = new_id()
-        for sequence, one in enumerate(batch[:-1], start=1):
-            await connection.publish(one.log_subject, one.body, headers=_headers(one, batch_id, sequence))
-        last = batch[-1]
-        headers = {**_headers(last, batch_id, len(batch)), "Nats-Batch-Commit": "1"}
-        answer = await connection.request(last.log_subject, last.body, timeout=ANSWER_SECONDS, headers=headers)
-        if _stored(answer.data).get("count") != len(batch):
-            raise NotTaken("the bus stored another number of events than were sent")
-
-    async def _single(self, connection: Client, one: Outgoing) -> None:
-        answer = await connection.request(one.log_subject, one.body, timeout=ANSWER_SECONDS, headers=_headers(one))
-        _stored(answer.data)
-
-
-def _headers(one: Outgoing, batch_id: str | None = None, sequence: int = 0) -> dict[str, str]:
-    headers = {"Content-Type": CONTENT_TYPE, "Nats-Msg-Id": one.id}
-    if batch_id is not None:
-        headers |= {"Nats-Batch-Id": batch_id, "Nats-Batch-Sequence": str(sequence)}
-    return headers
-
-
-def _stored(answer: bytes) -> dict[str, Any]:
-    stored: dict[str, Any] = json.loads(answer)
-    if error := stored.get("error"):
-        raise NotTaken(f"{error.get('err_code')}: {error.get('description')}")
-    if "seq" not in stored:
-        raise NotTaken("the bus answered without saying where it stored the event")
-    return stored
+        batch: list[Outgoing] = []
+        size = 0
+        for one in islice(self._ahead, MAX_BATCH):
+            size += len(one.body)
+            if batch and size > MAX_BATCH_BYTES:
+                break
+            batch.append(one)
+        return batch
 
 
 def _reason(error: BaseException) -> str:

@@ -15,7 +15,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-from faststream.nats import NatsBroker
+import nats.errors
 from nats.aio.client import Client
 from sqlalchemy import MetaData, select
 from sqlmodel import Session
@@ -25,8 +25,9 @@ from entresol_eventing import deadlines, migrate, parking, upkeep
 from entresol_eventing.commits import Commits, Wake
 from entresol_eventing.consumer import BatchJob, Handling, Ingest, IngestJob, Message, RetryJob
 from entresol_eventing.envelope import Cause, covered
-from entresol_eventing.log import Subscription, broker, connect
-from entresol_eventing.permissions import EVENTS, INGEST, INGEST_CONSUMER
+from entresol_eventing.log import Subscription, connect
+from entresol_eventing.permissions import EVENTS, INGEST, INGEST_CONSUMER, inbox_prefix
+from entresol_eventing.publishing import Publisher
 from entresol_eventing.pull import Linger
 from entresol_eventing.reactions import Reactions, Unit
 from entresol_eventing.relay import Relay
@@ -34,6 +35,7 @@ from entresol_eventing.settings import RuntimeSettings
 from entresol_eventing.store import Database, cursor, exclusive
 from entresol_eventing.telemetry import Telemetry, Tracing
 from entresol_eventing.units import Job, UnitJob, backoff
+from entresol_eventing.wire import Wire
 from entresol_eventing.writer import Committed, Unavailable, Writer
 
 R = TypeVar("R")
@@ -85,8 +87,8 @@ class Service:
         self._worker_tasks: set[asyncio.Task[None]] = set()
         self._subscriptions: list[Subscription] = []
         self._stack = contextlib.ExitStack()
-        self._broker: NatsBroker | None = None
-        self._publisher: Client | None = None
+        self._reader: Client | None = None
+        self._publisher: Publisher | None = None
         self._writer: Writer | None = None
         self._deadline_wake = Wake()
         self._parking_wake = Wake()
@@ -141,7 +143,7 @@ class Service:
                 for subscription in self._subscriptions:
                     await subscription.pause()
                 await _cancel(self._worker_tasks)
-                if self._publisher is not None and self._publisher.is_connected:
+                if self._publisher is not None and self._publisher.connection.is_connected:
                     await self._relay.drained()
         except TimeoutError:
             log.warning(
@@ -154,12 +156,10 @@ class Service:
         await _cancel(self._tasks)
         if self._writer is not None and self._writer.alive:
             await self._writer.stop()
-        with contextlib.suppress(Exception):
-            if self._broker is not None:
-                await asyncio.wait_for(self._broker.stop(), 2)
-        with contextlib.suppress(Exception):
-            if self._publisher is not None:
-                await asyncio.wait_for(self._publisher.close(), 2)
+        for connection in (self._reader, self._publisher.connection if self._publisher else None):
+            with contextlib.suppress(Exception):
+                if connection is not None:
+                    await asyncio.wait_for(connection.close(), 2)
         self._stack.close()
 
     async def transact(self, unit: Unit[R], *, actor: str | None = None, cause: Cause | None = None) -> R:
@@ -185,7 +185,7 @@ class Service:
         problems = []
         if not self.live:
             problems.append("the writer has ended")
-        if self._publisher is None or not self._publisher.is_connected:
+        if self._publisher is None or not self._publisher.connection.is_connected:
             problems.append("not connected to the bus")
         if self._relay.failing_since is not None:
             problems.append("the bus does not take events")
@@ -220,10 +220,12 @@ class Service:
             try:
                 await work()
                 return
-            except Exception:
+            except Exception as error:
                 attempt += 1
-                log.exception(
-                    "a part of the service has failed and begins again", extra={"service": self.name, "part": name}
+                log.warning(
+                    "a part of the service has failed and begins again",
+                    extra={"service": self.name, "part": name, "reason": repr(error)},
+                    exc_info=None if isinstance(error, nats.errors.Error | OSError) else error,
                 )
                 await asyncio.sleep(backoff(attempt, random.random(), most_seconds=5))
 
@@ -248,7 +250,7 @@ class Service:
         self._pending = max(0, self._pending - count)
         self.telemetry.metrics.published.labels(self.name).inc(count)
 
-    def _publishing(self) -> Client:
+    def _publishing(self) -> Publisher:
         assert self._publisher is not None
         return self._publisher
 
@@ -257,32 +259,25 @@ class Service:
         attempt = 0
         while True:
             try:
-                self._publisher = self._publisher or await connect(self.settings, self.name, "publisher")
-                self._spawn(self._relay.run, "relay")
-                break
+                if self._publisher is None:
+                    connection = await connect(self.settings, self.name, "publisher")
+                    self._publisher = Publisher(connection, inbox_prefix(self.name))
+                    self._spawn(self._relay.run, "relay")
+                if self._reader is None:
+                    self._reader = await connect(self.settings, self.name, "reader", self._reconnected)
+                self._subscriptions = await self._subscribe(Wire(self._reader))
+                return
             except Exception as error:
                 attempt += 1
                 log.warning("the bus can't be reached yet", extra={"service": self.name, "reason": repr(error)})
                 await asyncio.sleep(backoff(attempt, random.random(), first_seconds=0.1, most_seconds=5))
-        while True:
-            try:
-                await self._read_log()
-                return
-            except Exception as error:
-                attempt += 1
-                log.warning("the log can't be read yet", extra={"service": self.name, "reason": repr(error)})
-                if self._broker is not None:
-                    with contextlib.suppress(Exception):
-                        await self._broker.stop()
-                self._subscriptions = []
-                await asyncio.sleep(backoff(attempt, random.random(), first_seconds=0.1, most_seconds=5))
 
-    async def _read_log(self) -> None:
-        async def reconnected() -> None:
-            for one in self._subscriptions:
-                self._spawn(partial(_again, one), "reconnected")
+    async def _reconnected(self) -> None:
+        for one in self._subscriptions:
+            self._spawn(partial(_again, one), "reconnected")
 
-        self._broker = reader = broker(self.settings, self.name, reconnected)
+    async def _subscribe(self, wire: Wire) -> list[Subscription]:
+        """Begin to read."""
         consumers: list[tuple[str, str, Sequence[str], type[BatchJob | IngestJob]]] = [
             (EVENTS, self.name, await self._targets(), BatchJob)
         ]
@@ -291,7 +286,7 @@ class Service:
         subscriptions: list[Subscription] = []
         for stream, consumer, subjects, job in consumers:
             subscription = Subscription(
-                broker=reader,
+                wire=wire,
                 stream=stream,
                 name=consumer,
                 user=self.name,
@@ -304,15 +299,9 @@ class Service:
                 targets=self._targets if stream == EVENTS and callable(self._subjects) else None,
             )
             subscriptions.append(subscription)
-        await reader.connect()
-        for subscription in subscriptions:
-            await subscription.prepare()
-        await reader.start()
-        self._subscriptions = subscriptions
-        for subscription in subscriptions:
-            await subscription.started()
-            await subscription.check()
+            self._spawn(subscription.run, "reader")
             self._spawn(subscription.watch, "watch")
+        return subscriptions
 
     async def _targets(self) -> list[str]:
         wanted = await self.read(self._subjects) if callable(self._subjects) else self._subjects

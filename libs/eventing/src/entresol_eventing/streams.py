@@ -28,6 +28,7 @@ def configurations(*, replicas: int = 1, retention_days: int = 30, max_bytes: in
             description="Every event of the platform, in one order",
             subjects=[f"entresol.{service}.>" for service in SERVICES],
             allow_atomic=True,
+            allow_batched=True,
             **shared,  # type: ignore[arg-type]
         ),
         StreamConfig(

@@ -130,5 +130,5 @@ def configure_logging(level: str, style: str) -> None:
         JsonLines() if style == "json" else logging.Formatter("%(asctime)s %(levelname)-7s %(name)s: %(message)s")
     )
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
-    for chatty in ("alembic", "httpx", "httpcore", "uvicorn", "faststream"):
+    for chatty in ("alembic", "httpx", "httpcore", "uvicorn"):
         logging.getLogger(chatty).setLevel(logging.WARNING)

@@ -4,10 +4,9 @@ from collections.abc import Generator, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
 
-from entresol_contracts import Payload
 from sqlmodel import Session
 
-from entresol_eventing.envelope import Cause, Event, encode, log_subject, new_id, now, types_by_model
+from entresol_eventing.envelope import Cause, compose, log_subject, new_id, now, types_by_model
 from entresol_eventing.reactions import Deadline, Emit, Outcome, Unit
 
 R = TypeVar("R")
@@ -47,26 +46,26 @@ def _row(service: str, emit: Emit, cause: Cause, actor: str | None) -> dict[str,
     known = types_by_model()[type(emit.data)]
     event_id = emit.id or new_id()
     recorded_at = now()
-    envelope: Event[Payload] = Event.model_construct(
-        id=event_id,
-        source=emit.source or f"/entresol/{service}",
-        type=known.type,
-        subject=emit.subject,
-        time=recorded_at,
-        dataschema=known.dataschema,
-        correlationid=cause.correlationid or emit.correlationid or event_id,
-        causationid=cause.id,
-        partitionkey=emit.partitionkey or emit.subject,
-        sequence=emit.sequence,
-        hopcount=cause.hopcount + 1,
-        actor=emit.actor or actor or cause.actor or f"system:{service}",
-        traceparent=cause.traceparent,
-        data=emit.data,
-    )
+    attributes: dict[str, Any] = {
+        "specversion": "1.0",
+        "id": event_id,
+        "source": emit.source or f"/entresol/{service}",
+        "type": known.type,
+        "subject": emit.subject,
+        "time": recorded_at,
+        "datacontenttype": "application/json",
+        "dataschema": known.dataschema,
+        "correlationid": cause.correlationid or emit.correlationid or event_id,
+        "partitionkey": emit.partitionkey or emit.subject,
+        "hopcount": cause.hopcount + 1,
+        "actor": emit.actor or actor or cause.actor or f"system:{service}",
+    }
+    optional = {"causationid": cause.id, "sequence": emit.sequence, "traceparent": cause.traceparent}
+    attributes |= {name: value for name, value in optional.items() if value is not None}
     return {
         "id": event_id,
         "log_subject": log_subject(service, known, emit.subject),
-        "body": encode(envelope),
+        "body": compose(attributes, emit.data),
         "recorded_at": recorded_at,
     }
 
