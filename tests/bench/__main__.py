@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def platform_rows(scratch: Path, requests: int, table: Table) -> list[Result]:
-    with Fleet(scratch / "fleet") as fleet:
+    with Fleet(scratch / "fleet", forked=False) as fleet:
         fleet.call("intake", "POST", "/v1/manifests", MANIFESTS)
         asyncio.run(measure(fleet, "warm", 8, 200))
         runs = [
