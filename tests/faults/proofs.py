@@ -1,5 +1,6 @@
 """The proofs in the order of the guarantees."""
 
+from tests.faults import kills
 from tests.faults.trials import Proof
 
-PROOFS: tuple[Proof, ...] = ()
+PROOFS: tuple[Proof, ...] = (*kills.PROOFS,)

@@ -1,0 +1,285 @@
+"""Load: clients that ask for things, several at a time, insist until they are answered, and write down what they hear.
+
+A client never gives up on a door that is away: it repeats the same ask under the same Idempotency-Key until it has an
+answer, and takes a request for accepted only when it has read a whole 202. What clients were told goes to `told.jsonl`,
+in the lines that `tests.faults.judge.requests` describes.
+"""
+
+import http.client
+import json
+import random
+import threading
+import time
+import urllib.error
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, TypeVar
+
+from tests.fleet import Fleet
+
+T = TypeVar("T")
+
+INSIST_SECONDS = 120.0
+TOLD_OF = "dev.entresol.request.completed.v1"
+CLIENTS = 8
+
+
+class Journey(StrEnum):
+    """What a client wants, from its first ask to the end."""
+
+    MADE = "made"
+    DENIED = "denied"
+    GRANTED = "granted"
+    REJECTED = "rejected"
+    CANCELLED = "cancelled"
+    DELETED = "deleted"
+
+
+MIX: Sequence[Journey] = (
+    *(Journey.MADE,) * 5,
+    Journey.DENIED,
+    Journey.GRANTED,
+    Journey.REJECTED,
+    Journey.CANCELLED,
+    Journey.DELETED,
+)
+"""In turn: half of the clients want a thing and nothing else."""
+
+
+def manifests(hook: str | None) -> list[dict[str, Any]]:
+    """An offering that commits a file; policies that deny what is large and ask about production; told to `hook`."""
+    step = {
+        "name": "commit",
+        "driver": "gitops",
+        "with": {"destination": "environments", "files": {"thing.yaml": "size: {{ inputs.size | tojson }}\n"}},
+    }
+    inputs = {"type": "object", "required": ["size"], "properties": {"size": {"enum": ["small", "large"]}}}
+    offering = {"inputs": inputs, "actions": {"create": {"steps": [step]}}}
+    creating = 'request.action == "create"'
+    rules = {
+        "no-large-things": {
+            "when": creating,
+            "rules": [{"deny": 'request.inputs.size == "large"', "because": "small is beautiful"}],
+        },
+        "production-approval": {
+            "when": 'request.environment == "prod"',
+            "rules": [{"approve": {"from": ["group:sre"], "notSelf": False}, "because": "production"}],
+        },
+    }
+    documents: list[tuple[str, dict[str, str], dict[str, Any]]] = [
+        ("Destination", {"name": "environments"}, {"repository": "environments.git", "create": True}),
+        ("Offering", {"name": "thing", "version": "1.0.0"}, offering),
+        *(("Policy", {"name": name}, spec) for name, spec in rules.items()),
+    ]
+    if hook is not None:
+        documents += [
+            ("Channel", {"name": "receiver"}, {"kind": "webhook", "url": hook}),
+            ("Route", {"name": "ends"}, {"on": [TOLD_OF], "channel": "receiver"}),
+        ]
+    return [
+        {"apiVersion": "entresol.dev/v1", "kind": kind, "metadata": metadata, "spec": spec}
+        for kind, metadata, spec in documents
+    ]
+
+
+class Refused(Exception):
+    """A door said no to what it has to take."""
+
+
+class Load:
+    """Runs journeys with `CLIENTS` at a time, no further than they are released.
+
+    `release` lets clients begin; so faults can be spread over the load whatever the machine's speed.
+    """
+
+    def __init__(self, fleet: Fleet, told: Path, journeys: int, dice: random.Random) -> None:
+        self._fleet = fleet
+        self._told = told.open("a", encoding="utf-8")
+        self._turn = threading.Condition()
+        self._released = 0
+        self._stopped = False
+        self._pool = ThreadPoolExecutor(CLIENTS, thread_name_prefix="client")
+        self._running: list[Future[None]] = []
+        self._prefix = f"{dice.randrange(2**32):08x}"
+        self.journeys = journeys
+        self.accepted: set[str] = set()
+        """Requests that clients were told of."""
+        self.repeats: Counter[str] = Counter()
+        """How often a door did not answer, by what was asked of it."""
+        self.approver = ""
+
+    def __enter__(self) -> "Load":
+        """Begin; no journey starts before it is released."""
+        token = {"actor": "user:grace", "groups": ["sre"], "role": "developer"}
+        self.approver = self.insist("token", lambda: self._fleet.call("intake", "POST", "/v1/tokens", token))["token"]
+        self._running = [self._pool.submit(self._travel, number) for number in range(self.journeys)]
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._turn:
+            self._stopped = True
+            self._turn.notify_all()
+        self._pool.shutdown(cancel_futures=True)
+        self._told.close()
+
+    def release(self, journeys: int) -> None:
+        """Let clients begin, up to that many in all."""
+        with self._turn:
+            self._released = max(self._released, journeys)
+            self._turn.notify_all()
+
+    @property
+    def finished(self) -> int:
+        return sum(one.done() for one in self._running)
+
+    def join(self, seconds: float) -> None:
+        """Return when every journey is over; raise the first error of a client, or TimeoutError."""
+        self.release(self.journeys)
+        done, late = wait(self._running, seconds)
+        for one in done:
+            one.result()
+        if late:
+            raise TimeoutError(f"{len(late)} clients have no answer after {seconds:g} s")
+
+    def insist(self, what: str, call: Callable[[], T], seconds: float = INSIST_SECONDS) -> T:
+        """Call until the door answers; raise Refused for an answer that is none of its troubles."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                return call()
+            except urllib.error.HTTPError as refused:
+                if refused.code < 500:
+                    raise Refused(refused.code, refused.read().decode(errors="replace")) from None
+                failure: Exception = refused
+            except (OSError, http.client.HTTPException, json.JSONDecodeError) as error:
+                failure = error
+            if self._stopped or time.monotonic() > deadline:
+                raise TimeoutError(f"no answer to {what}") from failure
+            self.repeats[what] += 1
+            time.sleep(0.05)
+
+    def tell(self, told: str, **line: Any) -> None:
+        with self._turn:
+            self._told.write(json.dumps({"told": told, **line}) + "\n")
+            self._told.flush()
+
+    def submit(self, number: int, journey: Journey, action: str = "create") -> str:
+        """Ask for one thing until it is accepted; sometimes once more, as a client does that has lost the answer."""
+        name = f"thing-{number}"
+        place = (f"team-{number // 100}", "prod" if journey in (Journey.GRANTED, Journey.REJECTED) else "dev")
+        body: dict[str, Any] = {
+            "offering": "thing",
+            "action": action,
+            "project": place[0],
+            "environment": place[1],
+            "name": name,
+        }
+        if action == "create":
+            body["inputs"] = {"size": "large" if journey == Journey.DENIED else "small"}
+        key = f"{self._prefix}-{number}-{action}"
+        expects = {
+            Journey.DENIED: ["denied"],
+            Journey.REJECTED: ["rejected"],
+            Journey.CANCELLED: ["cancelled", "succeeded"],
+        }.get(journey, ["succeeded"])
+        for _ in range(2 if number % 7 == 0 else 1):
+            try:
+                answer = self.insist(
+                    "submit",
+                    lambda: self._fleet.call("intake", "POST", "/v1/requests", body, **{"Idempotency-Key": key}),
+                )
+            except Refused as refused:
+                self.tell("refused", key=key, status=refused.args[0], body=refused.args[1])
+                raise
+            self.tell(
+                "accepted",
+                key=key,
+                request=answer["id"],
+                action=action,
+                file=f"{answer['resource']}/thing.yaml",
+                expects=expects,
+            )
+            self.accepted.add(answer["id"])
+        request: str = answer["id"]
+        return request
+
+    def show(self, request: str) -> dict[str, Any] | None:
+        """What the read door says of the request; None if it does not know it yet."""
+        try:
+            shown = self.insist("show", lambda: self._fleet.call("catalog", "GET", f"/v1/requests/{request}"))
+        except Refused as refused:
+            if refused.args[0] != 404:
+                raise
+            return None
+        self.tell("state", request=request, state=shown["state"], revision=shown["revision"])
+        found: dict[str, Any] = shown
+        return found
+
+    def await_approval(self, request: str, seconds: float = INSIST_SECONDS) -> str:
+        """The id of the approval that the request waits for."""
+
+        def asked(shown: dict[str, Any]) -> str | None:
+            return next((one["id"] for one in shown["approvals"] if one["state"] == "pending"), None)
+
+        return self._await(f"an approval of {request}", request, asked, seconds)
+
+    def await_end(self, request: str, seconds: float = INSIST_SECONDS) -> str:
+        """The state in which the request has ended."""
+
+        def ended(shown: dict[str, Any]) -> str | None:
+            return shown["state"] if shown["completed_at"] else None
+
+        return self._await(f"the end of {request}", request, ended, seconds)
+
+    def answer(self, request: str, approval: str, answer: str) -> None:
+        headers = {"Authorization": f"Bearer {self.approver}"}
+        body = {"answer": answer, "reason": "looked at"}
+        path = f"/v1/approvals/{approval}"
+        self.insist("answer", lambda: self._call_once_known("POST", path, body, headers))
+        self.tell("answered", request=request, approval=approval, answer=answer)
+
+    def cancel(self, request: str) -> None:
+        path = f"/v1/requests/{request}/cancel"
+        self.insist("cancel", lambda: self._fleet.call("intake", "POST", path, {"reason": "no longer wanted"}))
+        self.tell("cancelling", request=request)
+
+    def _call_once_known(self, method: str, path: str, body: Any, headers: dict[str, str]) -> Any:
+        """The catalog may show an approval before intake has heard of it: then the door says 404 for a moment."""
+        try:
+            return self._fleet.call("intake", method, path, body, **headers)
+        except urllib.error.HTTPError as refused:
+            if refused.code == 404:
+                raise ConnectionError("not known yet") from None
+            raise
+
+    def _await(self, what: str, request: str, look: Callable[[dict[str, Any]], T | None], seconds: float) -> T:
+        deadline = time.monotonic() + seconds
+        while True:
+            shown = self.show(request)
+            if shown is not None and (found := look(shown)) is not None:
+                return found
+            if self._stopped or time.monotonic() > deadline:
+                raise TimeoutError(f"{what} did not come; the catalog shows {json.dumps(shown)[:2000]}")
+            time.sleep(0.1)
+
+    def _travel(self, number: int) -> None:
+        with self._turn:
+            self._turn.wait_for(lambda: self._stopped or number < self._released)
+            if self._stopped:
+                return
+        journey = MIX[number % len(MIX)]
+        request = self.submit(number, journey)
+        match journey:
+            case Journey.GRANTED | Journey.REJECTED:
+                approval = self.await_approval(request)
+                self.answer(request, approval, journey.value)
+            case Journey.CANCELLED:
+                self.cancel(request)
+            case Journey.DELETED:
+                self.await_end(request)
+                self.submit(number, journey, "delete")
+            case _:
+                pass

@@ -1,0 +1,120 @@
+"""Storms: faults all over a load on the whole platform, and then the judge.
+
+A storm is over when the judge finds nothing that could still be under way, or when it has waited long enough; what it
+finds then is the evidence. The judge is a program of its own and sees only files and databases.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.faults.dump import Dump
+from tests.faults.load import TOLD_OF, Load, manifests
+from tests.faults.sink import Sink
+from tests.faults.trials import Evidence, Trial
+from tests.fleet import Fleet
+
+SETTLE_SECONDS = 120.0
+PATIENT = ("lost", "stuck", "unexplained", "inconsistent")
+"""What may only not have happened yet, while the platform is still at work."""
+
+
+@dataclass(slots=True)
+class Scene:
+    """The platform, a receiver of notices and the ledgers of the judge."""
+
+    fleet: Fleet
+    sink: Sink
+    ledgers: Path
+    dump: Dump
+    verdict: Evidence = field(default_factory=Evidence)
+
+    def load(self, trial: Trial, journeys: int) -> Load:
+        return Load(self.fleet, self.ledgers / "told.jsonl", journeys, trial.dice)
+
+    def settle(self, trial: Trial, load: Load, seconds: float = SETTLE_SECONDS) -> None:
+        """Wait until every accepted request has ended and the judge has nothing to say; keep its last verdict."""
+        deadline = time.monotonic() + seconds + len(load.accepted) / 20
+        began = time.monotonic()
+        while load.accepted - self.dump.completed and time.monotonic() < deadline:
+            self.dump.catch_up()
+            time.sleep(0.1)
+            if time.monotonic() - began > 10:
+                trial.say(f"{len(load.accepted - self.dump.completed)} requests have not ended yet")
+                began = time.monotonic()
+        while True:
+            self.dump.catch_up()
+            self.verdict = judge(self.ledgers)
+            counts = self.verdict.counts
+            hopeless = any(counts.get(kind, 0) for kind in ("doubled", "disordered", "contradicted"))
+            if not self.verdict.breaches or hopeless or time.monotonic() > deadline:
+                return
+            time.sleep(0.5)
+
+
+@contextmanager
+def scene(trial: Trial) -> Iterator[Scene]:
+    """The platform with everything applied, ready; at the end it is stopped in order and judged once more."""
+    ledgers = trial.scratch / "ledgers"
+    ledgers.mkdir()
+    with ExitStack() as stack:
+        sink = stack.enter_context(Sink(ledgers / "sink.jsonl"))
+        settings = {"ENTRESOL_NOTIFICATION_ALLOW_LOOPBACK": "true"}
+        fleet = stack.enter_context(Fleet(trial.scratch / "fleet", settings, trial.postgres))
+        plan = {
+            "databases": fleet.databases,
+            "repositories": [str(fleet.data / "repositories" / "environments.git")],
+            "told_of": [TOLD_OF],
+        }
+        (ledgers / "judge.json").write_text(json.dumps(plan), encoding="utf-8")
+        fleet.call("intake", "POST", "/v1/manifests", manifests(sink.url))
+        here = Scene(fleet, sink, ledgers, Dump(fleet.nats, ledgers / "log.jsonl"))
+        yield here
+        statuses = fleet.stop_services()
+        here.dump.catch_up()
+        here.verdict = judge(ledgers)
+        here.verdict.breaches += [
+            f"{name} ended with {status} at the end" for name, status in statuses.items() if status
+        ]
+
+
+def judge(ledgers: Path) -> Evidence:
+    """What the judge's program says."""
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.faults.judge", str(ledgers)],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode not in (0, 1):
+        raise RuntimeError(f"the judge has failed: {done.stderr[-2000:]}")
+    counts, *findings = done.stdout.splitlines()
+    return Evidence(json.loads(counts), findings)
+
+
+Fault = Callable[[Fleet, int], str]
+"""Breaks something and mends it again, the how-many-eth time; returns the word under which it is counted."""
+
+
+def storm(trial: Trial, journeys: int, faults: int, fault: Fault, *, most_pause_seconds: float = 0.3) -> Evidence:
+    """Spread the faults over the load, let it settle, and return the counts of both with what the judge found."""
+    struck: dict[str, int] = {}
+    with scene(trial) as here, here.load(trial, journeys) as load:
+        shown = time.monotonic()
+        for number in range(faults):
+            load.release(1 + journeys * (number + 1) // faults)
+            time.sleep(trial.dice.uniform(0.02, most_pause_seconds))
+            word = fault(here.fleet, number)
+            struck[word] = struck.get(word, 0) + 1
+            if time.monotonic() - shown > 10:
+                shown = time.monotonic()
+                trial.say(f"{number + 1} of {faults} faults, {load.finished} of {journeys} journeys")
+        load.join(SETTLE_SECONDS + journeys / 10)
+        here.settle(trial, load)
+    return Evidence({**struck, **here.verdict.counts}, here.verdict.breaches)
