@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import signal
 import subprocess
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
@@ -9,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from entresol_provisioning.drivers import StepFailed, StepWork
+from dulwich.repo import Repo
+from entresol_provisioning.drivers import StepFailed, StepWork, trees
 from entresol_provisioning.drivers.gitops import GitOps
 from entresol_provisioning.settings import Settings
 
@@ -328,3 +330,67 @@ async def test_a_missing_remote_is_worth_another_attempt_and_the_secret_stays_se
         await driver.apply(step({"a": "x"}, destination=destination))
     assert failure.value.retryable
     assert "canary" not in failure.value.reason
+
+
+def test_a_crash_anywhere_in_a_commit_does_not_stop_the_next_attempt(tmp_path: Path) -> None:
+    def write(place: Path) -> None:
+        change = trees.Change({"a/b/app.yaml": b"a: 1\n"}, frozenset())
+        trees.create(place, b"refs/heads/main")
+        with Repo(str(place)) as repo:
+            head = trees.head_of(repo, b"refs/heads/main")
+            new = trees.commit(repo, head, change, trees.compare(repo, head, change), "create", "a <a@example.org>")
+            assert trees.move(repo, b"refs/heads/main", head, new)
+
+    def crashes_at(step: int, place: Path) -> bool:
+        """Whether a process that is killed when it is about to put its n-th file into place is killed at all."""
+        if (child := os.fork()) == 0:
+            left, really = step, os.replace
+
+            def replace(source: Any, target: Any) -> None:
+                nonlocal left
+                if (left := left - 1) < 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                really(source, target)
+
+            os.replace = replace  # type: ignore[assignment]
+            write(place)
+            os._exit(0)
+        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == -signal.SIGKILL
+
+    step = 0
+    while crashes_at(step, place := tmp_path / f"{step}.git"):
+        write(place)
+        assert files_of(place) == ["a/b/app.yaml"]
+        assert git(place, "fsck", "--strict", "--no-dangling") == ""
+        step += 1
+    assert step >= 5, "every object, and the branch"
+
+
+def test_a_lock_of_somebody_else_is_respected(tmp_path: Path) -> None:
+    place = tmp_path / "one.git"
+    change = trees.Change({"app.yaml": b"a: 1\n"}, frozenset())
+    trees.create(place, b"refs/heads/main")
+    lock = place / "refs" / "heads" / "main.lock"
+    lock.touch()
+    with Repo(str(place)) as repo:
+        new = trees.commit(repo, None, change, trees.compare(repo, None, change), "create", "a <a@example.org>")
+        assert not trees.move(repo, b"refs/heads/main", None, new)
+        assert lock.exists()
+        lock.unlink()
+        assert trees.move(repo, b"refs/heads/main", None, new)
+        assert not trees.move(repo, b"refs/heads/main", None, new), "it points elsewhere by now"
+
+
+async def test_a_lock_that_a_crash_left_in_a_mirror_does_not_stop_the_next_attempt(
+    driver: GitOps, step: Callable[..., StepWork], settings: Settings, tmp_path: Path
+) -> None:
+    remote = tmp_path / "remote.git"
+    git(tmp_path, "init", "-q", "--bare", "-b", "main", str(remote))
+    destination = {"repository": str(remote)}
+    with_ = {"repository": None, "create": None, "destination": "there"}
+    await driver.apply(step({"app.yaml": "a: 1\n"}, with_=with_, destination=destination))
+    await driver.apply(step({"app.yaml": "a: 2\n"}, 2, with_=with_, destination=destination))
+    (mirror,) = settings.mirrors.iterdir()
+    (mirror / "refs" / "fetched" / "main.lock").touch()
+    await driver.apply(step({"app.yaml": "a: 3\n"}, 3, with_=with_, destination=destination))
+    assert git(remote, "show", "main:shop/dev/database/orders/app.yaml") == "a: 3"

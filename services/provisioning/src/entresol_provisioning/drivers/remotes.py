@@ -9,6 +9,7 @@ import base64
 import os
 import re
 import shlex
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -56,23 +57,26 @@ class Remote:
 
     async def head(self, mirror: Path, branch: str) -> str | None:
         """Fetch the branch into the mirror; return its commit, None if the remote has no such branch."""
-        if await asyncio.to_thread(_is_new, mirror):
-            await self._git(mirror, "init", "--quiet", "--bare", ".")
+        await self._prepare(mirror)
         ref = f"refs/heads/{branch}"
         listed = await self._git(mirror, "ls-remote", "--", self.url, ref)
         if not listed.out.strip():
             return None
-        await self._git(
-            mirror,
-            "fetch",
-            "--quiet",
-            "--no-tags",
-            "--no-write-fetch-head",
-            "--",
-            self.url,
-            f"+{ref}:refs/fetched/{branch}",
-        )
+        target = f"+{ref}:refs/fetched/{branch}"
+        fetch = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--", self.url, target)
+        done = await self._run(mirror, *fetch)
+        if done.code and ".lock'" in done.err:
+            # Nobody else writes here, so a crash has left the lock; and a mirror holds nothing of its own.
+            await asyncio.to_thread(shutil.rmtree, mirror)
+            await self._prepare(mirror)
+            done = await self._run(mirror, *fetch)
+        if done.code:
+            raise self._failure("fetch", done)
         return (await self._git(mirror, "rev-parse", "--verify", f"refs/fetched/{branch}")).out.strip()
+
+    async def _prepare(self, mirror: Path) -> None:
+        if await asyncio.to_thread(_is_new, mirror):
+            await self._git(mirror, "init", "--quiet", "--bare", ".")
 
     async def push(self, mirror: Path, commit: str, branch: str) -> None:
         """Raise PushRefused if the branch has moved since it was fetched."""
@@ -147,8 +151,12 @@ class Remote:
 
 
 def _is_new(mirror: Path) -> bool:
-    mirror.mkdir(parents=True, exist_ok=True)
-    return not (mirror / "HEAD").exists()
+    """Whether there is a mirror to be made; what a crash has left of one that was being made is removed."""
+    if (mirror / "HEAD").exists():
+        return False
+    shutil.rmtree(mirror, ignore_errors=True)
+    mirror.mkdir(parents=True)
+    return True
 
 
 def checked_url(url: str, *, local: bool) -> str:

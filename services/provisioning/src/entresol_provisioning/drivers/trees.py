@@ -1,19 +1,24 @@
 """Commits in a bare repository, without a working tree: nothing is ever followed or run.
 
 The branch moves by compare-and-set, so two writers never lose each other's commit; whoever comes second starts from
-the other's.
+the other's. A crash leaves nothing that stops the next attempt: dulwich's own locks would stay for good.
 """
 
+import contextlib
+import hashlib
+import os
+import shutil
 import stat
+import tempfile
+import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from dulwich.file import FileLocked
-from dulwich.object_store import commit_tree_changes
-from dulwich.objects import Blob, Commit, ObjectID, Tree
+from dulwich.object_store import PackBasedObjectStore, commit_tree_changes
+from dulwich.objects import Blob, Commit, ObjectID, ShaFile, Tree
 from dulwich.refs import Ref
 from dulwich.repo import Repo
 
@@ -21,6 +26,9 @@ from entresol_provisioning.drivers import StepFailed
 
 LOOKED_BACK = 5000
 """Commits that are searched for a step's trailer."""
+
+_ONE_AT_A_TIME = threading.Lock()
+"""Whoever puts a file of a repository into place; so what looks like a lock of ours is one that a crash has left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,35 +66,88 @@ def commit(
     repo: Repo, head: ObjectID | None, change: Change, difference: Difference, message: str, committer: str
 ) -> ObjectID:
     """Store the commit and everything in it, on disk when it returns; no branch points to it yet."""
-    # dulwich does not sync loose objects by itself, and a commit that was recorded as done has to survive a power cut.
-    repo.object_store.fsync_object_files = True
+    objects = _Objects(repo)
     root = Tree() if head is None else _commit(repo, head).tree
     changes: list[tuple[bytes, int | None, ObjectID | None]] = []
     for path in (*difference.added, *difference.changed):
         blob = Blob.from_string(change.write[path])
-        repo.object_store.add_object(blob)
+        objects.add_object(blob)
         changes.append((path.encode(), stat.S_IFREG | 0o644, blob.id))
     changes += [(path.encode(), None, None) for path in difference.removed]
     new = Commit()
-    new.tree = commit_tree_changes(repo.object_store, root, changes)
+    new.tree = commit_tree_changes(objects, root, changes)  # type: ignore[arg-type]
     new.parents = [] if head is None else [head]
     new.author = new.committer = committer.encode()
     new.author_time = new.commit_time = int(time.time())
     new.author_timezone = new.commit_timezone = 0
     new.encoding = b"UTF-8"
     new.message = message.encode()
-    repo.object_store.add_object(new)
+    objects.add_object(new)
     return new.id
 
 
+class _Objects:
+    """The repository's objects, written as git does it: under a name of their own, and then put into place.
+
+    dulwich writes them under a lock, which a crash leaves behind for good, and does not sync them by itself; a commit
+    that was recorded as done has to survive a power cut.
+    """
+
+    def __init__(self, repo: Repo) -> None:
+        self._store: PackBasedObjectStore = repo.object_store
+        self._place = Path(repo.controldir()) / "objects"
+
+    def __getitem__(self, name: ObjectID) -> ShaFile:
+        return self._store[name]
+
+    def add_object(self, one: ShaFile) -> None:
+        name = one.id.decode()
+        target = self._place / name[:2] / name[2:]
+        try:
+            os.utime(target)  # keeps a collector of garbage away from what nothing points to yet
+            return
+        except FileNotFoundError:
+            target.parent.mkdir(exist_ok=True)
+        number, unfinished = tempfile.mkstemp(prefix="tmp_obj_", dir=self._place)  # git's gc removes old ones
+        with os.fdopen(number, "wb") as file:
+            file.write(one.as_legacy_object())
+            os.fchmod(number, 0o444)
+            _sync(file)
+        os.replace(unfinished, target)
+
+
 def move(repo: Repo, ref: bytes, old: ObjectID | None, new: ObjectID) -> bool:
-    """Let the branch point to the new commit if it still points to the old one; return whether it did."""
-    try:
-        if old is None:
-            return bool(repo.refs.add_if_new(Ref(ref), new))
-        return bool(repo.refs.set_if_equals(Ref(ref), old, new))
-    except FileLocked:
-        return False
+    """Let the branch point to the new commit if it still points to the old one; return whether it did.
+
+    Takes the lock that git takes, as a second name of a file of ours: so a lock that a crash has left is told from
+    one that somebody else holds.
+    """
+    with contextlib.suppress(KeyError):
+        ref = repo.refs.follow(Ref(ref))[0][-1]
+    place = Path(repo.controldir())
+    branch = place / os.fsdecode(ref)
+    lock = branch.with_name(f"{branch.name}.lock")
+    ours = place / f"entresol-{hashlib.sha256(ref).hexdigest()[:16]}"
+    branch.parent.mkdir(parents=True, exist_ok=True)
+    with _ONE_AT_A_TIME:
+        if ours.exists() and lock.exists() and ours.samefile(lock):
+            lock.unlink()
+        ours.unlink(missing_ok=True)
+        with ours.open("xb") as file:
+            file.write(new + b"\n")
+            _sync(file)
+        try:
+            os.link(ours, lock)
+        except FileExistsError:
+            ours.unlink()
+            return False
+        unchanged = head_of(repo, ref) == old
+        if unchanged:
+            os.replace(lock, branch)
+        else:
+            lock.unlink()
+        ours.unlink()
+    return unchanged
 
 
 def head_of(repo: Repo, ref: bytes) -> ObjectID | None:
@@ -141,10 +202,18 @@ def create(place: Path, ref: bytes) -> None:
     """Make an empty bare repository whose first branch is the ref; do nothing if it is there."""
     if (place / "HEAD").exists():
         return
-    place.mkdir(parents=True, exist_ok=True)
-    repo = Repo.init_bare(str(place), default_branch=ref.removeprefix(b"refs/heads/"))
-    repo.close()
+    unfinished = place.with_name(f".{place.name}.unfinished")
+    with _ONE_AT_A_TIME:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        Repo.init_bare(str(unfinished), default_branch=ref.removeprefix(b"refs/heads/")).close()
+        os.replace(unfinished, place)
 
 
 def listed(paths: Iterable[str], mark: str) -> Iterator[str]:
     return (f"{mark} {path}" for path in paths)
+
+
+def _sync(file: IO[bytes]) -> None:
+    file.flush()
+    os.fsync(file.fileno())

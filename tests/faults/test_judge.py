@@ -1,0 +1,291 @@
+"""The judge sees each kind of finding in a small directory that has exactly that fault, and nothing in one without."""
+
+import json
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.judge.__main__ import find
+from tests.faults.judge.records import read
+from tests.faults.storms import judge as run_judge
+
+END = "request.completed"
+RUNTIME_TABLES = (
+    "CREATE TABLE eventing_outbox (position INTEGER PRIMARY KEY, id TEXT, body BLOB)",
+    "CREATE TABLE eventing_inbox (source TEXT, id TEXT)",
+    "CREATE TABLE eventing_parked (position INTEGER, log_subject TEXT, state TEXT, attempts INTEGER, reason TEXT)",
+)
+OWN_TABLES = {
+    "intake": ("CREATE TABLE request (request_id TEXT)",),
+    "catalog": ("CREATE TABLE request (id TEXT, state TEXT)", "CREATE TABLE history (position INTEGER, id TEXT)"),
+}
+SERVICES = ("intake", "policy", "provisioning", "catalog", "notification")
+
+
+@dataclass
+class Trace:
+    """What one request leaves behind that was made, committed and told of; tests change it before it is written."""
+
+    told: list[dict[str, Any]] = field(default_factory=list)
+    log: list[dict[str, Any]] = field(default_factory=list)
+    outboxes: dict[str, list[dict[str, Any]]] = field(default_factory=lambda: {name: [] for name in SERVICES})
+    inboxes: dict[str, list[str]] = field(default_factory=lambda: {name: [] for name in SERVICES})
+    parked: list[str] = field(default_factory=list)
+    accepted: list[str] = field(default_factory=lambda: ["r1"])
+    states: dict[str, str] = field(default_factory=lambda: {"r1": "succeeded"})
+    history: list[str] = field(default_factory=list)
+    commits: list[tuple[str, str]] = field(default_factory=lambda: [("r1", "run1/commit")])
+    sink: list[dict[str, str]] = field(default_factory=list)
+
+    def say(self, publisher: str, fact: str, name: str, cause: str | None = None, **data: Any) -> dict[str, Any]:
+        """Put an event onto the log and into its books."""
+        event = self.event(publisher, fact, name, cause, **data)
+        self.outboxes[publisher].append(event)
+        self.log.append(event)
+        self.history.append(name)
+        self.inboxes["catalog"].append(name)
+        return event
+
+    def event(self, publisher: str, fact: str, name: str, cause: str | None, **data: Any) -> dict[str, Any]:
+        sequence = data.pop("sequence", None)
+        return {
+            "id": name,
+            "source": f"/entresol/{publisher}",
+            "type": f"dev.entresol.{fact}.v1",
+            "subject": "r1",
+            "partitionkey": "shop/dev/thing/one",
+            "causationid": cause,
+            **({} if sequence is None else {"sequence": sequence}),
+            "data": {"request_id": "r1", **data},
+        }
+
+    def drop(self, event_id: str) -> None:
+        """Let the log forget it, and whoever reads the log."""
+        self.log = [one for one in self.log if one["id"] != event_id]
+        self.history = [one for one in self.history if one != event_id]
+        self.inboxes["catalog"].remove(event_id)
+
+    def write(self, directory: Path) -> None:
+        databases = {service: f"sqlite:///{directory / service}.db" for service in SERVICES}
+        repository = directory / "environments.git"
+        plan = {
+            "databases": databases,
+            "repositories": [str(repository)],
+            "told_of": [f"dev.entresol.{END}.v1"],
+        }
+        (directory / "judge.json").write_text(json.dumps(plan))
+        lines = [
+            {
+                "position": position,
+                "log_subject": f"entresol.{one['source'].rsplit('/', 1)[1]}.{one['type'][13:-3]}.r1",
+                "body": json.dumps(one),
+            }
+            for position, one in enumerate(self.log, start=1)
+        ]
+        for name, content in (("told", self.told), ("log", lines), ("sink", self.sink)):
+            (directory / f"{name}.jsonl").write_text("".join(json.dumps(one) + "\n" for one in content))
+        for service in SERVICES:
+            self._write_database(service, directory / f"{service}.db")
+        self._write_repository(repository)
+
+    def _write_database(self, service: str, file: Path) -> None:
+        sources = {one["id"]: one["source"] for one in self.log}
+        with closing(sqlite3.connect(file)) as connection:
+            for statement in (*RUNTIME_TABLES, *OWN_TABLES.get(service, ())):
+                connection.execute(statement)
+            rows = [(place, one["id"], json.dumps(one).encode()) for place, one in enumerate(self.outboxes[service])]
+            connection.executemany("INSERT INTO eventing_outbox VALUES (?, ?, ?)", rows)
+            seen = [(sources.get(one, "/nowhere"), one) for one in self.inboxes[service]]
+            connection.executemany("INSERT INTO eventing_inbox VALUES (?, ?)", seen)
+            if service == "policy":
+                connection.executemany(
+                    "INSERT INTO eventing_parked VALUES (1, ?, 'dead', 8, 'broken')", [(one,) for one in self.parked]
+                )
+            if service == "intake":
+                connection.executemany("INSERT INTO request VALUES (?)", [(one,) for one in self.accepted])
+            if service == "catalog":
+                connection.executemany("INSERT INTO request VALUES (?, ?)", self.states.items())
+                connection.executemany("INSERT INTO history VALUES (?, ?)", enumerate(self.history))
+            connection.commit()
+
+    def _write_repository(self, repository: Path) -> None:
+        def git(*arguments: str, text: str = "") -> str:
+            who = ("-c", "user.name=test", "-c", "user.email=test@example.org")
+            command = ["git", "-C", str(repository), *who, *arguments]
+            return subprocess.run(command, input=text, check=True, capture_output=True, text=True).stdout.strip()
+
+        subprocess.run(["git", "init", "-q", "--bare", "-b", "main", str(repository)], check=True)
+        blob = git("hash-object", "-w", "--stdin", text="size: small\n")
+        tree = git("mktree", text=f"100644 blob {blob}\tthing.yaml\n")
+        head = ""
+        for request, step in self.commits:
+            message = f"create\n\nEntresol-Request: {request}\nEntresol-Run: run1\nEntresol-Step: {step}\n"
+            head = git("commit-tree", tree, *(("-p", head) if head else ()), text=message)
+        if head:
+            git("update-ref", "refs/heads/main", head)
+
+
+def trace() -> Trace:
+    one = Trace()
+    one.told = [
+        {
+            "told": "accepted",
+            "key": "k1",
+            "request": "r1",
+            "action": "create",
+            "file": "thing.yaml",
+            "expects": ["succeeded"],
+        },
+        {"told": "state", "request": "r1", "state": "submitted", "revision": 1},
+        {"told": "state", "request": "r1", "state": "succeeded", "revision": 5},
+    ]
+    one.say("intake", "request.submitted", "e1")
+    one.say("policy", "request.allowed", "e2", "e1")
+    one.say("provisioning", "run.started", "e3", "e2", run_id="run1")
+    one.say("provisioning", "resource.provisioned", "e4", "e2", sequence=1)
+    one.say("provisioning", "run.succeeded", "e5", "e2", run_id="run1")
+    one.say("catalog", END, "e6", "e5", outcome="succeeded")
+    one.say("notification", "notification.delivered", "e7", "e6", delivery_id="d1", event_id="e6")
+    one.sink = [{"delivery": "d1", "event": "e6"}, {"delivery": "d1", "event": "e6"}]
+    one.inboxes["policy"] = ["e1"]
+    one.inboxes["provisioning"] = ["e1", "e2"]
+    one.inboxes["notification"] = ["e6"]
+    return one
+
+
+def test_a_trace_without_faults_has_no_findings(tmp_path: Path) -> None:
+    trace().write(tmp_path)
+    verdict = run_judge(tmp_path)
+    assert verdict.breaches == []
+    assert verdict.counts["requests"] == 1
+    assert verdict.counts["commits"] == 1
+    assert verdict.counts["repeated notices"] == 1
+
+
+Change = Callable[[Trace], object]
+
+
+def shuffled(one: Trace) -> None:
+    one.log[1], one.log[2] = one.log[2], one.log[1]
+
+
+def swapped_in_outbox(one: Trace) -> None:
+    rows = one.outboxes["provisioning"]
+    rows[0], rows[1] = rows[1], rows[0]
+
+
+def altered_copy(one: Trace) -> None:
+    one.log.append(one.event("policy", "request.allowed", "e2", "e1", outcome="another"))
+
+
+def altered_in_outbox(one: Trace) -> None:
+    one.outboxes["policy"][0] = one.event("policy", "request.allowed", "e2", "e1", outcome="another")
+
+
+def later_of_one_kind(one: Trace) -> None:
+    one.say("intake", "request.submitted", "e8")
+    one.inboxes["provisioning"].append("e8")
+
+
+FAULTS: list[tuple[str, str, Change]] = [
+    ("lost", "intake does not have it", lambda one: one.accepted.clear()),
+    ("lost", "the log does not have it", lambda one: one.told.append(one.told[0] | {"request": "r9", "key": "k9"})),
+    ("lost", "is to be cancelled", lambda one: one.told.append({"told": "cancelling", "request": "r1"})),
+    (
+        "lost",
+        "approval a1 was granted",
+        lambda one: one.told.append({"told": "answered", "request": "r1", "approval": "a1", "answer": "granted"}),
+    ),
+    ("lost", "succeeded without a commit", lambda one: one.commits.clear()),
+    ("lost", "is not in the repository", lambda one: one.told.append(one.told[0] | {"file": "other.yaml"})),
+    ("lost", "was not received", lambda one: one.sink.clear()),
+    ("lost", "was not told of request.completed", lambda one: one.sink.clear()),
+    ("stuck", "has not ended", lambda one: one.drop("e6")),
+    ("stuck", "has parked a message", lambda one: one.parked.append("entresol.intake.request.submitted.r1")),
+    ("doubled", "has 2 request.completed", lambda one: one.say("catalog", END, "e8", "e5", outcome="failed")),
+    ("doubled", "ended 2 times", lambda one: one.say("provisioning", "run.failed", "e8", "e2", run_id="run1")),
+    ("doubled", "has 2 run.started", lambda one: one.say("provisioning", "run.started", "e8", "e2", run_id="run2")),
+    ("doubled", "was committed 2 times", lambda one: one.commits.append(("r1", "run1/commit"))),
+    ("doubled", "key k1 was answered with", lambda one: one.told.append(one.told[0] | {"request": "r2"})),
+    ("doubled", "was delivered as", lambda one: one.sink.append({"delivery": "d2", "event": "e6"})),
+    ("doubled", "history has e3 twice", lambda one: one.history.append("e3")),
+    ("doubled", "twice", lambda one: one.outboxes["policy"].append(one.outboxes["policy"][0])),
+    ("disordered", "lies before its cause", shuffled),
+    ("disordered", "before others that lie before it", swapped_in_outbox),
+    (
+        "disordered",
+        "has sequence 1 after",
+        lambda one: one.say("provisioning", "resource.changed", "e8", "e2", sequence=1),
+    ),
+    (
+        "disordered",
+        "goes back",
+        lambda one: one.say("provisioning", "run.progressed", "e8", "e2", run_id="run1"),
+    ),
+    ("disordered", "history has", lambda one: one.history.reverse()),
+    ("disordered", "then as submitted", lambda one: one.told.append(one.told[1])),
+    ("unexplained", "is in no outbox", lambda one: one.outboxes["policy"].clear()),
+    ("unexplained", "outbox is not on the log", lambda one: one.drop("e4")),
+    ("unexplained", "which is not on the log", lambda one: one.inboxes["policy"].append("e9")),
+    ("unexplained", "follows from e9", lambda one: one.say("policy", "answer.refused", "e8", "e9")),
+    ("unexplained", "which was not allowed", lambda one: one.commits.append(("r9", "run9/commit"))),
+    ("unexplained", "names no step", lambda one: one.commits.append(("r1", ""))),
+    ("unexplained", "was told of e9", lambda one: one.sink.append({"delivery": "d9", "event": "e9"})),
+    ("unexplained", "nobody may have it", lambda one: one.told.append(one.told[0] | {"action": "delete"})),
+    ("inconsistent", "differs from what came first", altered_copy),
+    ("inconsistent", "is not what policy's outbox says", altered_in_outbox),
+    ("inconsistent", "policy has not handled request.submitted e8", later_of_one_kind),
+    ("inconsistent", "history lacks", lambda one: one.history.remove("e3")),
+    ("contradicted", "only denied is right", lambda one: one.told[0].update(expects=["denied"])),
+    ("contradicted", "the catalog shows running", lambda one: one.states.update(r1="running")),
+    ("contradicted", "which is not how it ended", lambda one: one.told[2].update(state="failed")),
+    (
+        "contradicted",
+        "nothing on the log says so",
+        lambda one: one.log[4].update(type="dev.entresol.run.failed.v1"),
+    ),
+    (
+        "contradicted",
+        "was refused with 422",
+        lambda one: one.told.append({"told": "refused", "key": "k2", "status": 422, "body": "no"}),
+    ),
+]
+
+
+@pytest.mark.parametrize(("kind", "words", "change"), FAULTS, ids=[f"{kind}: {words}" for kind, words, _ in FAULTS])
+def test_a_fault_is_found(tmp_path: Path, kind: str, words: str, change: Change) -> None:
+    one = trace()
+    change(one)
+    one.write(tmp_path)
+    findings = find(read(tmp_path))
+    assert any(found.kind == kind and words in found.what for found in findings), findings
+
+
+def test_a_copy_on_the_log_is_counted_and_allowed(tmp_path: Path) -> None:
+    one = trace()
+    one.log.append(one.log[1])
+    one.write(tmp_path)
+    verdict = run_judge(tmp_path)
+    assert verdict.breaches == []
+    assert verdict.counts["copies"] == 1
+
+
+def test_a_hole_in_the_log_is_found(tmp_path: Path) -> None:
+    trace().write(tmp_path)
+    file = tmp_path / "log.jsonl"
+    lines = file.read_text().splitlines(keepends=True)
+    file.write_text("".join(lines[:2] + lines[3:]))
+    assert any(one.kind == "disordered" and "where 3 was to come" in one.what for one in find(read(tmp_path)))
+
+
+def test_the_judge_imports_nothing_of_the_platform() -> None:
+    code = "import sys, tests.faults.judge.__main__;print([one for one in sys.modules if one.startswith('entresol')])"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
