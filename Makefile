@@ -1,16 +1,17 @@
 # One verb each. Every target does its own set-up: only Python 3.11 or newer, git and make are needed.
 
 PYTHON ?= python3
+SCALE ?= run
 BIN := .venv/bin
 PACKAGES := $(patsubst %/pyproject.toml,%,$(wildcard libs/*/pyproject.toml services/*/pyproject.toml))
 READY := .venv/.ready
 MEMBERS := $(shell sed -nE 's/^name = "(.*)"/\1/p' $(PACKAGES:%=%/pyproject.toml))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint typecheck schemas contracts bench faults up down lock clean
+.PHONY: help setup demo test lint typecheck schemas contracts bench faults faults-long up down lock clean
 
 help: ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  \1\t/' | expand -t 14
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 14
 
 setup: $(READY) ## make .venv with everything in it
 
@@ -55,8 +56,11 @@ contracts: $(READY) ## are the models what schemas/ says, and are the schemas co
 bench: $(READY) ## requests per second and latency, beside what the machine can do at most
 	@$(BIN)/python -m tests.bench
 
-faults: $(READY) ## kill services and the bus under load, and count what was lost
-	@$(BIN)/python -m pytest -q tests/faults
+faults: $(READY) ## break things under load, and count what was lost; SCALE=short, run or long
+	@$(BIN)/python -m tests.faults --scale $(SCALE)
+
+faults-long: $(READY) ## the same for hours, and write docs/faults.md; goes on where it was stopped
+	@$(BIN)/python -m tests.faults --scale long --resume faults.jsonl --write docs/faults.md
 
 up: $(READY) ## run the platform in the foreground
 	@$(BIN)/entresol up

@@ -2,6 +2,7 @@
 
 import argparse
 import random
+import shutil
 import signal
 import sys
 import tempfile
@@ -9,36 +10,16 @@ import time
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 from entresol_eventing.testing.postgres import PostgresServer, binaries
 
+from tests.faults.outcomes import Journal, Outcome, page
 from tests.faults.proofs import PROOFS
 from tests.faults.trials import POSTGRESQL, SQLITE, Evidence, Proof, Scale, Trial
 
-PROOF_SECONDS = (150, 400, 7200)
+PROOF_SECONDS = (300, 900, 6 * 3600)
 """Longest time of one proof by scale: a proof that hangs is a breach, too."""
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """One proof's run on one database."""
-
-    proof: Proof
-    database: str
-    seed: int
-    evidence: Evidence
-    seconds: float
-    skipped: str | None = None
-
-    def line(self) -> str:
-        if self.skipped:
-            return f"{self.proof.guarantee:<5} not run  {self.proof.promise}: {self.skipped}"
-        done = ", ".join(f"{number:,} {what}" for what, number in self.evidence.counts.items())
-        seen = "".join(f", {what} {value}" for what, value in self.evidence.figures.items())
-        verdict = "BROKEN" if self.evidence.breaches else "ok"
-        return f"{self.proof.guarantee:<5} {verdict:<7} {self.database:<10} {done}{seen} ({self.seconds:.0f} s)"
 
 
 def main() -> int:
@@ -48,14 +29,27 @@ def main() -> int:
     parser.add_argument("--database", choices=[SQLITE, POSTGRESQL], help="on this kind of database alone")
     parser.add_argument("--seed", type=int, help="repeat a run: the seed that it printed")
     parser.add_argument("--keep", type=Path, metavar="DIR", help="keep databases, logs and ledgers of what broke here")
+    parser.add_argument("--resume", type=Path, metavar="FILE", help="keep outcomes here, and skip what it has already")
+    parser.add_argument("--write", type=Path, metavar="PAGE", help="write what came of it all as a page of docs")
     arguments = parser.parse_args()
-    seed = random.randrange(2**32) if arguments.seed is None else arguments.seed
-    print(f"seed {seed}, scale {arguments.scale}", flush=True)
-    outcomes: list[Outcome] = []
     scale = Scale[arguments.scale.upper()]
+    journal = Journal(arguments.resume)
+    outcomes = list(journal.read(PROOFS, scale))
+    known = {(one.proof.guarantee, one.database) for one in outcomes}
+    seed = arguments.seed
+    if seed is None:
+        seed = outcomes[0].seed if outcomes else random.randrange(2**32)
+    print(f"seed {seed}, scale {arguments.scale}", flush=True)
+    if arguments.keep is not None:
+        arguments.keep.mkdir(parents=True, exist_ok=True)
     for proof, database in _chosen(arguments.only, arguments.database, scale):
+        if (proof.guarantee, database) in known:
+            continue
         outcomes.append(_run(proof, database, scale, seed, arguments.keep))
+        journal.add(outcomes[-1])
         print(outcomes[-1].line(), flush=True)
+    if arguments.write is not None:
+        arguments.write.write_text(page(outcomes, scale), encoding="utf-8")
     broken = [one for one in outcomes if one.evidence.breaches]
     print(f"\nseed {seed}, scale {arguments.scale}, {sum(one.seconds for one in outcomes):.0f} s")
     for one in outcomes:
@@ -83,7 +77,7 @@ def _run(proof: Proof, database: str, scale: Scale, seed: int, keep: Path | None
     if database == POSTGRESQL and binaries() is None:
         missing = "PostgreSQL is not installed"
     if missing:
-        return Outcome(proof, database, seed, Evidence(), 0.0, missing)
+        return Outcome(proof, database, scale, seed, Evidence(), 0.0, missing)
     print(f"      {proof.guarantee} on {database}: {proof.promise}", flush=True)
     began = time.monotonic()
     with ExitStack() as stack:
@@ -103,9 +97,9 @@ def _run(proof: Proof, database: str, scale: Scale, seed: int, keep: Path | None
             place = traceback.format_exc().strip().splitlines()
             evidence = Evidence(breaches=[f"{type(error).__name__}: {error}", *place[-12:]])
         if evidence.breaches and keep is not None:
-            Path(scratch).rename(keep / f"{proof.guarantee}-{database}-{seed}")
+            shutil.move(scratch, keep / f"{proof.guarantee}-{database}-{seed}")
             Path(scratch).mkdir()
-    return Outcome(proof, database, seed, evidence, time.monotonic() - began)
+    return Outcome(proof, database, scale, seed, evidence, time.monotonic() - began)
 
 
 @contextmanager

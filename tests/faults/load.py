@@ -100,6 +100,7 @@ class Load:
         self._told = told.open("a", encoding="utf-8")
         self._turn = threading.Condition()
         self._released = 0
+        self._finished = 0
         self._stopped = False
         self._pool = ThreadPoolExecutor(CLIENTS, thread_name_prefix="client")
         self._running: list[Future[None]] = []
@@ -133,7 +134,14 @@ class Load:
 
     @property
     def finished(self) -> int:
-        return sum(one.done() for one in self._running)
+        """How many journeys are over."""
+        return self._finished
+
+    def await_finished(self, journeys: int, seconds: float) -> None:
+        """Return when that many journeys are over, or the time is."""
+        deadline = time.monotonic() + seconds
+        while self.finished < journeys and time.monotonic() < deadline:
+            time.sleep(0.02)
 
     def join(self, seconds: float) -> None:
         """Return when every journey is over; raise the first error of a client, or TimeoutError."""
@@ -283,3 +291,5 @@ class Load:
                 self.submit(number, journey, "delete")
             case _:
                 pass
+        with self._turn:
+            self._finished += 1

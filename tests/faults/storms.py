@@ -14,14 +14,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.faults.dump import Dump
-from tests.faults.load import TOLD_OF, Load, manifests
+from tests.faults.load import CLIENTS, TOLD_OF, Load, manifests
 from tests.faults.sink import Sink
 from tests.faults.trials import Evidence, Trial
 from tests.fleet import Fleet
 
 SETTLE_SECONDS = 120.0
-PATIENT = ("lost", "stuck", "unexplained", "inconsistent")
-"""What may only not have happened yet, while the platform is still at work."""
+KEEP_UP_SECONDS = 5.0
+"""How long a fault waits for the load at the most: what is struck at every turn gets nowhere, on a slow machine."""
+HOPELESS = ("doubled", "disordered", "contradicted")
+"""What no waiting mends; everything else may only not have happened yet."""
 
 
 @dataclass(slots=True)
@@ -51,9 +53,10 @@ class Scene:
             self.dump.catch_up()
             self.verdict = judge(self.ledgers)
             counts = self.verdict.counts
-            hopeless = any(counts.get(kind, 0) for kind in ("doubled", "disordered", "contradicted"))
+            hopeless = any(counts[kind] for kind in HOPELESS)
             if not self.verdict.breaches or hopeless or time.monotonic() > deadline:
                 return
+            trial.say(f"not settled yet: {len(self.verdict.breaches)} findings, the first {self.verdict.breaches[0]}")
             time.sleep(0.5)
 
 
@@ -108,13 +111,16 @@ def storm(trial: Trial, journeys: int, faults: int, fault: Fault, *, most_pause_
     with scene(trial) as here, here.load(trial, journeys) as load:
         shown = time.monotonic()
         for number in range(faults):
-            load.release(1 + journeys * (number + 1) // faults)
+            released = 1 + journeys * (number + 1) // faults
+            load.release(released)
             time.sleep(trial.dice.uniform(0.02, most_pause_seconds))
+            load.await_finished(released - 3 * CLIENTS, KEEP_UP_SECONDS)
             word = fault(here.fleet, number)
             struck[word] = struck.get(word, 0) + 1
             if time.monotonic() - shown > 10:
                 shown = time.monotonic()
                 trial.say(f"{number + 1} of {faults} faults, {load.finished} of {journeys} journeys")
+        trial.say(f"all {faults} faults are over, {load.finished} of {journeys} journeys")
         load.join(SETTLE_SECONDS + journeys / 10)
         here.settle(trial, load)
     return Evidence({**struck, **here.verdict.counts}, here.verdict.breaches)
