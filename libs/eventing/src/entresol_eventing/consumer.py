@@ -13,20 +13,25 @@ from typing import Any, TypeAlias
 
 from entresol_contracts import Payload
 from entresol_contracts.events import DiscardRequested, RedriveRequested
-from sqlalchemy import bindparam, select
+from sqlalchemy import Connection, bindparam, insert, select
 from sqlmodel import Session
 
 from entresol_eventing import parking
 from entresol_eventing.envelope import MAX_HOPS, Cause, Event, Malformed, decode, now, types_by_model
 from entresol_eventing.reactions import Outcome, Reactions
-from entresol_eventing.store import Insertion, inbox
+from entresol_eventing.statements import Statement
+from entresol_eventing.store import inbox
 from entresol_eventing.units import Job, Recorded
 from entresol_eventing.wire import parse_headers
 
 log = logging.getLogger(__name__)
 
 _SEEN = select(inbox.c.id, inbox.c.source).where(inbox.c.id.in_(bindparam("ids", expanding=True)))
-_REMEMBER = Insertion(inbox)
+_SEEN_ONE = Statement(select(inbox.c.id).where(inbox.c.id == bindparam("id"), inbox.c.source == bindparam("source")))
+_REMEMBER = Statement(insert(inbox))
+
+FEW = 8
+"""Events up to which a question for each costs less than one for all."""
 
 Ingest: TypeAlias = Callable[[str, Mapping[str, str], bytes, Session], Iterable[Outcome]]
 """Handles a message that somebody outside published: (log subject, headers, body, session)."""
@@ -101,7 +106,7 @@ class BatchJob:
         if events:
             seen_at = now()
             rows = [{"id": event.id, "source": event.source, "seen_at": seen_at} for _, event in events]
-            _REMEMBER(session.connection(), rows)
+            _REMEMBER.many(session.connection(), rows)
         recorded.cursors[self.consumer] = self.messages[-1].position
         return len(events)
 
@@ -119,8 +124,7 @@ class BatchJob:
                 decoded.append((message, event))
         if not decoded:
             return []
-        ids = {"ids": [event.id for _, event in decoded]}
-        seen = {(row.id, row.source) for row in session.connection().execute(_SEEN, ids)}
+        seen = _seen([event for _, event in decoded], session.connection())
         new = []
         for message, event in decoded:
             if (key := (event.id, event.source)) not in seen:
@@ -141,8 +145,16 @@ class BatchJob:
             exc_info=error,
         )
         parking.park(message, event.partitionkey, error, session, recorded, self.handling)
-        _REMEMBER(session.connection(), [{"id": event.id, "source": event.source, "seen_at": now()}])
+        _REMEMBER.many(session.connection(), [{"id": event.id, "source": event.source, "seen_at": now()}])
         recorded.cursors[self.consumer] = message.position
+
+
+def _seen(events: Sequence[Event[Any]], connection: Connection) -> set[tuple[str, str]]:
+    """Id and source of those events that were handled already."""
+    if len(events) > FEW:
+        return {(row.id, row.source) for row in connection.execute(_SEEN, {"ids": [event.id for event in events]})}
+    known = (one for one in events if _SEEN_ONE.first(connection, id=one.id, source=one.source))
+    return {(one.id, one.source) for one in known}
 
 
 def _by_key(

@@ -4,7 +4,7 @@ One connection writes (the writer thread's, see `writer`), any number read. On S
 `BEGIN IMMEDIATE`: a deferred one that is upgraded later fails with "database is locked" or loses an update.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,7 +15,6 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     Column,
-    Connection,
     DateTime,
     Dialect,
     Engine,
@@ -28,7 +27,6 @@ from sqlalchemy import (
     Text,
     create_engine,
     event,
-    insert,
     make_url,
 )
 from sqlalchemy.orm import registry
@@ -193,35 +191,6 @@ def _on_sqlite(engine: Engine, begin: str, *, read_only: bool = False) -> None:
     @event.listens_for(engine, "begin")
     def start(connection: Any) -> None:
         connection.exec_driver_sql(begin)
-
-
-class Insertion:
-    """Inserts many rows into one table, at little more than the driver's own cost.
-
-    For what every transaction writes. On SQLite the rows go past SQLAlchemy's work per row, which is most of its cost;
-    types are converted all the same.
-    """
-
-    def __init__(self, table: Table) -> None:
-        self._statement = insert(table)
-        self._columns = list(table.columns)
-        names = ", ".join(column.name for column in self._columns)
-        self._sql = f"INSERT INTO {table.name} ({names}) VALUES ({', '.join('?' * len(self._columns))})"  # noqa: S608
-        self._converters: list[tuple[str, Callable[[Any], Any] | None]] | None = None
-
-    def __call__(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Insert the rows; each must name every column."""
-        dialect = connection.dialect
-        if dialect.name != "sqlite":
-            connection.execute(self._statement, rows)
-            return
-        if self._converters is None:
-            self._converters = [
-                (one.name, one.type.dialect_impl(dialect).bind_processor(dialect)) for one in self._columns
-            ]
-        converters = self._converters
-        values = [tuple(row[name] if to is None else to(row[name]) for name, to in converters) for row in rows]
-        connection.exec_driver_sql(self._sql, values)
 
 
 @contextmanager

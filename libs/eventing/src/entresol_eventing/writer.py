@@ -21,15 +21,16 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlmodel import Session
 
 from entresol_eventing.failpoints import failpoint
-from entresol_eventing.store import Database, Insertion, cursor, deadline, outbox, parked
+from entresol_eventing.statements import Statement
+from entresol_eventing.store import Database, cursor, deadline, outbox, parked
 from entresol_eventing.units import Job, Recorded
 
 log = logging.getLogger(__name__)
 
 # Statements of every transaction, built once: building costs more than running them.
-_RECORD = Insertion(outbox)
+_RECORD = Statement(insert(outbox))
 _FORGET_DEADLINES = delete(deadline).where(deadline.c.key.in_(bindparam("keys", expanding=True)))
-_MOVE_CURSOR = update(cursor).where(cursor.c.name == bindparam("cursor")).values(position=bindparam("at"))
+_MOVE_CURSOR = Statement(update(cursor).where(cursor.c.name == bindparam("cursor")).values(position=bindparam("at")))
 
 SAVE_SECONDS = 1.0
 """How often the relay's position is written down at the most."""
@@ -241,7 +242,7 @@ class Writer:
         if recorded.events:
             for offset, row in enumerate(recorded.events):
                 row["position"] = self._next_position + offset
-            _RECORD(connection, recorded.events)
+            _RECORD.many(connection, recorded.events)
         if recorded.deadlines:
             connection.execute(_FORGET_DEADLINES, {"keys": list(recorded.deadlines)})
             rows = [
@@ -278,7 +279,7 @@ class Writer:
 
 
 def save_cursor(connection: Connection, name: str, position: int) -> None:
-    if not connection.execute(_MOVE_CURSOR, {"cursor": name, "at": position}).rowcount:
+    if not _MOVE_CURSOR.change(connection, cursor=name, at=position):
         connection.execute(insert(cursor), {"name": name, "position": position})
 
 

@@ -9,8 +9,9 @@ from datetime import datetime
 from functools import cache
 from typing import Any, cast
 
+from entresol_eventing.statements import Statement
 from entresol_eventing.store import UtcDateTime
-from sqlalchemy import JSON, Connection, Index, Row, Table, Update, bindparam, delete, exists, insert, select, update
+from sqlalchemy import JSON, Connection, Index, Row, Table, bindparam, delete, insert, or_, select, update
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
@@ -148,87 +149,98 @@ offering, destination, request, waiting, step, footprint, resource = (
 )
 
 
-# Statements are built once: building one costs several times as much as running it.
-_REQUEST = select(request).where(request.c.id == bindparam("key"))
-_RUN = select(request).where(request.c.run_id == bindparam("key"))
-_BUSY = select(exists().where(request.c.resource_id == bindparam("key"), request.c.state.in_((RUNNING, QUEUED))))
-_FIRST_WAITING = (
-    select(waiting.c.request_id).where(waiting.c.resource_id == bindparam("key")).order_by(waiting.c.position).limit(1)
+_REQUEST = Statement(select(request).where(request.c.id == bindparam("id")))
+_RUN = Statement(select(request).where(request.c.run_id == bindparam("run_id")))
+_OPEN = or_(request.c.state == RUNNING, request.c.state == QUEUED)
+_BUSY = Statement(select(request.c.id).where(request.c.resource_id == bindparam("resource_id"), _OPEN).limit(1))
+_FIRST_WAITING = Statement(
+    select(waiting.c.request_id)
+    .where(waiting.c.resource_id == bindparam("resource_id"))
+    .order_by(waiting.c.position)
+    .limit(1)
 )
-_STEPS = (
+_FORGET_WAITING = Statement(delete(waiting).where(waiting.c.request_id == bindparam("request_id")))
+_STEPS = Statement(
     select(step.c.name, step.c.needs, step.c.state, step.c.outputs, step.c.plan)
-    .where(step.c.run_id == bindparam("key"))
+    .where(step.c.run_id == bindparam("run_id"))
     .order_by(step.c.position)
 )
-_RESOURCE = select(resource).where(resource.c.id == bindparam("key"))
+_RESOURCE = Statement(select(resource).where(resource.c.id == bindparam("id")))
 _FOOTPRINTS = select(footprint).where(footprint.c.resource_id == bindparam("key")).order_by(footprint.c.position)
-_INSERT_REQUEST, _INSERT_STEPS, _INSERT_FOOTPRINT = insert(request), insert(step), insert(footprint)
-_INSERT_RESOURCE, _INSERT_WAITING = insert(resource), insert(waiting)
+_ADD_REQUEST, _ADD_STEPS, _ADD_FOOTPRINT, _ADD_RESOURCE = (
+    Statement(insert(table)) for table in (request, step, footprint, resource)
+)
+_LINE_UP = insert(waiting)
 
 
 @cache
-def _changing(table: Table, columns: tuple[str, ...], *keys: str) -> Update:
+def _changing(table: Table, columns: tuple[str, ...], *keys: str) -> Statement:
     """An update of these columns where the key columns equal the parameters `key_<column>`."""
     conditions = [table.c[name] == bindparam(f"key_{name}") for name in keys]
-    return update(table).where(*conditions).values({name: bindparam(name) for name in columns})
+    return Statement(update(table).where(*conditions).values({name: bindparam(name) for name in columns}))
 
 
 def add_request(connection: Connection, row: dict[str, Any]) -> None:
-    connection.execute(_INSERT_REQUEST, row)
+    _ADD_REQUEST.change(connection, **_UNBEGUN, **row)
+
+
+_UNBEGUN: dict[str, Any] = dict.fromkeys(("run_id", "effective", "stop", "started_at", "ended_at"))
 
 
 def find_request(connection: Connection, request_id: str) -> Request | None:
-    row = connection.execute(_REQUEST, {"key": request_id}).first()
+    row = _REQUEST.first(connection, id=request_id)
     return None if row is None else Request(*row)
 
 
 def find_run(connection: Connection, run_id: str) -> Request | None:
     """The request whose run it is."""
-    row = connection.execute(_RUN, {"key": run_id}).first()
+    row = _RUN.first(connection, run_id=run_id)
     return None if row is None else Request(*row)
 
 
 def change_request(connection: Connection, request_id: str, **values: Any) -> None:
-    connection.execute(_changing(request, tuple(values), "id"), {**values, "key_id": request_id})
+    _changing(request, tuple(values), "id").change(connection, key_id=request_id, **values)
 
 
 def is_busy(connection: Connection, resource_id: str) -> bool:
     """Whether a run on the resource has not ended, or requests already wait for one."""
-    return bool(connection.execute(_BUSY, {"key": resource_id}).scalar())
+    return _BUSY.first(connection, resource_id=resource_id) is not None
 
 
 def line_up(connection: Connection, request_id: str, resource_id: str) -> None:
-    connection.execute(_INSERT_WAITING, {"request_id": request_id, "resource_id": resource_id})
+    connection.execute(_LINE_UP, {"request_id": request_id, "resource_id": resource_id})
 
 
 def first_waiting(connection: Connection, resource_id: str) -> str | None:
-    return connection.execute(_FIRST_WAITING, {"key": resource_id}).scalar()
+    row = _FIRST_WAITING.first(connection, resource_id=resource_id)
+    return None if row is None else row[0]
 
 
 def forget_waiting(connection: Connection, request_id: str) -> None:
-    connection.execute(delete(waiting).where(waiting.c.request_id == request_id))
+    _FORGET_WAITING.change(connection, request_id=request_id)
 
 
 def add_steps(connection: Connection, rows: list[dict[str, Any]]) -> None:
-    connection.execute(_INSERT_STEPS, rows)
+    _ADD_STEPS.many(connection, [{"outputs": None, "plan": None, **row} for row in rows])
 
 
 def steps_of(connection: Connection, run_id: str) -> dict[str, StepState]:
     """The run's steps in the order in which they were listed."""
-    rows = connection.execute(_STEPS, {"key": run_id})
-    return {row.name: StepState(row.name, tuple(row.needs), row.state, row.outputs or {}, row.plan) for row in rows}
+    return {
+        name: StepState(name, tuple(needs), state, outputs or {}, plan)
+        for name, needs, state, outputs, plan in _STEPS.rows(connection, run_id=run_id)
+    }
 
 
 def change_step(connection: Connection, run_id: str, name: str, was: str, **values: Any) -> bool:
     """Change the step if it is in the state `was`; return whether it was."""
-    keys = {"key_run_id": run_id, "key_name": name, "key_state": was}
-    changed = connection.execute(_changing(step, tuple(values), "run_id", "name", "state"), {**values, **keys})
-    return bool(changed.rowcount)
+    change = _changing(step, tuple(values), "run_id", "name", "state")
+    return bool(change.change(connection, key_run_id=run_id, key_name=name, key_state=was, **values))
 
 
 def find_resource(connection: Connection, resource_id: str) -> Resource | None:
     """The resource, also if it was deleted."""
-    row = connection.execute(_RESOURCE, {"key": resource_id}).first()
+    row = _RESOURCE.first(connection, id=resource_id)
     return None if row is None else Resource(*row)
 
 
@@ -249,11 +261,10 @@ def leave_footprint(
     """Remember what the step left; without outputs, those that are known from before stay."""
     if known:
         changes = values if outputs is None else {**values, "outputs": outputs}
-        keys = {"key_resource_id": resource_id, "key_step": step_name}
-        connection.execute(_changing(footprint, tuple(changes), "resource_id", "step"), {**changes, **keys})
+        change = _changing(footprint, tuple(changes), "resource_id", "step")
+        change.change(connection, key_resource_id=resource_id, key_step=step_name, **changes)
     else:
-        row = {**values, "outputs": outputs or {}, "resource_id": resource_id, "step": step_name}
-        connection.execute(_INSERT_FOOTPRINT, row)
+        _ADD_FOOTPRINT.change(connection, **values, outputs=outputs or {}, resource_id=resource_id, step=step_name)
 
 
 def remove_footprint(connection: Connection, resource_id: str, step_name: str | None = None) -> None:
@@ -265,9 +276,9 @@ def remove_footprint(connection: Connection, resource_id: str, step_name: str | 
 def save_resource(connection: Connection, one: Resource, *, known: bool) -> None:
     row = {name: getattr(one, name) for name in Resource.__slots__}
     if known:
-        connection.execute(_changing(resource, tuple(row), "id"), {**row, "key_id": one.id})
+        _changing(resource, tuple(row), "id").change(connection, key_id=one.id, **row)
     else:
-        connection.execute(_INSERT_RESOURCE, row)
+        _ADD_RESOURCE.change(connection, **row)
 
 
 def keep_destination(connection: Connection, name: str, spec: dict[str, Any] | None) -> None:

@@ -10,8 +10,8 @@ from entresol_contracts import Payload
 from entresol_contracts import events as facts
 from entresol_eventing.envelope import Event, encode
 from entresol_eventing.reactions import BatchHandler, Emit
-from entresol_eventing.store import Insertion
-from sqlalchemy import func, select
+from entresol_eventing.statements import Statement
+from sqlalchemy import func, insert, select
 from sqlmodel import Session
 
 from entresol_catalog.handlers import entities, listings, requests
@@ -25,7 +25,7 @@ _FOLDS: Mapping[type[Payload], Callable[[Board, Fact], None]] = {
 }
 
 
-_HISTORY = Insertion(tables.history)
+_HISTORY = Statement(insert(tables.history))
 
 
 def projection(patience_seconds: Mapping[str, float]) -> BatchHandler:
@@ -42,7 +42,7 @@ def projection(patience_seconds: Mapping[str, float]) -> BatchHandler:
             elif (fold := _FOLDS.get(kind)) is not None:
                 fold(board, fact)
         rows = [_row(event, position, board) for position, event in enumerate(events, last + 1)]
-        _HISTORY(session.connection(), rows)
+        _HISTORY.many(session.connection(), rows)
         board.write(session)
         yield from board.said
 
