@@ -1,20 +1,21 @@
-"""Which steps are ready, with everything that is needed to act on them: a few queries for many steps."""
+"""Which steps are ready, with everything that is needed to act on them."""
 
-from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from entresol_eventing.statements import Statement
 from sqlalchemy import bindparam, select
 from sqlmodel import Session
 
 from entresol_provisioning import store
-from entresol_provisioning.domain.graph import DONE, Impossible
+from entresol_provisioning.domain.graph import DONE, Impossible, StepState
 from entresol_provisioning.domain.offering import Step
 from entresol_provisioning.domain.requests import Request, Resource
 from entresol_provisioning.drivers import StepWork
 from entresol_provisioning.offerings import Offerings
 from entresol_provisioning.scopes import variables
+from entresol_provisioning.store import Footprint
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,32 +81,13 @@ class Intent:
         }
 
 
-_READY = (
-    select(store.step.c.run_id, store.step.c.name)
+_READY = Statement(
+    select(store.step.c.run_id, store.step.c.name, store.step.c.attempt, store.step.c.position, store.step.c.driver)
+    .add_columns(store.step.c.needs)
     .where(store.step.c.state == "ready")
     .order_by(store.step.c.run_id, store.step.c.position)
     .limit(bindparam("most"))
 )
-_STEP = (
-    store.step.c.run_id,
-    store.step.c.name,
-    store.step.c.attempt,
-    store.step.c.position,
-    store.step.c.driver,
-    store.step.c.needs,
-)
-_STEP_COLUMNS = len(_STEP)
-_DETAILS = (
-    select(*_STEP, *store.request.c)
-    .join_from(store.step, store.request, store.request.c.run_id == store.step.c.run_id)
-    .where(store.step.c.state == "ready", store.step.c.run_id.in_(bindparam("runs", expanding=True)))
-    .order_by(store.step.c.run_id, store.step.c.position)
-)
-_RESOURCES = select(store.resource).where(store.resource.c.id.in_(bindparam("ids", expanding=True)))
-_FOOTPRINTS = select(store.footprint).where(store.footprint.c.resource_id.in_(bindparam("ids", expanding=True)))
-_DONE = select(
-    store.step.c.run_id, store.step.c.name, store.step.c.state, store.step.c.outputs, store.step.c.plan
-).where(store.step.c.run_id.in_(bindparam("runs", expanding=True)))
 
 
 def suspects(session: Session) -> set[tuple[str, str]]:
@@ -117,47 +99,38 @@ def suspects(session: Session) -> set[tuple[str, str]]:
 def ready(session: Session, offerings: Offerings, acting: Collection[tuple[str, str]], limit: int) -> list[Intent]:
     """The oldest steps that are ready and not acted on already, at most `limit`."""
     connection = session.connection()
-    # Keys first: most of what is ready is under way, and reading all of it again at every look would be the most
-    # expensive thing that provisioning does.
-    oldest = connection.execute(_READY, {"most": limit + len(acting)})
-    fresh = [(row.run_id, row.name) for row in oldest if (row.run_id, row.name) not in acting][:limit]
-    if not fresh:
-        return []
-    wanted = set(fresh)
-    rows = [
-        (row[:_STEP_COLUMNS], Request(*row[_STEP_COLUMNS:]))
-        for row in connection.execute(_DETAILS, {"runs": list({run_id for run_id, _ in fresh})})
-        if (row.run_id, row.name) in wanted
-    ]
-    asked = [one for _, one in rows]
-    there = [one.resource_id for one in asked if one.action != "create"]
-    resources: dict[str, Resource] = {}
-    if there:
-        resources = {row.id: Resource(*row) for row in connection.execute(_RESOURCES, {"ids": there})}
-    left: dict[str, dict[str, Any]] = defaultdict(dict)
-    for trace in connection.execute(_FOOTPRINTS, {"ids": list({one.resource_id for one in asked})}):
-        left[trace.resource_id][trace.step] = trace
-    done: dict[str, dict[str, Any]] = defaultdict(dict)
-    if several := [one.run_id for one in asked if one.steps > 1]:
-        for ended in connection.execute(_DONE, {"runs": several}):
-            done[ended.run_id][ended.name] = ended
-    intents = []
-    for (run_id, name, attempt, position, driver, needs), one in rows:
-        footprint = left[one.resource_id].get(name)
-        intents.append(
-            Intent(
-                key=(run_id, name),
-                attempt=attempt,
-                position=position,
-                request=one,
-                resource=resources.get(one.resource_id),
-                step=_spec(session, offerings, one, name, driver, tuple(needs), footprint),
-                outputs=_outputs(one, name, done[run_id], left[one.resource_id]),
-                previous=None if footprint is None else footprint.outputs,
-                destination=None if footprint is None else footprint.destination,
-            )
-        )
-    return intents
+    oldest = _READY.rows(connection, most=limit + len(acting))
+    fresh = [row for row in oldest if (row[0], row[1]) not in acting][:limit]
+    return [_intent(session, offerings, *row) for row in fresh]
+
+
+def _intent(
+    session: Session,
+    offerings: Offerings,
+    run_id: str,
+    name: str,
+    attempt: int,
+    position: int,
+    driver: str,
+    needs: Sequence[str],
+) -> Intent:
+    connection = session.connection()
+    request = store.find_run(connection, run_id)
+    assert request is not None
+    left = {one.step: one for one in store.footprints_of(connection, request.resource_id)}
+    done = store.steps_of(connection, run_id) if request.steps > 1 else {}
+    footprint = left.get(name)
+    return Intent(
+        key=(run_id, name),
+        attempt=attempt,
+        position=position,
+        request=request,
+        resource=None if request.action == "create" else store.find_resource(connection, request.resource_id),
+        step=_spec(session, offerings, request, name, driver, tuple(needs), footprint),
+        outputs=_outputs(request, name, done, left),
+        previous=None if footprint is None else footprint.outputs,
+        destination=None if footprint is None else footprint.destination,
+    )
 
 
 def _spec(
@@ -167,7 +140,7 @@ def _spec(
     name: str,
     driver: str,
     needs: tuple[str, ...],
-    footprint: Any,
+    footprint: Footprint | None,
 ) -> Step:
     if request.destroys:
         return Step(name, driver, {} if footprint is None else footprint.with_, needs)
@@ -182,12 +155,16 @@ def _spec(
     return found
 
 
-def _outputs(request: Request, name: str, run: Mapping[str, Any], left: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+def _outputs(
+    request: Request, name: str, run: Mapping[str, StepState], left: Mapping[str, Footprint]
+) -> dict[str, Mapping[str, Any]]:
     """Outputs that the step may name: of earlier runs for steps that this one has not, else only of what is done.
 
     In a dry run nothing gets done, so the outputs from before stand for steps that would not change.
     """
-    outputs = {other: one.outputs for other, one in left.items() if other not in run and other != name}
+    outputs: dict[str, Mapping[str, Any]] = {
+        other: one.outputs for other, one in left.items() if other not in run and other != name
+    }
     for other, one in run.items():
         if one.state not in DONE:
             continue
@@ -195,6 +172,6 @@ def _outputs(request: Request, name: str, run: Mapping[str, Any], left: Mapping[
             outputs[other] = one.outputs or {}
         elif one.state == "skipped":
             outputs[other] = {}
-        elif other in left and not any(one.plan[count] for count in ("adds", "changes", "destroys")):
+        elif other in left and not any((one.plan or {}).get(count) for count in ("adds", "changes", "destroys")):
             outputs[other] = left[other].outputs
     return outputs

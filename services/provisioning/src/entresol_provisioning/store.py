@@ -7,11 +7,11 @@ resources stay as rows without content, so that their revision never goes back.
 from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from entresol_eventing.statements import Statement
 from entresol_eventing.store import UtcDateTime
-from sqlalchemy import JSON, Connection, Index, Row, Table, bindparam, delete, insert, or_, select, update
+from sqlalchemy import JSON, Connection, Index, Table, bindparam, delete, insert, or_, select, update
 from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
@@ -166,7 +166,9 @@ _STEPS = Statement(
     .order_by(step.c.position)
 )
 _RESOURCE = Statement(select(resource).where(resource.c.id == bindparam("id")))
-_FOOTPRINTS = select(footprint).where(footprint.c.resource_id == bindparam("key")).order_by(footprint.c.position)
+_FOOTPRINTS = Statement(
+    select(footprint).where(footprint.c.resource_id == bindparam("resource_id")).order_by(footprint.c.position)
+)
 _ADD_REQUEST, _ADD_STEPS, _ADD_FOOTPRINT, _ADD_RESOURCE = (
     Statement(insert(table)) for table in (request, step, footprint, resource)
 )
@@ -244,9 +246,23 @@ def find_resource(connection: Connection, resource_id: str) -> Resource | None:
     return None if row is None else Resource(*row)
 
 
-def footprints_of(connection: Connection, resource_id: str) -> Sequence[Row[Any]]:
+class Footprint(NamedTuple):
+    """What one step has left, in the order of the table's columns."""
+
+    resource_id: str
+    step: str
+    run_id: str
+    position: int
+    driver: str
+    needs: list[str]
+    with_: dict[str, Any]
+    destination: dict[str, Any] | None
+    outputs: dict[str, Any]
+
+
+def footprints_of(connection: Connection, resource_id: str) -> Sequence[Footprint]:
     """In the order in which the steps were listed."""
-    return connection.execute(_FOOTPRINTS, {"key": resource_id}).all()
+    return [Footprint(*row) for row in _FOOTPRINTS.rows(connection, resource_id=resource_id)]
 
 
 def leave_footprint(

@@ -3,10 +3,11 @@
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
+from entresol_eventing.statements import Statement
 from pydantic import TypeAdapter
-from sqlalchemy import Insert, Select, Table, Update, bindparam, insert, select, tuple_, update
+from sqlalchemy import Connection, Table, bindparam, insert, select, tuple_, update
 from sqlmodel import Session
 
 D = TypeVar("D")
@@ -25,14 +26,26 @@ _ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}
 """Made once each: building one costs milliseconds."""
 
 
+FEW = 8
+"""Keys up to which a question for each costs less than one for all."""
+
+
+class _Statements(NamedTuple):
+    insert: Statement
+    update: Statement
+    one: Statement
+
+
 @cache
-def _statements(table: Table) -> tuple[Insert, Update]:
-    key = {column.name for column in table.primary_key}
-    values: dict[str, Any] = {column.name: bindparam(column.name) for column in table.columns if column.name not in key}
-    change = update(table).values(values)
-    for name in sorted(key):
-        change = change.where(table.c[name] == bindparam(f"key_{name}"))
-    return insert(table), change
+def _statements(table: Table) -> _Statements:
+    keys = list(table.primary_key)
+    values: dict[str, Any] = {column.name: bindparam(column.name) for column in table.columns if column not in keys}
+    this = [column == bindparam(f"key_{column.name}") for column in keys]
+    return _Statements(
+        Statement(insert(table)),
+        Statement(update(table).values(values).where(*this)),
+        Statement(select(*keys, table.c.position, table.c.document).where(*this)),
+    )
 
 
 @dataclass(slots=True)
@@ -52,20 +65,24 @@ class Shelf(Generic[D]):
         missing = [key for key in keys if key not in self.positions]
         if not missing:
             return
-        names = [column.name for column in self.table.primary_key]
         read = adapter(self.kind).validate_json
-        for row in session.execute(self._query(names, missing)):
+        for row in self._rows(missing, session.connection()):
             key = tuple(row[:-2])
             self.things[key] = read(row[-1])
             self.positions[key] = row[-2]
             self.stored.add(key)
 
-    def _query(self, names: list[str], keys: list[Key]) -> Select[Any]:
-        columns = [self.table.c[name] for name in names]
+    def _rows(self, keys: list[Key], connection: Connection) -> Iterable[Any]:
+        columns = list(self.table.primary_key)
+        if len(keys) <= FEW:
+            one = _statements(self.table).one
+            names = [f"key_{column.name}" for column in columns]
+            for key in keys:
+                yield from one.rows(connection, **dict(zip(names, key, strict=True)))
+            return
         query = select(*columns, self.table.c.position, self.table.c.document)
-        if len(columns) == 1:
-            return query.where(columns[0].in_([key[0] for key in keys]))
-        return query.where(tuple_(*columns).in_(keys))
+        wanted = columns[0].in_([key[0] for key in keys]) if len(columns) == 1 else tuple_(*columns).in_(keys)
+        yield from connection.execute(query.where(wanted))
 
     def get(self, *key: str) -> D | None:
         return self.things.get(key)
@@ -98,9 +115,8 @@ class Shelf(Generic[D]):
             else:
                 row |= zip(names, key, strict=True)
                 new.append(row)
-        inserting, updating = _statements(self.table)
         connection = session.connection()
         if new:
-            connection.execute(inserting, new)
+            _statements(self.table).insert.many(connection, new)
         if changed:
-            connection.execute(updating, changed)
+            _statements(self.table).update.many(connection, changed)
