@@ -23,6 +23,7 @@ from entresol_eventing.envelope import Event, decode
 from entresol_eventing.reactions import Emit
 from entresol_eventing.testing import assert_migrations_match, event, memory_session
 from sqlalchemy import Table, select
+from sqlalchemy import event as sql
 from sqlmodel import Session
 
 Project = Callable[..., list[Emit]]
@@ -248,3 +249,23 @@ def test_the_picture_does_not_depend_on_how_the_log_is_cut(traffic: type[Any], s
             return [said, *(list(session.execute(select(table))) for table in tables.metadata.sorted_tables)]
 
     assert picture([log]) == picture([log[start : start + size] for start in range(0, len(log), size)])
+
+
+def test_a_batch_reads_no_table_from_end_to_end(project: Project, session: Session, traffic: Any) -> None:
+    statements: dict[str, Any] = {}
+
+    def notice(_: Any, __: Any, statement: str, parameters: Any, ___: Any, many: bool) -> None:
+        statements[statement] = parameters[0] if many else parameters
+
+    connection = session.connection()
+    sql.listen(connection, "before_cursor_execute", notice)
+    events = [traffic(name=name).whole({**ENTITY, "identifier": name}) for name in ("orders", "invoices")]
+    project(*(one for some in events for one in some))
+    plans = {
+        statement: [row.detail for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)]
+        for statement, parameters in list(statements.items())
+    }
+    assert any("FROM entity" in statement for statement in plans)
+    for statement, plan in plans.items():
+        scans = [step for step in plan if step.startswith("SCAN") and "CONSTANT ROW" not in step]
+        assert not scans, (statement, plan)

@@ -4,7 +4,7 @@ One connection writes (the writer thread's, see `writer`), any number read. On S
 `BEGIN IMMEDIATE`: a deferred one that is upgraded later fails with "database is locked" or loses an update.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -15,6 +15,7 @@ from sqlalchemy import (
     JSON,
     BigInteger,
     Column,
+    ColumnElement,
     DateTime,
     Dialect,
     Engine,
@@ -25,9 +26,12 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    and_,
     create_engine,
     event,
+    false,
     make_url,
+    tuple_,
 )
 from sqlalchemy.orm import registry
 from sqlalchemy.types import TypeDecorator
@@ -191,6 +195,19 @@ def _on_sqlite(engine: Engine, begin: str, *, read_only: bool = False) -> None:
     @event.listens_for(engine, "begin")
     def start(connection: Any) -> None:
         connection.exec_driver_sql(begin)
+
+
+def one_of(columns: Sequence[ColumnElement[Any]], keys: Sequence[Sequence[Any]]) -> ColumnElement[bool]:
+    """The condition that these columns together equal one of the keys, found by an index on them.
+
+    SQLite reads the whole table for a list of pairs alone; each column's own list leads it to the index.
+    """
+    if not keys:
+        return false()
+    each = [
+        column.in_(list(dict.fromkeys(values))) for column, values in zip(columns, zip(*keys, strict=True), strict=True)
+    ]
+    return and_(*each, tuple_(*columns).in_(keys))
 
 
 @contextmanager

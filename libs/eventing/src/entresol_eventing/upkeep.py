@@ -3,6 +3,7 @@
 from collections.abc import Generator
 from dataclasses import dataclass
 from datetime import timedelta
+from itertools import takewhile
 
 from sqlalchemy import delete, func, select
 from sqlmodel import Session
@@ -10,6 +11,8 @@ from sqlmodel import Session
 from entresol_eventing.envelope import now
 from entresol_eventing.reactions import Outcome
 from entresol_eventing.store import deadline, inbox, outbox, parked
+
+_AT_ONCE = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,8 +42,18 @@ def standing(relayed: int, session: Session) -> Standing:
 
 
 def prune(retention_days: int, relayed: int, session: Session) -> Generator[Outcome, None, None]:
-    """Forget what is a day older than the bus keeps: nothing can be delivered after the inbox has forgotten it."""
+    """Forget what is a day older than the bus keeps: nothing can be delivered after the inbox has forgotten it.
+
+    The outbox is looked through from its beginning and no further than it is old, so its length does not matter.
+    """
     before = now() - timedelta(days=retention_days + 1)
     session.execute(delete(inbox).where(inbox.c.seen_at < before))
-    session.execute(delete(outbox).where(outbox.c.recorded_at < before, outbox.c.position <= relayed))
+    first = select(outbox.c.position, outbox.c.recorded_at).order_by(outbox.c.position).limit(_AT_ONCE)
+    while True:
+        rows = session.execute(first.where(outbox.c.position <= relayed)).all()
+        old = [row.position for row in takewhile(lambda row: row.recorded_at < before, rows)]
+        if old:
+            session.execute(delete(outbox).where(outbox.c.position <= old[-1]))
+        if len(old) < _AT_ONCE:
+            break
     yield from ()

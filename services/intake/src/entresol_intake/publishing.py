@@ -12,9 +12,10 @@ from typing import Any, Final
 from entresol_contracts.events import EntityDeclared, EntityWithdrawn, ManifestApplied, ManifestRemoved
 from entresol_eventing.envelope import MAX_DATA_BYTES
 from entresol_eventing.reactions import Emit
+from entresol_eventing.store import one_of
 from entresol_manifests.checking import check
 from entresol_manifests.digest import canonical, digest
-from sqlalchemy import delete, select, tuple_, update
+from sqlalchemy import delete, select, update
 from sqlmodel import Session
 
 from entresol_intake.domain.faults import Fault, Invalid, pointer, prefixed
@@ -135,7 +136,7 @@ def _stored(keys: Sequence[tuple[str, str, str]], session: Session) -> dict[tupl
     found: dict[tuple[str, str, str], tuple[str, bool]] = {}
     for start in range(0, len(keys), 200):
         query = select(*columns, manifests.c.digest, manifests.c.removed).where(
-            tuple_(*columns).in_(keys[start : start + 200])
+            one_of(columns, keys[start : start + 200])
         )
         for row in session.connection().execute(query):
             found[row[0], row[1], row[2]] = (row[3], row[4])

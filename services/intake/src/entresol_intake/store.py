@@ -7,8 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from entresol_eventing.store import UtcDateTime, table_base
-from sqlalchemy import JSON, Index, Table, Text, delete, insert, select, tuple_, update
+from entresol_eventing.store import UtcDateTime, one_of, table_base
+from sqlalchemy import JSON, Index, Table, Text, delete, insert, select, update
 from sqlmodel import Field, Session, SQLModel
 
 if TYPE_CHECKING:
@@ -177,7 +177,7 @@ def unknown(keys: Sequence[tuple[str, str]], session: Session) -> set[tuple[str,
     for start in range(0, len(keys), 200):
         chunk = keys[start : start + 200]
         rows = session.connection().execute(
-            select(received.c.source, received.c.id).where(tuple_(received.c.source, received.c.id).in_(chunk))
+            select(received.c.source, received.c.id).where(one_of((received.c.source, received.c.id), chunk))
         )
         found |= {(row[0], row[1]) for row in rows}
     return set(keys) - found

@@ -7,9 +7,10 @@ from typing import Annotated, Any, Literal
 
 import jsonschema_rs
 from entresol_eventing.access import Principal
+from entresol_eventing.store import one_of
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, ConfigDict
-from sqlalchemy import ColumnElement, tuple_
+from sqlalchemy import ColumnElement
 from sqlmodel import Session
 
 from entresol_catalog.domain import portal
@@ -168,7 +169,7 @@ def routes(door: Door) -> APIRouter:
 
         def read(session: Session) -> EntityView | None:
             columns = (tables.entity.c.blueprint, tables.entity.c.identifier)
-            fits = tuple_(*columns).in_(_splits(f"{blueprint}/{identifier}"))
+            fits = one_of(columns, _splits(f"{blueprint}/{identifier}"))
             found = documents(tables.entity, fits, tables.entity.c.removed.is_(False))(session)
             return _view(adapter(Entity).validate_json(found[0]), who, session) if found else None
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from entresol_eventing.access import Principal
 from entresol_eventing.envelope import now
-from sqlalchemy import ColumnElement, Select, Table, func, or_, select, tuple_
+from entresol_eventing.store import one_of
+from sqlalchemy import ColumnElement, Select, Table, func, or_, select
 from sqlmodel import Session
 
 from entresol_catalog.domain.listings import Token
@@ -148,7 +149,7 @@ def existing(keys: Sequence[tuple[str, str]], session: Session) -> set[tuple[str
     columns = (entity.c.blueprint, entity.c.identifier)
     found: set[tuple[str, str]] = set()
     for start in range(0, len(keys), 1000):
-        some = tuple_(*columns).in_(keys[start : start + 1000])
+        some = one_of(columns, keys[start : start + 1000])
         rows = session.execute(select(*columns).where(some, entity.c.removed.is_(False)))
         found |= {(row[0], row[1]) for row in rows}
     return found

@@ -6,8 +6,9 @@ from functools import cache
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from entresol_eventing.statements import Statement
+from entresol_eventing.store import one_of
 from pydantic import TypeAdapter
-from sqlalchemy import Connection, Table, bindparam, insert, select, tuple_, update
+from sqlalchemy import Connection, Table, bindparam, insert, select, update
 from sqlmodel import Session
 
 D = TypeVar("D")
@@ -81,7 +82,7 @@ class Shelf(Generic[D]):
                 yield from one.rows(connection, **dict(zip(names, key, strict=True)))
             return
         query = select(*columns, self.table.c.position, self.table.c.document)
-        wanted = columns[0].in_([key[0] for key in keys]) if len(columns) == 1 else tuple_(*columns).in_(keys)
+        wanted = columns[0].in_([key[0] for key in keys]) if len(columns) == 1 else one_of(columns, keys)
         yield from connection.execute(query.where(wanted))
 
     def get(self, *key: str) -> D | None:

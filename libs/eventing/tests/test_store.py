@@ -1,0 +1,44 @@
+"""What every service's store is built from."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from entresol_eventing import upkeep
+from entresol_eventing.envelope import now
+from entresol_eventing.store import metadata, one_of, outbox
+from entresol_eventing.testing import memory_session
+from sqlalchemy import Column, MetaData, String, Table, create_engine, insert, select
+
+THINGS = Table("thing", MetaData(), Column("kind", String, primary_key=True), Column("name", String, primary_key=True))
+PAIRS = [("cat", "tom"), ("cat", "jerry"), ("mouse", "tom"), ("mouse", "jerry")]
+
+
+@pytest.mark.parametrize("keys", [[], PAIRS[:1], [PAIRS[0], PAIRS[3]], [*PAIRS[1:3], PAIRS[1]], [("dog", "tom")]])
+def test_keys_of_several_columns_are_found_exactly_and_by_index(keys: list[tuple[str, str]]) -> None:
+    engine = create_engine("sqlite://")
+    query: Any = select(THINGS).where(one_of((THINGS.c.kind, THINGS.c.name), keys))
+    with engine.connect() as connection:
+        THINGS.create(connection)
+        connection.execute(insert(THINGS), [{"kind": kind, "name": name} for kind, name in PAIRS])
+        assert {tuple(row) for row in connection.execute(query)} == set(keys) & set(PAIRS)
+        compiled = query.compile(engine, compile_kwargs={"literal_binds": True})
+        plan = [row.detail for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}")]
+    engine.dispose()
+    assert not keys or plan[0].startswith("SEARCH thing USING")
+
+
+@pytest.mark.parametrize(
+    ("relayed", "kept"), [(2500, [2205, 2206]), (2000, [*range(2001, 2207)]), (0, [*range(1, 2207)])]
+)
+def test_the_outbox_forgets_what_is_past_its_retention_and_published(relayed: int, kept: list[int]) -> None:
+    old, young = now() - timedelta(days=32), now() - timedelta(days=30)
+    rows = [
+        {"position": position, "id": str(position), "log_subject": "s", "body": b"", "recorded_at": at}
+        for position, at in [*((one, old) for one in range(1, 2205)), (2205, young), (2206, old)]
+    ]
+    with memory_session(metadata) as session:
+        session.execute(insert(outbox), rows)
+        list(upkeep.prune(30, relayed, session))
+        left = list(session.execute(select(outbox.c.position).order_by(outbox.c.position)).scalars())
+    assert left == kept
