@@ -8,7 +8,7 @@ READY := .venv/.ready
 MEMBERS := $(shell sed -nE 's/^name = "(.*)"/\1/p' $(PACKAGES:%=%/pyproject.toml))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint typecheck schemas contracts bench faults faults-long up down lock clean
+.PHONY: help setup demo test lint typecheck schemas contracts bench bench-long faults faults-long up down lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 14
@@ -53,8 +53,12 @@ contracts: $(READY) ## are the models what schemas/ says, and are the schemas co
 	@$(BIN)/python compose/nats/users.py --check
 	@$(BIN)/python libs/contracts/compatibility.py
 
-bench: $(READY) ## requests per second and latency, beside what the machine can do at most
-	@$(BIN)/python -m tests.bench
+bench: $(READY) ## requests per second, latency, and what bounds them; with WRITE=1 into docs/bench.md
+	@$(BIN)/python -m tests.bench $(if $(WRITE),--write)
+
+bench-long: $(READY) ## memory over 200,000 requests, and the cost of one with up to 1,000,000 stored (40 GB of disk)
+	@$(BIN)/python -m tests.bench --soak 200000 $(if $(WRITE),--write)
+	@$(BIN)/python -m tests.bench --fill 1000000 $(if $(WRITE),--write)
 
 faults: $(READY) ## break things under load, and count what was lost; SCALE=short, run or long
 	@$(BIN)/python -m tests.faults --scale $(SCALE)

@@ -1,84 +1,69 @@
-"""`make bench`: requests per second and latency through five processes with fsync always, and the machine's floor."""
+"""`make bench`: what the platform does on this machine with fsync always, and what bounds it."""
 
 import argparse
-import asyncio
-import os
-import platform
+import shlex
+import signal
+import sys
 import tempfile
 from pathlib import Path
 
 from rich.console import Console
-from rich.table import Table
 
-from tests.bench import embedded, floor
-from tests.bench.requests import MANIFESTS, Bench, Result
-from tests.fleet import Fleet
+from tests.bench import console as terminal
+from tests.bench import curve, embedded, requests, soak
+from tests.bench.figures import Figures
+from tests.bench.page import write
+from tests.bench.platform import started
 
-
-async def measure(fleet: Fleet, name: str, clients: int, count: int, *, one_by_one: bool = False) -> Result:
-    async with Bench(fleet, name) as bench:
-        return await bench.run(clients, count, one_by_one=one_by_one)
+DOCS = Path("docs")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--requests", type=int, default=5000, help="requests of the run with 64 clients")
-    parser.add_argument("--only", choices=["requests", "floor", "embedded"], help="measure this alone")
+    parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
+    parser.add_argument("--database", choices=["sqlite", "postgresql"], default="sqlite", help="what the services use")
+    parser.add_argument("--requests", type=int, default=4000, help="requests of each run with 64 clients")
+    parser.add_argument("--repetitions", type=int, default=3, help="how often each run of the table is repeated")
+    parser.add_argument("--seed", type=int, default=1, help="decides when requests arrive")
+    parser.add_argument("--fill", type=int, metavar="N", help="instead of the table: the cost with up to N stored")
+    parser.add_argument("--soak", type=int, metavar="N", help="instead of the table: memory over N requests")
+    parser.add_argument("--no-floors", action="store_true", help="measure the platform alone")
+    parser.add_argument("--data", type=Path, help="directory for everything measured; default: a temporary one")
+    parser.add_argument("--write", action="store_true", help="keep the figures in docs/ and draw the page anew")
     arguments = parser.parse_args()
-    console = Console(width=100)
-    console.print(f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}, fsync always")
-    with tempfile.TemporaryDirectory(prefix="entresol-bench-") as scratch:
-        table = Table("what", "per second", "p50 ms", "p99 ms", title="Request: HTTP accept to terminal fact")
-        results: list[Result] = []
-        if arguments.only in (None, "requests"):
-            results = platform_rows(Path(scratch), arguments.requests, table)
-        if arguments.only in (None, "floor"):
-            idle = floor.idle(Path(scratch) / "floor-idle", 300)
-            table.add_row(
-                f"floor: nats-py, {floor.HOPS} durable hops, idle",
-                f"{len(idle) / sum(idle):,.0f}",
-                f"{idle[len(idle) // 2] * 1e3:.1f}",
-                f"{idle[int(len(idle) * 0.99)] * 1e3:.1f}",
+    if arguments.fill and arguments.database != "sqlite":
+        parser.error("--fill needs SQLite")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended"))  # so that what was started is ended too
+    command = shlex.join(["python", "-m", "tests.bench", *(one for one in sys.argv[1:] if one != "--write")])
+    figures = Figures.read(DOCS / "bench.json")
+    with tempfile.TemporaryDirectory(prefix="entresol-bench-", dir=arguments.data) as directory:
+        measure(arguments, Path(directory), command, figures, Console(width=120))
+    if arguments.write:
+        write(figures, DOCS)
+
+
+def measure(arguments: argparse.Namespace, scratch: Path, command: str, figures: Figures, console: Console) -> None:
+    """Measure what was asked for, show it, and put it in its place among the figures."""
+    if arguments.soak:
+        with started(scratch / "fleet", arguments.database) as platform:
+            figures.soak = soak.measure(platform, scratch, arguments.soak, command)
+        terminal.show_soak(console, figures.soak)
+    if arguments.fill:
+        with started(scratch / "filled", arguments.database) as platform:
+            figures.curve = curve.measure(
+                platform, scratch, arguments.fill, arguments.requests, arguments.seed, command
             )
-            rate = floor.throughput(Path(scratch) / "floor-full", 10_000)
-            table.add_row(f"floor: the same in batches of {floor.BATCH}", f"{rate:,.0f}", "", "")
-        console.print(table)
-        if results:
-            console.print(cpu_table(results[-1]))
-        if arguments.only in (None, "embedded"):
-            ready, resident = embedded.start(Path(scratch) / "embedded")
-            console.print(f"embedded platform: ready in {ready:.2f} s, {resident:.0f} MiB resident with its bus")
-
-
-def platform_rows(scratch: Path, requests: int, table: Table) -> list[Result]:
-    with Fleet(scratch / "fleet", forked=False) as fleet:
-        fleet.call("intake", "POST", "/v1/manifests", MANIFESTS)
-        asyncio.run(measure(fleet, "warm", 8, 200))
-        runs = [
-            ("idle: one at a time, each to its end", measure(fleet, "idle", 1, 300, one_by_one=True)),
-            ("1 client, as fast as it is answered", measure(fleet, "one", 1, requests // 5)),
-            ("64 clients, as fast as they are answered", measure(fleet, "many", 64, requests)),
-        ]
-        results = []
-        for what, run in runs:
-            result = asyncio.run(run)
-            results.append(result)
-            table.add_row(
-                what,
-                f"{result.per_second:,.0f}",
-                f"{result.percentile(0.5) * 1e3:.1f}",
-                f"{result.percentile(0.99) * 1e3:.1f}",
-            )
-        memory = {name: fleet.resident_mib(name) for name in [*fleet.ports, "bus"]}
-        table.caption = "resident MiB: " + ", ".join(f"{name} {size:.0f}" for name, size in memory.items())
-        return results
-
-
-def cpu_table(result: Result) -> Table:
-    table = Table("service", "ms per request", "share of a core", title=f"What bounds it, at {result.clients} clients")
-    for name, seconds in sorted(result.cpu.items(), key=lambda one: -one[1]):
-        table.add_row(name, f"{seconds / result.count * 1e3:.2f}", f"{seconds / result.seconds:.0%}")
-    return table
+        terminal.show_curve(console, figures.curve)
+    if arguments.soak or arguments.fill:
+        return
+    scale = requests.Scale(repetitions=arguments.repetitions, many=arguments.requests)
+    with started(scratch / "fleet", arguments.database) as platform:
+        found = requests.section(platform, scratch, scale, arguments.seed, command)
+    if not arguments.no_floors:
+        found.floors = requests.floors(scratch, scale)
+        ready, resident = embedded.start(scratch / "embedded")
+        found.embedded = f"`entresol up`: ready in {ready:.2f} s, {resident:.0f} MiB resident with its bus."
+    setattr(figures, arguments.database, found)
+    terminal.show_requests(console, found)
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import nats
 from entresol_eventing.nats_server import NatsServer
+from nats.aio.client import Client
 from nats.js.api import ConsumerConfig, StreamConfig
 
 HOPS = 5
@@ -36,7 +37,7 @@ async def _stage(url: str, hop: int, count: int, arrived: dict[bytes, float]) ->
     await connection.close()
 
 
-async def publish(connection: nats.NATS, subject: str, bodies: list[bytes]) -> None:
+async def publish(connection: Client, subject: str, bodies: list[bytes]) -> None:
     """Publish durably: alone, or as one atomic batch."""
     if len(bodies) == 1:
         answer = await connection.request(subject, bodies[0], timeout=10)

@@ -51,6 +51,12 @@ class PostgresServer:
         self.stop("fast")
         shutil.rmtree(self._data, ignore_errors=True)
 
+    @property
+    def pid(self) -> int:
+        """The server's own process; each connection is a child of it."""
+        assert self._process is not None
+        return self._process.pid
+
     def start(self) -> None:
         """Start it and return when it answers."""
         with (self._data / "log").open("ab") as output:

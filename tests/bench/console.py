@@ -1,0 +1,54 @@
+"""The figures as a terminal shows them."""
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.bench.cells import (
+    CURVE_HEAD,
+    SOAK_HEAD,
+    bound,
+    cells,
+    curve_cells,
+    share_cells,
+    size_cells,
+    soak_cells,
+)
+from tests.bench.figures import Curve, Requests, Soak
+
+
+def show_requests(console: Console, requests: Requests) -> None:
+    table = Table("what", "per second", "p50 ms", "p99 ms", title="A request: HTTP accept to terminal fact stored")
+    for row in requests.rows:
+        table.add_row(*cells(row))
+    table.add_section()
+    for row in requests.floors:
+        table.add_row(*cells(row))
+    console.print(table)
+    costs = Table("process", "ms/request", "of a core", "at half: ms", "of a core", title="What bounds it")
+    for share in [*requests.shares, requests.load]:
+        costs.add_row(*share_cells(share))
+    console.print(costs)
+    console.print(bound(requests))
+    console.print("resident MiB: " + ", ".join(f"{name} {size:.0f}" for name, size in requests.resident_mib.items()))
+    if requests.embedded:
+        console.print(requests.embedded)
+
+
+def show_curve(console: Console, curve: Curve) -> None:
+    table = Table("stored", *curve.points[0].ms, *CURVE_HEAD, title="Processor ms per request")
+    sizes = Table("stored", *curve.points[0].database_mib, title="On disk, MiB")
+    for point in curve.points:
+        table.add_row(*curve_cells(point))
+        sizes.add_row(*size_cells(point))
+    console.print(table)
+    console.print(sizes)
+    for point in curve.points:
+        memory = ", ".join(f"{name} {size:,.0f}" for name, size in point.resident_mib.items())
+        console.print(f"{point.stored:,} stored: resident MiB: {memory}")
+
+
+def show_soak(console: Console, soak: Soak) -> None:
+    table = Table(*SOAK_HEAD, title=f"{soak.requests:,} requests at {soak.per_second:,.0f}/s")
+    for row in soak_cells(soak):
+        table.add_row(*row)
+    console.print(table)
