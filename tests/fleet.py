@@ -185,6 +185,16 @@ class Fleet:
         else:
             self.start(name)
 
+    def revive(self) -> list[str]:
+        """Start every service that has ended by itself, as a supervisor does; return which.
+
+        On PostgreSQL a service may be refused because the server has not noticed yet that the one before it is gone.
+        """
+        ended = [service for service in self._processes if not self.alive(service)]
+        for service in ended:
+            self.start(service)
+        return ended
+
     def wipe_bus(self) -> None:
         """Kill the bus and remove all that it has stored. Started again, it has no streams until `make_streams`."""
         self.nats.kill()

@@ -6,7 +6,7 @@ from entresol_eventing.permissions import SERVICES
 
 from tests.faults.load import Journey
 from tests.faults.storms import scene, storm
-from tests.faults.trials import Evidence, Proof, Trial
+from tests.faults.trials import SQLITE, Evidence, Proof, Scale, Trial
 from tests.fleet import Fleet
 
 GRACE_SECONDS = 15.0
@@ -24,7 +24,8 @@ def prove_requests_end_once(trial: Trial) -> Evidence:
         fleet.start_again(victim)
         return "kills"
 
-    return storm(trial, trial.count(120, 1000, 50_000), trial.count(24, 200, 3000), kill)
+    share = 1 if trial.database == SQLITE or trial.scale == Scale.LONG else 2  # PostgreSQL takes about twice as long
+    return storm(trial, trial.count(120, 1000, 50_000) // share, trial.count(24, 200, 3000) // share, kill)
 
 
 def prove_waiting_requests_survive(trial: Trial) -> Evidence:
@@ -51,7 +52,7 @@ def prove_bus_kills_lose_nothing(trial: Trial) -> Evidence:
         fleet.start_again("bus")
         return "bus kills"
 
-    return storm(trial, trial.count(100, 600, 5000), trial.count(12, 100, 500), kill)
+    return storm(trial, trial.count(60, 300, 5000), trial.count(8, 50, 500), kill)
 
 
 def prove_orderly_ends_lose_nothing(trial: Trial) -> Evidence:
@@ -73,7 +74,7 @@ def prove_orderly_ends_lose_nothing(trial: Trial) -> Evidence:
         fleet.start_again(victim)
         return "ends"
 
-    evidence = storm(trial, trial.count(80, 500, 5000), trial.count(12, 80, 500), end, most_pause_seconds=0.1)
+    evidence = storm(trial, trial.count(60, 300, 5000), trial.count(8, 50, 500), end, most_pause_seconds=0.1)
     evidence.breaches += breaches
     evidence.figures["slowest end"] = f"{slowest:.1f} s"
     return evidence

@@ -4,6 +4,7 @@ A storm is over when the judge finds nothing that could still be under way, or w
 finds then is the evidence. The judge is a program of its own and sees only files and databases.
 """
 
+import asyncio
 import json
 import subprocess
 import sys
@@ -13,8 +14,12 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import nats
+from entresol_eventing.nats_server import NatsServer
+from entresol_eventing.permissions import EVENTS
+
 from tests.faults.dump import Dump
-from tests.faults.load import CLIENTS, TOLD_OF, Load, manifests
+from tests.faults.load import CLIENTS, TOLD_OF, Load, Refused, manifests
 from tests.faults.sink import Sink
 from tests.faults.trials import Evidence, Trial
 from tests.fleet import Fleet
@@ -44,6 +49,7 @@ class Scene:
         deadline = time.monotonic() + seconds + len(load.accepted) / 20
         began = time.monotonic()
         while load.accepted - self.dump.completed and time.monotonic() < deadline:
+            self.fleet.revive()
             self.dump.catch_up()
             time.sleep(0.1)
             if time.monotonic() - began > 10:
@@ -75,6 +81,7 @@ def scene(trial: Trial) -> Iterator[Scene]:
             "told_of": [TOLD_OF],
         }
         (ledgers / "judge.json").write_text(json.dumps(plan), encoding="utf-8")
+        asyncio.run(_shorten_memory(fleet.nats))
         fleet.call("intake", "POST", "/v1/manifests", manifests(sink.url))
         here = Scene(fleet, sink, ledgers, Dump(fleet.nats, ledgers / "log.jsonl"))
         yield here
@@ -84,6 +91,18 @@ def scene(trial: Trial) -> Iterator[Scene]:
         here.verdict.breaches += [
             f"{name} ended with {status} at the end" for name, status in statuses.items() if status
         ]
+
+
+async def _shorten_memory(server: NatsServer) -> None:
+    """Let the bus forget at once which events it has, so that copies reach the log and only inboxes are left."""
+    connection = await nats.connect(server.url, user="admin", password=server.passwords["admin"])
+    try:
+        streams = connection.jetstream(timeout=30)
+        config = (await streams.stream_info(EVENTS)).config
+        config.duplicate_window = 0.1
+        await streams.update_stream(config)
+    finally:
+        await connection.close()
 
 
 def judge(ledgers: Path) -> Evidence:
@@ -115,12 +134,16 @@ def storm(trial: Trial, journeys: int, faults: int, fault: Fault, *, most_pause_
             load.release(released)
             time.sleep(trial.dice.uniform(0.02, most_pause_seconds))
             load.await_finished(released - 3 * CLIENTS, KEEP_UP_SECONDS)
-            word = fault(here.fleet, number)
-            struck[word] = struck.get(word, 0) + 1
+            for word in (fault(here.fleet, number), *("revivals" for _ in here.fleet.revive())):
+                struck[word] = struck.get(word, 0) + 1
             if time.monotonic() - shown > 10:
                 shown = time.monotonic()
                 trial.say(f"{number + 1} of {faults} faults, {load.finished} of {journeys} journeys")
         trial.say(f"all {faults} faults are over, {load.finished} of {journeys} journeys")
-        load.join(SETTLE_SECONDS + journeys / 10)
+        breaches = []
+        try:
+            load.join(SETTLE_SECONDS + journeys / 10)
+        except (TimeoutError, Refused) as error:
+            breaches.append(f"a client has given up: {error}")
         here.settle(trial, load)
-    return Evidence({**struck, **here.verdict.counts}, here.verdict.breaches)
+    return Evidence({**struck, **here.verdict.counts}, breaches + here.verdict.breaches)
