@@ -159,8 +159,9 @@ class Load:
             try:
                 return call()
             except urllib.error.HTTPError as refused:
-                if refused.code < 500:
-                    raise Refused(refused.code, refused.read().decode(errors="replace")) from None
+                with refused:
+                    if refused.code < 500:
+                        raise Refused(refused.code, refused.read().decode(errors="replace")) from None
                 failure: Exception = refused
             except (OSError, http.client.HTTPException, json.JSONDecodeError) as error:
                 failure = error
@@ -260,6 +261,7 @@ class Load:
             return self._fleet.call("intake", method, path, body, **headers)
         except urllib.error.HTTPError as refused:
             if refused.code == 404:
+                refused.close()
                 raise ConnectionError("not known yet") from None
             raise
 
