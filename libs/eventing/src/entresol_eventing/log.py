@@ -57,14 +57,27 @@ def connect_options(settings: RuntimeSettings, user: str, purpose: str) -> dict[
 
 
 async def connect(
-    settings: RuntimeSettings, user: str, purpose: str, reconnected: Callable[[], Awaitable[None]] | None = None
+    settings: RuntimeSettings,
+    user: str,
+    purpose: str,
+    *,
+    lost: Callable[[], Awaitable[None]] | None = None,
+    reconnected: Callable[[], Awaitable[None]] | None = None,
 ) -> Client:
-    """Connect as a user; raise after `connect_timeout` if nobody answers at first. From then on it reconnects."""
+    """Connect as a user; raise after `connect_timeout` if nobody answers at first. From then on it reconnects.
+
+    Awaits `lost` each time that the connection is gone, and `reconnected` when it is back.
+    """
     options = connect_options(settings, user, purpose)
     if settings.nats_password:
         options |= {"user": settings.nats_user or user, "password": settings.nats_password.get_secret_value()}
     return await nats.connect(
-        settings.nats_servers, pending_size=-1, allow_reconnect=True, reconnected_cb=reconnected, **options
+        settings.nats_servers,
+        pending_size=-1,
+        allow_reconnect=True,
+        disconnected_cb=lost,
+        reconnected_cb=reconnected,
+        **options,
     )
 
 

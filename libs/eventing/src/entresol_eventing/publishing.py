@@ -107,6 +107,11 @@ class Publisher:
         if answer.get("count") != count:
             raise NotTaken(f"the bus stored {answer.get('count')} of {count} events")
 
+    def give_up(self) -> None:
+        """The connection is lost, and with it the answer under way: whoever waits for it is told at once."""
+        if self._answer is not None and not self._answer.done():
+            self._answer.set_exception(ConnectionError("the connection was lost before the bus answered"))
+
     def _receive(self, subject: bytes, _reply: bytes, data: bytes, _headers: bytes | None) -> None:
         """Take the last word on the batch: an error, or how many were stored. Earlier ones are flow control."""
         if self._answer is None or self._answer.done() or not subject.startswith(self._expected):

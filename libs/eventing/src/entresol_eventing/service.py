@@ -260,17 +260,21 @@ class Service:
         while True:
             try:
                 if self._publisher is None:
-                    connection = await connect(self.settings, self.name, "publisher")
+                    connection = await connect(self.settings, self.name, "publisher", lost=self._lost)
                     self._publisher = Publisher(connection, inbox_prefix(self.name))
                     self._spawn(self._relay.run, "relay")
                 if self._reader is None:
-                    self._reader = await connect(self.settings, self.name, "reader", self._reconnected)
+                    self._reader = await connect(self.settings, self.name, "reader", reconnected=self._reconnected)
                 self._subscriptions = await self._subscribe(Wire(self._reader))
                 return
             except Exception as error:
                 attempt += 1
                 log.warning("the bus can't be reached yet", extra={"service": self.name, "reason": repr(error)})
                 await asyncio.sleep(backoff(attempt, random.random(), first_seconds=0.1, most_seconds=5))
+
+    async def _lost(self) -> None:
+        if self._publisher is not None:
+            self._publisher.give_up()
 
     async def _reconnected(self) -> None:
         for one in self._subscriptions:
