@@ -13,7 +13,6 @@ from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +24,7 @@ from entresol_eventing.reactions import Emit, Outcome, Reactions
 from entresol_eventing.run import main
 from entresol_eventing.service import Service
 from entresol_eventing.settings import RuntimeSettings
-from entresol_eventing.telemetry import Telemetry
+from entresol_eventing.telemetry import JsonLines, Telemetry
 from entresol_eventing.testing import eventually
 from nats.js.client import JetStreamContext
 from pydantic import Field
@@ -156,11 +155,11 @@ async def caught_up(told: Mapping[str, int], *tallies: Service, seconds: float =
     total = sum(told.values())
     with suppress(AssertionError):
         for tally in tallies:
-            await eventually(partial(_has, tally, total), seconds=seconds)
 
+            async def complete(tally: Service = tally) -> bool:
+                return await handled_count(tally) >= total
 
-async def _has(tally: Service, total: int) -> bool:
-    return await handled_count(tally) >= total
+            await eventually(complete, seconds=seconds)
 
 
 def settings(trial: Trial, name: str, nats_url: str, **options: Any) -> RuntimeSettings:
@@ -173,7 +172,7 @@ def settings(trial: Trial, name: str, nats_url: str, **options: Any) -> RuntimeS
 def log_kept(trial: Trial) -> Iterator[None]:
     """What the services log while they are broken goes to a file beside their databases."""
     root, keeper = logging.getLogger(), logging.FileHandler(trial.scratch / "services.log")
-    keeper.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    keeper.setFormatter(JsonLines())
     before = root.level
     root.addHandler(keeper)
     root.setLevel(logging.INFO)

@@ -9,13 +9,13 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import nats
 import nats.errors
 from nats.aio.client import Client
-from nats.js.api import AckPolicy, ConsumerConfig, DeliverPolicy
+from nats.js.api import AckPolicy, ConsumerConfig, ConsumerInfo, DeliverPolicy
 from nats.js.errors import NotFoundError
 
 from entresol_eventing.consumer import Message
@@ -121,6 +121,10 @@ class Subscription:
         self._busy = asyncio.Lock()
         self._expected = 1
         self._position = 0
+        self._made: ConsumerInfo | None = None
+        """What the server said when it had made the consumer."""
+        self._sure = 0
+        """Position up to which the consumer is known to have sent everything that we want."""
         self._handled: Delivery | None = None
         """The last message that is handled and not acknowledged."""
         self._unacknowledged = 0
@@ -157,14 +161,16 @@ class Subscription:
     async def check(self) -> None:
         """Look at the consumer once; make it anew if it is gone or was changed."""
         streams = self._wire.connection.jetstream()
+        position = self._position
         try:
             info = await streams.consumer_info(self._stream, self._name)
         except NotFoundError:
             await self.reset("it was deleted")
             return
-        if sorted(info.config.filter_subjects or [info.config.filter_subject or ""]) != self._subjects:
-            await self.reset("its configuration was changed")
+        if not self._is_ours(info):
+            await self.reset("it was changed")
             return
+        self._sure = min(position, self._position)
         self._pull.refused.clear()
         if not info.num_waiting:
             self._pull.ask_again()
@@ -193,10 +199,12 @@ class Subscription:
         # A stream that was lost and made again counts from 1: what was committed before says nothing about it.
         self.cursor = f"{self._name}@{info.created}"
         self._position = await self._load(self.cursor) if position is None else position
+        if self._made is not None and not await self._is_known():
+            self._position = min(self._position, self._sure)
         with contextlib.suppress(NotFoundError):
             await streams.delete_consumer(self._stream, self._name)
         from_start = self._position < info.state.first_seq
-        await streams.add_consumer(
+        self._made = await streams.add_consumer(
             self._stream,
             ConsumerConfig(
                 name=self._name,
@@ -210,10 +218,35 @@ class Subscription:
                 opt_start_seq=None if from_start else self._position + 1,
             ),
         )
+        self._sure = self._position
         self._expected, self._handled, self._unacknowledged = 1, None, 0
+
+    def _is_ours(self, info: ConsumerInfo) -> bool:
+        """Whether it is the consumer that we made, unchanged: one with other subjects skips, and nobody sees the gap.
+
+        Metadata may differ: the server writes its version there, and another one of a cluster another version.
+        """
+        return (
+            self._made is not None
+            and not info.paused
+            and info.created == self._made.created
+            and replace(info.config, metadata=None) == replace(self._made.config, metadata=None)
+        )
+
+    async def _is_known(self) -> bool:
+        try:
+            return self._is_ours(await self._wire.connection.jetstream().consumer_info(self._stream, self._name))
+        except NotFoundError:
+            return False
 
     async def _receive(self, delivered: Sequence[Delivery]) -> None:
         async with self._busy:
+            if self._pull.is_stale():
+                return  # it waited while the consumer was made anew, and counts as another one did
+            # Another consumer of our name counts from 1, too; and one may be told to leave the bodies out.
+            if (self._expected == 1 or not all(one.body for one in delivered)) and not await self._is_known():
+                await self._reset("another consumer sends")
+                return
             fresh: list[Message] = []
             for one in delivered:
                 stream_sequence, consumer_sequence = one.sequences

@@ -67,6 +67,8 @@ class Pull:
         self._inbox = inbox
         self._at = b""
         """The inbox in use."""
+        self._taken_at = b""
+        """The inbox that the last batch came by."""
         self._batch_size = batch_size
         self._arrived: deque[Delivery] = deque()
         self._wake = asyncio.Event()
@@ -121,10 +123,15 @@ class Pull:
         if self._paused or not self._arrived:
             await asyncio.sleep(REFUSED_SECONDS if self._paused or self.refused.is_set() else 0)
             return []
+        self._taken_at = self._at
         taken = [self._arrived.popleft() for _ in range(min(self._batch_size, len(self._arrived)))]
         if self._due < self._batch_size // 2:
             await self._request()
         return taken
+
+    def is_stale(self) -> bool:
+        """Whether another inbox was opened since the last batch was fetched."""
+        return self._taken_at != self._at
 
     async def _woken(self, timeout: float) -> None:
         with contextlib.suppress(TimeoutError):
