@@ -1,6 +1,6 @@
 """The proofs in the order of the guarantees."""
 
-from tests.faults import consumers, kills, publishing
+from tests.faults import consumers, kills, order, outages, publishing
 from tests.faults.trials import Proof
 
-PROOFS: tuple[Proof, ...] = (*kills.PROOFS, *publishing.PROOFS, *consumers.PROOFS)
+PROOFS: tuple[Proof, ...] = (*kills.PROOFS, *publishing.PROOFS, *order.PROOFS, *outages.PROOFS, *consumers.PROOFS)

@@ -6,6 +6,7 @@ A teller says events, numbered by partition key from 0. A tally writes down each
 import asyncio
 import logging
 import os
+import signal
 import subprocess
 import sys
 import urllib.request
@@ -14,7 +15,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Generator, Iter
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import nats
 from entresol_contracts.events import ChangeMerged, Repository
@@ -24,6 +25,7 @@ from entresol_eventing.reactions import Emit, Outcome, Reactions
 from entresol_eventing.run import main
 from entresol_eventing.service import Service
 from entresol_eventing.settings import RuntimeSettings
+from entresol_eventing.store import Database
 from entresol_eventing.telemetry import JsonLines, Telemetry
 from entresol_eventing.testing import eventually
 from nats.js.client import JetStreamContext
@@ -38,6 +40,10 @@ from tests.fleet import free_port
 MIGRATIONS = Path(__file__).parents[2] / "libs" / "eventing" / "tests" / "counting_migrations"
 SUBJECTS = ("entresol.*.change.>",)
 CAUGHT_UP_SECONDS = 120.0
+_NAMES = text("SELECT key FROM counted ORDER BY position")
+_COUNT = text("SELECT count(*) FROM counted")
+
+T = TypeVar("T")
 
 
 def name_of(key: str, number: int) -> str:
@@ -114,13 +120,11 @@ class Tally:
 
 async def handled(service: Service) -> list[str]:
     """Names of the events that a tally has written down, in its order."""
-    return await service.read(
-        lambda session: list(session.execute(text("SELECT key FROM counted ORDER BY position")).scalars())
-    )
+    return await service.read(lambda session: list(session.execute(_NAMES).scalars()))
 
 
 async def handled_count(service: Service) -> int:
-    return await service.read(lambda session: session.execute(text("SELECT count(*) FROM counted")).scalar_one())
+    return await service.read(lambda session: session.execute(_COUNT).scalar_one())
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,6 +249,23 @@ class TallyProcess:
             urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health/ready", timeout=2).close()
             return True
         return False
+
+    def signal(self, number: signal.Signals) -> None:
+        os.kill(self.pid, number)
+
+    def handled(self) -> list[str]:
+        """As `handled`, from outside."""
+        return self._look(lambda session: list(session.execute(_NAMES).scalars()))
+
+    def handled_count(self) -> int:
+        return self._look(lambda session: session.execute(_COUNT).scalar_one())
+
+    def _look(self, query: Callable[[Session], T]) -> T:
+        database = Database(self.settings.database_for(self.name))
+        try:
+            return database.read(query)
+        finally:
+            database.close()
 
     def stop(self) -> None:
         if self._process is None:
