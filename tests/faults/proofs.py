@@ -1,6 +1,14 @@
 """The proofs in the order of the guarantees."""
 
-from tests.faults import consumers, kills, order, outages, publishing
+from tests.faults import backlog, cluster, consumers, kills, order, outages, publishing
 from tests.faults.trials import Proof
 
-PROOFS: tuple[Proof, ...] = (*kills.PROOFS, *publishing.PROOFS, *order.PROOFS, *outages.PROOFS, *consumers.PROOFS)
+PROOFS: tuple[Proof, ...] = (
+    *kills.PROOFS,
+    *publishing.PROOFS,
+    *order.PROOFS,
+    *outages.PROOFS,
+    *consumers.PROOFS,
+    *cluster.PROOFS,
+    *backlog.PROOFS,
+)

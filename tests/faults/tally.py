@@ -213,6 +213,7 @@ class TallyProcess:
         self.name = name
         self.port = free_port()
         self._process: subprocess.Popen[bytes] | None = None
+        self._database: Database | None = None
 
     def start(self) -> None:
         prefix = TallySettings.model_config["env_prefix"]
@@ -242,11 +243,17 @@ class TallyProcess:
         return self._process.pid
 
     def is_ready(self) -> bool:
+        return self._answers("/health/ready")
+
+    def is_live(self) -> bool:
+        return self._answers("/health/live")
+
+    def _answers(self, path: str) -> bool:
         assert self._process is not None
         if self._process.poll() is not None:
             raise RuntimeError(f"the tally has ended: {(self.settings.data / 'log').read_text()[-2000:]}")
         with suppress(OSError):
-            urllib.request.urlopen(f"http://127.0.0.1:{self.port}/health/ready", timeout=2).close()
+            urllib.request.urlopen(f"http://127.0.0.1:{self.port}{path}", timeout=2).close()
             return True
         return False
 
@@ -261,13 +268,12 @@ class TallyProcess:
         return self._look(lambda session: session.execute(_COUNT).scalar_one())
 
     def _look(self, query: Callable[[Session], T]) -> T:
-        database = Database(self.settings.database_for(self.name))
-        try:
-            return database.read(query)
-        finally:
-            database.close()
+        self._database = self._database or Database(self.settings.database_for(self.name))
+        return self._database.read(query)
 
     def stop(self) -> None:
+        if self._database is not None:
+            self._database.close()
         if self._process is None:
             return
         self._process.terminate()
