@@ -3,17 +3,21 @@
 import asyncio
 import signal
 import time
+import urllib.error
+import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from entresol_eventing.nats_server import NatsServer
+from entresol_eventing.permissions import SERVICES
 from entresol_eventing.service import Service
 from entresol_eventing.testing import eventually, nats_server, running
 
 from tests.faults.proxy import Proxy
 from tests.faults.tally import Tally, TallyProcess, Teller, caught_up, handled, judge, load, log_kept, settings
 from tests.faults.trials import Evidence, Proof, Trial
+from tests.fleet import Fleet
 
 BACK_SECONDS = 10.0
 NOTICED_SECONDS = 15.0
@@ -197,8 +201,46 @@ async def _outlive(trial: Trial, bus: NatsServer) -> Evidence:
     return evidence
 
 
+LIMIT = 30
+
+
+def shed_what_the_outbox_cannot_keep(trial: Trial) -> Evidence:
+    """Without the bus the door takes what the outbox may keep, and sheds the rest with 503 and Retry-After."""
+    limit = {"ENTRESOL_INTAKE_OUTBOX_LIMIT": str(LIMIT)}
+    breaches: list[str] = []
+    taken, shed = 0, 0
+    with Fleet(trial.scratch / "fleet", limit, trial.postgres) as fleet:
+        fleet.nats.kill()
+        event = {"specversion": "1.0", "type": "org.example.thing.done", "source": "/example", "data": {}}
+        while not shed and taken < 10 * LIMIT:
+            body = {**event, "id": str(taken)}
+            try:
+                fleet.call("intake", "POST", "/v1/events", body, **{"Content-Type": "application/cloudevents+json"})
+                taken += 1
+            except urllib.error.HTTPError as refusal:
+                shed += 1
+                if refusal.code != 503 or not refusal.headers.get("Retry-After", "").isdigit():
+                    breaches.append(f"shed with {refusal.code}, Retry-After {refusal.headers.get('Retry-After')}")
+        if taken < LIMIT or not shed:
+            breaches.append(f"{taken} taken and {shed} shed without the bus, at a limit of {LIMIT}")
+        for service in SERVICES:
+            urllib.request.urlopen(f"{fleet.url(service)}/health/live", timeout=5).close()
+        fleet.nats.start()
+        returned = time.monotonic()
+        for service in SERVICES:
+            fleet.await_ready(service)
+        fleet.call(
+            "intake", "POST", "/v1/events", {**event, "id": "late"}, **{"Content-Type": "application/cloudevents+json"}
+        )
+        took = time.monotonic() - returned
+        if took > BACK_SECONDS:
+            breaches.append(f"back {took:.1f} s after the bus")
+    return Evidence({"taken without the bus": taken, "shed": shed}, breaches, {"back after": f"{took:.1f} s"})
+
+
 PROOFS = (
     Proof("G8", "services stay live without the bus and are back within 10 s", outlive_outages),
+    Proof("G8b", "beyond the outbox limit the door answers 503 and says when", shed_what_the_outbox_cannot_keep),
     Proof("G9", "a frozen bus is noticed within 15 s, and all goes on when it wakes", freeze_the_bus),
     Proof("G9b", "a frozen service stops nobody, and goes on where it was", freeze_a_service),
 )
