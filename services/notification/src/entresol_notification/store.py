@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from entresol_eventing.envelope import Cause
+from entresol_eventing.statements import Statement
 from entresol_eventing.store import UtcDateTime, table_base
 from sqlalchemy import JSON, BigInteger, Column, Index, Integer, Text, bindparam, delete, func, insert, select, update
 from sqlmodel import Field, Session, SQLModel, col
@@ -97,18 +98,31 @@ class Result:
     """When to try again; the end if there is nothing more to try."""
 
 
-_DELIVERIES, _ATTEMPTS = Base.metadata.tables["delivery"], Base.metadata.tables["attempt"]
-# Built once: these run for every delivery.
-_QUEUE = insert(_DELIVERIES)
-_ATTEMPT = insert(_ATTEMPTS)
-_TRIED = (
+_MANIFESTS, _DELIVERIES, _ATTEMPTS = (Base.metadata.tables[name] for name in ("manifest", "delivery", "attempt"))
+_READY = _DELIVERIES.c.state == "ready"
+_THIS_CHANNEL = _DELIVERIES.c.channel == bindparam("channel")
+_QUEUE = Statement(
+    insert(_DELIVERIES).values({one.name: bindparam(one.name) for one in _DELIVERIES.c if one.name != "position"})
+)
+_ATTEMPT = Statement(insert(_ATTEMPTS))
+_TRIED = Statement(
     update(_DELIVERIES)
-    .where(
-        _DELIVERIES.c.id == bindparam("delivery"),
-        _DELIVERIES.c.state == "ready",
-        _DELIVERIES.c.attempts == bindparam("before"),
-    )
+    .where(_DELIVERIES.c.id == bindparam("delivery"), _READY, _DELIVERIES.c.attempts == bindparam("before"))
     .values({name: bindparam(name) for name in ("state", "attempts", "next_at", "ended_at")})
+)
+_NEXT_CHANNEL = Statement(
+    select(func.min(_DELIVERIES.c.channel)).where(_READY, _DELIVERIES.c.channel > bindparam("channel"))
+)
+_FIRST_DUE = Statement(select(func.min(_DELIVERIES.c.next_at)).where(_READY, _THIS_CHANNEL))
+_CHANNEL = Statement(
+    select(_MANIFESTS.c.document).where(_MANIFESTS.c.kind == "Channel", _MANIFESTS.c.name == bindparam("channel"))
+)
+_DUE = Statement(
+    select(*(_DELIVERIES.c[name] for name in ("id", "channel", "route", "event_id", "event_type", "event", "message")))
+    .add_columns(_DELIVERIES.c.cause, _DELIVERIES.c.attempts)
+    .where(_READY, _THIS_CHANNEL, _DELIVERIES.c.next_at <= bindparam("at"))
+    .order_by(_DELIVERIES.c.next_at, _DELIVERIES.c.position)
+    .limit(bindparam("most"))
 )
 
 
@@ -130,7 +144,7 @@ def manifests(session: Session, kind: str) -> list[tuple[str, dict[str, Any]]]:
 
 def put_deliveries(session: Session, rows: list[dict[str, Any]]) -> None:
     if rows:
-        session.connection().execute(_QUEUE, rows)
+        _QUEUE.many(session.connection(), rows)
 
 
 def queues(session: Session) -> dict[str, datetime]:
@@ -138,71 +152,50 @@ def queues(session: Session) -> dict[str, datetime]:
 
     Walks from channel to channel in the index, so that a long queue does not make the look slower.
     """
+    connection = session.connection()
     found: dict[str, datetime] = {}
-    channel, ready = col(Delivery.channel), col(Delivery.state) == "ready"
-    name = session.execute(select(func.min(channel)).where(ready)).scalar()
-    while name is not None:
-        first = session.execute(select(func.min(col(Delivery.next_at))).where(ready, channel == name)).scalar()
-        if first is not None:
-            found[name] = first
-        name = session.execute(select(func.min(channel)).where(ready, channel > name)).scalar()
+    name = ""
+    while (following := _NEXT_CHANNEL.first(connection, channel=name)) is not None and following[0] is not None:
+        name = following[0]
+        first = _FIRST_DUE.first(connection, channel=name)
+        if first is not None and first[0] is not None:
+            found[name] = first[0]
     return found
 
 
 def page(session: Session, channel: str, at: datetime, limit: int) -> tuple[Mapping[str, Any] | None, list[Waiting]]:
     """The channel's manifest, None if there is none, and its deliveries that are due, oldest first."""
-    manifest = session.execute(
-        select(col(ManifestInForce.document)).where(
-            col(ManifestInForce.kind) == "Channel", col(ManifestInForce.name) == channel
-        )
-    ).scalar()
-    due = (
-        select(_DELIVERIES)
-        .where(col(Delivery.state) == "ready", col(Delivery.channel) == channel, col(Delivery.next_at) <= at)
-        .order_by(col(Delivery.next_at), col(Delivery.position))
-        .limit(limit)
-    )
-    return manifest, [
-        Waiting(
-            row.id,
-            row.channel,
-            row.route,
-            row.event_id,
-            row.event_type,
-            row.event,
-            row.message,
-            Cause.model_validate(row.cause),
-            row.attempts,
-        )
-        for row in session.connection().execute(due)
-    ]
+    connection = session.connection()
+    manifest = _CHANNEL.first(connection, channel=channel)
+    due = _DUE.rows(connection, channel=channel, at=at, most=limit)
+    found = [Waiting(*row[:7], Cause.model_validate(row[7]), row[8]) for row in due]
+    return manifest[0] if manifest else None, found
 
 
 def record(session: Session, waiting: Waiting, result: Result) -> bool:
     """Write down an attempt and what became of the delivery; False if it was not ready any more."""
     number = waiting.attempts + 1
-    changed = session.connection().execute(
-        _TRIED,
-        {
-            "delivery": waiting.id,
-            "before": waiting.attempts,
-            "state": result.state,
-            "attempts": number,
-            "next_at": result.next_at,
-            "ended_at": None if result.state == "ready" else result.next_at,
-        },
+    connection = session.connection()
+    tried = _TRIED.change(
+        connection,
+        delivery=waiting.id,
+        before=waiting.attempts,
+        state=result.state,
+        attempts=number,
+        next_at=result.next_at,
+        ended_at=None if result.state == "ready" else result.next_at,
     )
-    if not changed.rowcount:
+    if not tried:
         return False
-    attempt = {
-        "delivery_id": waiting.id,
-        "number": number,
-        "began_at": result.began_at,
-        "duration_ms": result.milliseconds,
-        "succeeded": result.state == "delivered",
-        "answer": result.answer,
-    }
-    session.connection().execute(_ATTEMPT, attempt)
+    _ATTEMPT.change(
+        connection,
+        delivery_id=waiting.id,
+        number=number,
+        began_at=result.began_at,
+        duration_ms=result.milliseconds,
+        succeeded=result.state == "delivered",
+        answer=result.answer,
+    )
     return True
 
 
