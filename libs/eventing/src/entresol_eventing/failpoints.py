@@ -1,12 +1,15 @@
 """Named places where a test of faults lets the process crash, fail or freeze. Nothing happens unless one is armed."""
 
+import logging
 import os
+import re
 import signal
 import threading
 from dataclasses import dataclass, field
 from typing import Final
 
 POINTS: Final = {
+    "consumer.middle": "the consumer is deleted on the bus, and not made anew",
     "receive.before": "messages have arrived, and nothing was done with them",
     "commit.before": "a transaction is complete, and not committed",
     "commit.after": "a transaction is committed, and nobody knows",
@@ -16,9 +19,13 @@ POINTS: Final = {
     "ack.after": "messages are acknowledged",
     "effect.before": "a worker is about to touch the world",
     "effect.middle": "a driver has prepared its effect, and not brought it about",
+    "effect.running": "a program that brings the effect about has been started, and goes on by itself",
     "effect.after": "a worker has touched the world, and nothing remembers it",
 }
 """Every failpoint of the platform, so that a test can visit all of them, with what is true there."""
+
+
+log = logging.getLogger(__name__)
 
 
 class Injected(Exception):
@@ -41,6 +48,7 @@ class _Armed:
             come = self.visits == self.visit
         if not come:
             return
+        log.warning("a failpoint was reached", extra={"failpoint": point, "visit": self.visit, "action": self.action})
         if self.action == "fail":
             raise Injected(point)
         os.kill(os.getpid(), signal.SIGKILL if self.action == "crash" else signal.SIGSTOP)
@@ -59,10 +67,14 @@ def arm(text: str) -> None:
         _armed = None
         return
     place, _, action = text.partition("=")
-    point, _, visit = place.partition("@")
-    if point not in POINTS or action not in ("", "crash", "fail", "freeze"):
+    point, at, visit = place.partition("@")
+    if (
+        point not in POINTS
+        or action not in ("", "crash", "fail", "freeze")
+        or (at and not re.fullmatch("[1-9][0-9]*", visit))
+    ):
         raise ValueError(
-            f"no such failpoint: {text}; there are {', '.join(POINTS)}, each with =crash, =fail or =freeze"
+            f"no such failpoint: {text}; there are {', '.join(POINTS)}, each with @visit and =crash, =fail or =freeze"
         )
     _armed = _Armed(point, int(visit or 1), action or "crash")
 

@@ -203,6 +203,7 @@ class Subscription:
             self._position = min(self._position, self._sure)
         with contextlib.suppress(NotFoundError):
             await streams.delete_consumer(self._stream, self._name)
+        failpoint("consumer.middle")
         from_start = self._position < info.state.first_seq
         self._made = await streams.add_consumer(
             self._stream,
@@ -258,8 +259,14 @@ class Subscription:
                     fresh.append(Message(one.log_subject, one.headers, one.body, stream_sequence))
             before = self._position
             if fresh:
-                failpoint("receive.before")
-                await self._commit(fresh, self.cursor)
+                try:
+                    failpoint("receive.before")
+                    await self._commit(fresh, self.cursor)
+                except Exception as error:
+                    log.exception("a batch could not be handled", extra={"consumer": self._name})
+                    self._expected = 0  # what follows must not pass over it, even if reading anew fails
+                    await self._reset(f"a batch failed with {type(error).__name__}")
+                    return
             # What nobody wants is passed over without a commit: a crash would only pass it over again.
             self._position = max(self._position, stream_sequence)
             self._handled = delivered[-1]

@@ -52,10 +52,17 @@ class Relay:
         self.failing_since: float | None = None
 
     def offer(self, rows: Sequence[dict[str, Any]]) -> None:
-        if self._complete and len(self._ahead) + len(rows) <= MAX_AHEAD:
+        # A gap is a commit whose outcome nobody knew.
+        follows = rows[0]["position"] == (self._ahead[-1].position if self._ahead else self.position) + 1
+        if self._complete and follows and len(self._ahead) + len(rows) <= MAX_AHEAD:
             self._ahead.extend(Outgoing(row["position"], row["id"], row["log_subject"], row["body"]) for row in rows)
         else:
             self._complete = False
+        self._wake.set()
+
+    def look_again(self) -> None:
+        """Read the outbox anew: something may have been committed that nobody could offer."""
+        self._complete = False
         self._wake.set()
 
     async def drained(self) -> None:

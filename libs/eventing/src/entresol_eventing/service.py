@@ -240,6 +240,8 @@ class Service:
             for fact, count in Counter(_fact(row["log_subject"]) for row in committed.events).items():
                 self.telemetry.metrics.recorded.labels(self.name, fact).inc(count)
             self._relay.offer(committed.events)
+        if not committed.certain:
+            self._relay.look_again()
         if committed.deadlines:
             self._deadline_wake.set()
         if committed.parking:

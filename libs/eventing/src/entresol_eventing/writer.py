@@ -20,7 +20,7 @@ from sqlalchemy import Connection, bindparam, delete, func, insert, select, upda
 from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlmodel import Session
 
-from entresol_eventing.failpoints import failpoint
+from entresol_eventing.failpoints import Injected, failpoint
 from entresol_eventing.statements import Statement
 from entresol_eventing.store import Database, cursor, deadline, outbox, parked
 from entresol_eventing.units import Job, Recorded
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 # Statements of every transaction, built once: building costs more than running them.
 _RECORD = Statement(insert(outbox))
 _FORGET_DEADLINES = delete(deadline).where(deadline.c.key.in_(bindparam("keys", expanding=True)))
+_CURSOR = select(cursor.c.position).where(cursor.c.name == bindparam("cursor"))
 _MOVE_CURSOR = Statement(update(cursor).where(cursor.c.name == bindparam("cursor")).values(position=bindparam("at")))
 
 SAVE_SECONDS = 1.0
@@ -50,6 +51,8 @@ class Committed:
     events: list[dict[str, Any]]
     deadlines: bool
     parking: bool
+    certain: bool = True
+    """False if the database did not say whether it committed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +147,7 @@ class Writer:
                 results, committed = self._apart([one.job for one in waiting])
             except Exception as error:
                 results = [Failed(self._unavailable(error))] * len(waiting)
+                committed = Committed(events=[], deadlines=True, parking=True, certain=False)
         self._events.call_soon_threadsafe(self._deliver, waiting, results, committed)
 
     def _deliver(self, waiting: list[_Waiting], results: "list[object | Failed]", committed: Committed | None) -> None:
@@ -171,7 +175,9 @@ class Writer:
             self._connection = self._database.writer.connect()
             with self._connection.begin():
                 last = self._connection.execute(select(func.max(outbox.c.position))).scalar()
-                self._next_position = (last or 0) + 1
+                relayed = self._connection.execute(_CURSOR, {"cursor": "relay"}).scalar()
+                # The outbox may have been emptied by its retention; positions that were used never come again.
+                self._next_position = max(last or 0, relayed or 0, self.relayed) + 1
         return self._connection
 
     def _together(self, jobs: list[Job]) -> tuple[list[object], Committed]:
@@ -285,6 +291,6 @@ def save_cursor(connection: Connection, name: str, position: int) -> None:
 
 def _is_unavailable(error: BaseException) -> bool:
     """Whether the database, not the unit, is what failed."""
-    return isinstance(error, OperationalError | InterfaceError) or (
+    return isinstance(error, OperationalError | InterfaceError | Injected) or (
         isinstance(error, DBAPIError) and error.connection_invalidated
     )

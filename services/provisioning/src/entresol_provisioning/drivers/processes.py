@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from entresol_eventing.failpoints import failpoint
+
 LARGEST_BYTES = 8 * 1024 * 1024
 
 
@@ -43,8 +45,9 @@ async def run(
     )
     talking = asyncio.ensure_future(child.communicate())
     try:
+        failpoint("effect.running")
         out, err = await asyncio.shield(talking)
-    except asyncio.CancelledError:
+    except BaseException:
         await asyncio.shield(_end(child, talking, grace_seconds))
         raise
     return Finished(child.returncode or 0, _text(out), _text(err))
