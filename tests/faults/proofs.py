@@ -1,6 +1,6 @@
 """The proofs in the order of the guarantees."""
 
-from tests.faults import backlog, cluster, consumers, kills, order, outages, publishing
+from tests.faults import backlog, cluster, consumers, kills, order, outages, publishing, writers
 from tests.faults.trials import Proof
 
 PROOFS: tuple[Proof, ...] = (
@@ -11,4 +11,5 @@ PROOFS: tuple[Proof, ...] = (
     *consumers.PROOFS,
     *cluster.PROOFS,
     *backlog.PROOFS,
+    *writers.PROOFS,
 )
