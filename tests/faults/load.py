@@ -96,7 +96,7 @@ class Load:
     """
 
     def __init__(self, fleet: Fleet, told: Path, journeys: int, dice: random.Random) -> None:
-        self._fleet = fleet
+        self.fleet = fleet
         self._told = told.open("a", encoding="utf-8")
         self._turn = threading.Condition()
         self._released = 0
@@ -115,7 +115,7 @@ class Load:
     def __enter__(self) -> "Load":
         """Begin; no journey starts before it is released."""
         token = {"actor": "user:grace", "groups": ["sre"], "role": "developer"}
-        self.approver = self.insist("token", lambda: self._fleet.call("intake", "POST", "/v1/tokens", token))["token"]
+        self.approver = self.insist("token", lambda: self.fleet.call("intake", "POST", "/v1/tokens", token))["token"]
         self._running = [self._pool.submit(self._travel, number) for number in range(self.journeys)]
         return self
 
@@ -198,7 +198,7 @@ class Load:
             try:
                 answer = self.insist(
                     "submit",
-                    lambda: self._fleet.call("intake", "POST", "/v1/requests", body, **{"Idempotency-Key": key}),
+                    lambda: self.fleet.call("intake", "POST", "/v1/requests", body, **{"Idempotency-Key": key}),
                 )
             except Refused as refused:
                 self.tell("refused", key=key, status=refused.args[0], body=refused.args[1])
@@ -218,7 +218,7 @@ class Load:
     def show(self, request: str) -> dict[str, Any] | None:
         """What the read door says of the request; None if it does not know it yet."""
         try:
-            shown = self.insist("show", lambda: self._fleet.call("catalog", "GET", f"/v1/requests/{request}"))
+            shown = self.insist("show", lambda: self.fleet.call("catalog", "GET", f"/v1/requests/{request}"))
         except Refused as refused:
             if refused.args[0] != 404:
                 raise
@@ -252,13 +252,13 @@ class Load:
 
     def cancel(self, request: str) -> None:
         path = f"/v1/requests/{request}/cancel"
-        self.insist("cancel", lambda: self._fleet.call("intake", "POST", path, {"reason": "no longer wanted"}))
+        self.insist("cancel", lambda: self.fleet.call("intake", "POST", path, {"reason": "no longer wanted"}))
         self.tell("cancelling", request=request)
 
     def _call_once_known(self, method: str, path: str, body: Any, headers: dict[str, str]) -> Any:
         """The catalog may show an approval before intake has heard of it: then the door says 404 for a moment."""
         try:
-            return self._fleet.call("intake", method, path, body, **headers)
+            return self.fleet.call("intake", method, path, body, **headers)
         except urllib.error.HTTPError as refused:
             if refused.code == 404:
                 refused.close()

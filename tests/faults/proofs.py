@@ -1,10 +1,11 @@
 """The proofs in the order of the guarantees."""
 
-from tests.faults import backlog, cluster, consumers, kills, order, outages, publishing, writers
+from tests.faults import backlog, cancellations, cluster, consumers, crashes, kills, order, outages, publishing, writers
 from tests.faults.trials import Proof
 
 PROOFS: tuple[Proof, ...] = (
     *kills.PROOFS,
+    *crashes.PROOFS,
     *publishing.PROOFS,
     *order.PROOFS,
     *outages.PROOFS,
@@ -12,4 +13,5 @@ PROOFS: tuple[Proof, ...] = (
     *cluster.PROOFS,
     *backlog.PROOFS,
     *writers.PROOFS,
+    *cancellations.PROOFS,
 )

@@ -9,10 +9,11 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import nats
 from entresol_eventing.nats_server import NatsServer
@@ -67,22 +68,30 @@ class Scene:
 
 
 @contextmanager
-def scene(trial: Trial) -> Iterator[Scene]:
-    """The platform with everything applied, ready; at the end it is stopped in order and judged once more."""
+def scene(
+    trial: Trial,
+    settings: Mapping[str, str] | None = None,
+    documents: Sequence[Mapping[str, Any]] = (),
+    repositories: Sequence[Path] = (),
+) -> Iterator[Scene]:
+    """The platform with everything applied, ready; at the end it is stopped in order and judged once more.
+
+    With further settings of its services, further manifests, and further repositories that steps write to.
+    """
     ledgers = trial.scratch / "ledgers"
     ledgers.mkdir()
     with ExitStack() as stack:
         sink = stack.enter_context(Sink(ledgers / "sink.jsonl"))
-        settings = {"ENTRESOL_NOTIFICATION_ALLOW_LOOPBACK": "true"}
+        settings = {"ENTRESOL_NOTIFICATION_ALLOW_LOOPBACK": "true", **(settings or {})}
         fleet = stack.enter_context(Fleet(trial.scratch / "fleet", settings, trial.postgres))
         plan = {
             "databases": fleet.databases,
-            "repositories": [str(fleet.data / "repositories" / "environments.git")],
+            "repositories": [str(fleet.data / "repositories" / "environments.git"), *map(str, repositories)],
             "told_of": [TOLD_OF],
         }
         (ledgers / "judge.json").write_text(json.dumps(plan), encoding="utf-8")
         asyncio.run(_shorten_memory(fleet.nats))
-        fleet.call("intake", "POST", "/v1/manifests", manifests(sink.url))
+        fleet.call("intake", "POST", "/v1/manifests", [*manifests(sink.url), *documents])
         here = Scene(fleet, sink, ledgers, Dump(fleet.nats, ledgers / "log.jsonl"))
         yield here
         statuses = fleet.stop_services()
