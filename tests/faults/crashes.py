@@ -124,7 +124,7 @@ class Tour:
 def prove_effects_happen_once(trial: Trial) -> Evidence:
     """Visit every failpoint of every service by a crash and by a failure, while effects of every kind are asked for."""
     elsewhere = trial.scratch / "elsewhere.git"
-    bare(elsewhere)
+    bare(elsewhere, empty=True)
     ledger = trial.scratch / "terraform.ledger"
     with (
         scene(trial, SETTINGS, offerings(elsewhere, ledger), [elsewhere]) as here,

@@ -207,10 +207,12 @@ class Watch:
                 continue
 
 
-def bare(repository: Path) -> None:
-    """An empty bare repository with one commit, so that it can be cloned."""
+def bare(repository: Path, *, empty: bool = False) -> None:
+    """A bare repository, with one commit unless it is to be empty."""
     repository.mkdir(parents=True)
     git(repository, "init", "--quiet", "--bare", "--initial-branch=main", ".")
+    if empty:
+        return
     tree = git(repository, "hash-object", "-t", "tree", "-w", "/dev/null").stdout.strip()
     first = git(repository, "commit-tree", "-m", "first", tree).stdout.strip()
     git(repository, "update-ref", "refs/heads/main", first)
