@@ -56,10 +56,11 @@ def prove_ends_at_any_stage(trial: Trial) -> Evidence:
             trial.say(f"{number + 1} of {len(rounds)}: {service} at {point}@{visit}")
         list(clients.map(lambda case: _clean_up(load, case), cases))
         here.settle(trial, load)
+        crashed = len(rounds) - len(breaches)
         repository = here.fleet.data / "repositories" / "environments.git"
         if left := git(repository, "ls-tree", "-r", "--name-only", "main").stdout.split():
             breaches.append(f"{len(left)} files of deleted resources are left: {left[:5]}")
-    counts = {"crashes": len(rounds) - len(breaches), "asked to end": len(cases)}
+    counts = {"crashes": crashed, "asked to end": len(cases)}
     return Evidence({**counts, **here.verdict.counts}, [*here.verdict.breaches, *breaches])
 
 
