@@ -30,11 +30,8 @@ EFFECTS: Mapping[str, Sequence[str]] = {
     "notification": ("effect.before", "effect.after"),
 }
 """Who touches the world, and where; the runtime's points are every service's."""
-MOST_VISITS: Mapping[str, int] = {"consumer.middle": 2}
+MOST_VISITS: Mapping[str, int] = {"consumer.middle": 1}
 """Points that an undisturbed service comes by only so often."""
-GATHERED = "publish.middle"
-"""Comes only with several events at once; so the service is away for a while, and finds a large batch."""
-GATHER_SECONDS = 2.0
 REACHED_SECONDS = 45.0
 OUTSTANDING = 16
 """Requests that may be under way while more are asked for."""
@@ -75,7 +72,6 @@ class Tour:
     current: Visit | None = None
     reached: Counter[str] = field(default_factory=Counter)
     breaches: list[str] = field(default_factory=list)
-    _starts_at: float | None = None
 
     def step(self) -> bool:
         """Look once; return whether anything is left to do."""
@@ -83,12 +79,7 @@ class Tour:
             if self.left:
                 self._next()
             return self.current is not None
-        if self._starts_at is not None:
-            if time.monotonic() > self._starts_at:
-                self._starts_at = None
-                whole = {f"ENTRESOL_{self.service.upper()}_BATCH_SIZE": "200"}
-                self.fleet.start(self.service, failpoint=str(self.current), environment=whole)
-        elif not self.fleet.alive(self.service):
+        if not self.fleet.alive(self.service):
             status = self.fleet.await_end(self.service, 1)
             if status != -signal.SIGKILL or self.current.action != "crash":
                 self.breaches.append(f"{self.service} ended with {status} on the way to {self.current}")
@@ -112,9 +103,6 @@ class Tour:
             self.fleet.start(self.service)
             return
         self.current.began_at, self.current.seen = time.monotonic(), self._named()
-        if self.current.point == GATHERED:
-            self._starts_at = time.monotonic() + GATHER_SECONDS
-            return
         self.fleet.start(self.service, failpoint=str(self.current))
 
     def _named(self) -> int:

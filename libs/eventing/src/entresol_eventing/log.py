@@ -259,14 +259,8 @@ class Subscription:
                     fresh.append(Message(one.log_subject, one.headers, one.body, stream_sequence))
             before = self._position
             if fresh:
-                try:
-                    failpoint("receive.before")
-                    await self._commit(fresh, self.cursor)
-                except Exception as error:
-                    log.exception("a batch could not be handled", extra={"consumer": self._name})
-                    self._expected = 0  # what follows must not pass over it, even if reading anew fails
-                    await self._reset(f"a batch failed with {type(error).__name__}")
-                    return
+                failpoint("receive.before")
+                await self._commit(fresh, self.cursor)
             # What nobody wants is passed over without a commit: a crash would only pass it over again.
             self._position = max(self._position, stream_sequence)
             self._handled = delivered[-1]
