@@ -168,7 +168,10 @@ def page(session: Session, channel: str, at: datetime, limit: int) -> tuple[Mapp
     connection = session.connection()
     manifest = _CHANNEL.first(connection, channel=channel)
     due = _DUE.rows(connection, channel=channel, at=at, most=limit)
-    found = [Waiting(*row[:7], Cause.model_validate(row[7]), row[8]) for row in due]
+    found = [
+        Waiting(name, of, route, event_id, event_type, event, message, Cause.model_validate(cause), attempts)
+        for name, of, route, event_id, event_type, event, message, cause, attempts in due
+    ]
     return manifest[0] if manifest else None, found
 
 
