@@ -5,7 +5,18 @@ from typing import Annotated
 
 import typer
 
-from entresol.commands import approvals, catalog, dead_letters, events, manifests, platform, requests, status, tokens
+from entresol.commands import (
+    approvals,
+    catalog,
+    dead_letters,
+    events,
+    manifests,
+    platform,
+    recovery,
+    requests,
+    status,
+    tokens,
+)
 from entresol.failures import CODES_HELP
 from entresol.session import command
 
@@ -22,6 +33,7 @@ _COMMANDS: Mapping[str, Sequence[Callable[..., None]]] = {
         approvals.reject,
     ),
     "Seeing": (status.status, status.explain, events.events),
+    "Operating": (recovery.rebuild, recovery.refill),
 }
 
 _GROUPS: Mapping[str, tuple[str, str, Mapping[str, Callable[..., None]]]] = {

@@ -3,6 +3,7 @@
 Guarantees:
 - Everything it keeps lies in the data directory; a restart on the same directory goes on where the last one ended.
 - A bus that dies is started again on the same port; the services wait for it and lose nothing.
+- A bus that comes back without its log is refilled from the services' databases.
 - `stop` closes the doors first, lets the services finish, and ends the bus last.
 """
 
@@ -11,9 +12,7 @@ import contextlib
 import json
 import logging
 import os
-import signal
 import socket
-import subprocess
 import time
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -23,7 +22,7 @@ from typing import Any
 import httpx
 from entresol_eventing.access import new_token
 from entresol_eventing.log import connect
-from entresol_eventing.nats_server import NatsServer
+from entresol_eventing.nats_server import NatsServer, end_orphans
 from entresol_eventing.permissions import SERVICES
 from entresol_eventing.run import Server, server
 from entresol_eventing.service import Service
@@ -33,6 +32,7 @@ from entresol_eventing.telemetry import Telemetry
 
 from entresol.failures import Code, Failure
 from entresol.front import front
+from entresol.recovery import restore
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ class Platform:
             raise
 
     async def _start(self) -> None:
-        await asyncio.to_thread(_end_orphans, self.data / "nats")
+        await asyncio.to_thread(end_orphans, self.data / "nats")
         starting = asyncio.create_task(asyncio.to_thread(self.bus.start))
         creators = await asyncio.to_thread(_creators)
         await starting
@@ -123,12 +123,14 @@ class Platform:
         return {"url": self.bus.url, "users": {guest: self.bus.passwords[guest] for guest in _GUESTS}}
 
     async def _make_streams(self) -> None:
+        """Make what is missing; a log that the bus has lost is refilled before anything is published into it."""
         settings = RuntimeSettings.model_validate(
             {"nats_url": self.bus.url, "nats_password": self.bus.passwords["admin"]}
         )
         connection = await connect(settings, "admin", "bootstrap")
         try:
             await bootstrap(connection)
+            await restore(connection, self.data)
         finally:
             await connection.close()
 
@@ -154,12 +156,18 @@ class Platform:
                 await asyncio.sleep(0.005)
 
     async def _guard_bus(self) -> None:
+        whole = True
         while True:
             await asyncio.sleep(0.25)
-            if not self.bus.running:
-                log.error("the nats-server has ended; starting it again")
-                with contextlib.suppress(Exception):
+            if whole and self.bus.running:
+                continue
+            with contextlib.suppress(Exception):
+                whole = False
+                if not self.bus.running:
+                    log.error("the nats-server has ended; starting it again")
                     await asyncio.to_thread(self.bus.start)
+                await self._make_streams()
+                whole = True
 
 
 def _problems(service: Service) -> list[str]:
@@ -210,32 +218,3 @@ def _write_secret(path: Path, text: str) -> None:
     with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
         file.write(text)
     draft.replace(path)
-
-
-def _end_orphans(nats: Path) -> None:
-    """End a nats-server that outlived a killed platform: two on one store would destroy it.
-
-    Its process id is in the name of its ports file; only a process that was started with our configuration is ended.
-    """
-    for file in nats.glob("nats-server_*.ports"):
-        pid = int(file.stem.rpartition("_")[2])
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            if str(nats / "nats.conf") not in _command_line(pid):
-                break
-            log.warning("ending a nats-server that an earlier run has left behind", extra={"pid": pid})
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, number)
-            deadline = time.monotonic() + 5.0
-            while _command_line(pid) and time.monotonic() < deadline:
-                time.sleep(0.02)
-
-
-def _command_line(pid: int) -> str:
-    """How a process was started; empty if there is none, or only its remains."""
-    if Path("/proc/self").exists():
-        try:
-            return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-        except OSError:
-            return ""
-    shown = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)
-    return "" if "<defunct>" in shown.stdout else shown.stdout.strip()

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import logging
 import os
 import secrets
 import shutil
@@ -14,6 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from entresol_eventing.permissions import Permissions, permissions
+
+log = logging.getLogger(__name__)
 
 READY_SECONDS = 10.0
 STOP_SECONDS = 10.0
@@ -153,3 +156,32 @@ class NatsServer:
 
     def __exit__(self, *_: object) -> None:
         self.stop()
+
+
+def end_orphans(nats: Path) -> None:
+    """End a nats-server that outlived a killed platform: two on one store would destroy it.
+
+    Its process id is in the name of its ports file; only a process that was started with our configuration is ended.
+    """
+    for file in nats.glob("nats-server_*.ports"):
+        pid = int(file.stem.rpartition("_")[2])
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            if str(nats / "nats.conf") not in _command_line(pid):
+                break
+            log.warning("ending a nats-server that an earlier run has left behind", extra={"pid": pid})
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, number)
+            deadline = time.monotonic() + 5.0
+            while _command_line(pid) and time.monotonic() < deadline:
+                time.sleep(0.02)
+
+
+def _command_line(pid: int) -> str:
+    """How a process was started; empty if there is none, or only its remains."""
+    if Path("/proc/self").exists():
+        try:
+            return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+        except OSError:
+            return ""
+    shown = subprocess.run(["ps", "-o", "command=", "-p", str(pid)], capture_output=True, text=True, check=False)
+    return "" if "<defunct>" in shown.stdout else shown.stdout.strip()

@@ -7,6 +7,8 @@ SERVICES: Final = ("intake", "policy", "provisioning", "catalog", "notification"
 EVENTS: Final = "EVENTS"
 INGEST: Final = "INGEST"
 INGEST_CONSUMER: Final = "intake-ingest"
+REBUILT: Final = "catalog"
+"""The service whose state is nothing but a projection of the log, and which reads all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +21,11 @@ class Permissions:
 def inbox_prefix(user: str) -> str:
     """Each user has inboxes of its own, so that nobody can listen to another's answers."""
     return f"_INBOX_{user}"
+
+
+def replay_consumer(service: str) -> str:
+    """The reader by which a service's projection is rebuilt from the log, beside the one by which it lives."""
+    return f"{service}-rebuild"
 
 
 def _consumer(stream: str, name: str) -> tuple[str, ...]:
@@ -41,6 +48,8 @@ def permissions(user: str) -> Permissions:
     inbox = (f"{inbox_prefix(user)}.>",)
     if user in SERVICES:
         own = (f"entresol.{user}.>", *_consumer(EVENTS, user))
+        if user == REBUILT:
+            own += _consumer(EVENTS, replay_consumer(user))
         return Permissions((*own, *_consumer(INGEST, INGEST_CONSUMER)) if user == "intake" else own, inbox)
     if user == "ingest":
         return Permissions(("entresol.ingest.>",), inbox)

@@ -124,7 +124,14 @@ class Publisher:
             self._answer.set_result(answer)
 
 
+def message_id(position: int, event_id: str) -> str:
+    """What the bus tells an event of an outbox by, however often it is published.
+
+    With the position: two senders outside may give their events the same id, and the bus would drop the second.
+    """
+    plain = event_id.isascii() and event_id.isprintable()
+    return f"{position}:{event_id if plain else hashlib.sha256(event_id.encode()).hexdigest()}"
+
+
 def _headers(one: Outgoing) -> str:
-    # With the position: two senders outside may give their events the same id, and the bus would drop the second.
-    given = one.id if one.id.isascii() and one.id.isprintable() else hashlib.sha256(one.id.encode()).hexdigest()
-    return f"Content-Type: {CONTENT_TYPE}\r\nNats-Msg-Id: {one.position}:{given}\r\n"
+    return f"Content-Type: {CONTENT_TYPE}\r\nNats-Msg-Id: {message_id(one.position, one.id)}\r\n"

@@ -47,9 +47,14 @@ class Delivery:
     @property
     def sequences(self) -> tuple[int, int]:
         """Its place in the stream, and which delivery of the consumer it is."""
-        tokens = self.reply.split(b".")
-        first = 5 if len(tokens) < 11 else 7
-        return int(tokens[first]), int(tokens[first + 1])
+        return sequences(self.reply)
+
+
+def sequences(reply: bytes) -> tuple[int, int]:
+    """What an acknowledgement's subject says: the place in the stream, and which delivery of the consumer it is."""
+    tokens = reply.split(b".")
+    first = 5 if len(tokens) < 11 else 7
+    return int(tokens[first]), int(tokens[first + 1])
 
 
 class Pull:

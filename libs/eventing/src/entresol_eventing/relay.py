@@ -2,25 +2,31 @@
 
 - An event is published at least once; a copy after a crash or a lost answer is dropped by the consumers' inbox.
 - Nothing overtakes: the relay stops at the first event that the bus does not take, and tries again.
+- A log that is not the one it has published into gets nothing until it was refilled (see `lineage`).
 """
 
 import asyncio
 import logging
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from itertools import islice
 from typing import Any
 
 import nats.errors
+from nats.aio.client import Client
 from sqlalchemy import select
 from sqlmodel import Session
 
+from entresol_eventing.envelope import Cause
 from entresol_eventing.failpoints import failpoint
+from entresol_eventing.lineage import log_name, refilled, strange
+from entresol_eventing.permissions import EVENTS
 from entresol_eventing.publishing import NotTaken, Outgoing, Publisher
+from entresol_eventing.reactions import Outcome
 from entresol_eventing.store import cursor, outbox
-from entresol_eventing.units import backoff
-from entresol_eventing.writer import Writer
+from entresol_eventing.units import UnitJob, backoff
+from entresol_eventing.writer import Unavailable, Writer, save_cursor
 
 log = logging.getLogger(__name__)
 
@@ -30,16 +36,25 @@ MAX_AHEAD = 4096
 """Events kept in memory between commit and publish; beyond, they are read from the outbox again."""
 
 
+INFO_SECONDS = 5.0
+
+
+class Held(NotTaken):
+    """The bus has lost the log, and the outboxes have not refilled it yet."""
+
+
 class Relay:
     """Publishes one service's outbox; `offer` hands it what was just committed."""
 
     def __init__(
         self,
+        service: str,
         publisher: Callable[[], Publisher],
         read: Callable[[Callable[[Session], Any]], Awaitable[Any]],
         writer: Writer,
         published: Callable[[int], None],
     ) -> None:
+        self._service = service
         self._publisher = publisher
         self._read = read
         self._writer = writer
@@ -48,8 +63,12 @@ class Relay:
         self._wake = asyncio.Event()
         self._complete = False
         """Whether `_ahead` holds everything that is not published yet."""
+        self._admitted: tuple[Client, int] | None = None
+        """The connection, and its count of reconnections, on which the log was last known to be ours."""
         self.position = 0
         self.failing_since: float | None = None
+        self.held = False
+        """Whether it waits for a lost log to be refilled."""
 
     def offer(self, rows: Sequence[dict[str, Any]]) -> None:
         # A gap is a commit whose outcome nobody knew.
@@ -76,6 +95,7 @@ class Relay:
         self._ahead.clear()
         self.position = self._writer.relayed = max(self.position, await self._read(_position))
         attempt = 0
+        self._admitted = None
         while True:
             self._wake.clear()
             batch = await self._next()
@@ -83,11 +103,15 @@ class Relay:
                 await self._wake.wait()
                 continue
             try:
+                if self._admitted != self._at() and not await self._admit():
+                    self.failing_since = None  # the log has all of it from a refill
+                    continue
                 failpoint("publish.before")
                 await self._publisher().publish(batch)
                 failpoint("publish.after")
-            except (TimeoutError, NotTaken, nats.errors.Error, OSError) as error:
+            except (TimeoutError, NotTaken, Unavailable, nats.errors.Error, OSError) as error:
                 attempt += 1
+                self._admitted = None
                 if self.failing_since is None:
                     self.failing_since = asyncio.get_running_loop().time()
                     log.warning("the bus does not take events; trying again", extra={"reason": _reason(error)})
@@ -100,6 +124,46 @@ class Relay:
                 self._ahead.popleft()
             self.position = self._writer.relayed = batch[-1].position
             self._published(len(batch))
+
+    def doubt(self) -> None:
+        """The log may be another one than before: look again before publishing anything."""
+        self._admitted = None
+
+    def _at(self) -> tuple[Client, int]:
+        connection = self._publisher().connection
+        return connection, connection.stats["reconnects"]
+
+    async def _admit(self) -> bool:
+        """Make sure that the log is ours to publish into; False if there may be other events to publish now.
+
+        Raises Held if it is strange to us and nobody has refilled it.
+        """
+        at = self._at()
+        info = await at[0].jetstream(timeout=INFO_SECONDS).stream_info(EVENTS)
+        name = log_name(info.created)
+        if await self._read(lambda session: _cursor(name, session)) is not None:
+            self.held, self._admitted = False, at
+            return True
+        ends = refilled(info)
+        if ends is None and await self._read(lambda session: strange(self._service, info, session)):
+            self.held = True
+            raise Held("the bus has lost its log; `entresol refill` puts back what the services have kept")
+        position = self.position if ends is None else ends.get(self._service, 0)
+
+        def remember(session: Session) -> Generator[Outcome, None, None]:
+            save_cursor(session.connection(), name, 0)
+            save_cursor(session.connection(), "relay", position)
+            yield from ()
+
+        await self._writer.run(UnitJob(remember, Cause(), None))
+        self.held, self._admitted = False, at
+        if position == self.position:
+            return True
+        self._published(max(0, position - self.position))
+        self.position = self._writer.relayed = position
+        self._ahead.clear()
+        self._complete = False
+        return False
 
     async def _next(self) -> list[Outgoing]:
         if not self._ahead and not self._complete:
@@ -127,7 +191,11 @@ def _reason(error: BaseException) -> str:
 
 
 def _position(session: Session) -> int:
-    return session.execute(select(cursor.c.position).where(cursor.c.name == "relay")).scalar() or 0
+    return _cursor("relay", session) or 0
+
+
+def _cursor(name: str, session: Session) -> int | None:
+    return session.execute(select(cursor.c.position).where(cursor.c.name == name)).scalar()
 
 
 def _after(position: int, session: Session) -> list[Outgoing]:

@@ -124,15 +124,20 @@ async def serve(service: Service) -> None:
     await service.stop()
 
 
-def main(create: Callable[[S, Telemetry], Service], settings: type[S]) -> None:
-    """The entry point of a service that runs by itself; exits with 2 if its environment does not make sense."""
+def read(settings: type[S]) -> S:
+    """What the environment says; exits with 2 if it does not make sense."""
     try:
-        chosen = settings()
+        return settings()
     except ValidationError as error:
         prefix = settings.model_config.get("env_prefix", "")
         for problem in error.errors(include_url=False, include_input=False):
             print(f"{prefix}{'_'.join(map(str, problem['loc'])).upper()}: {problem['msg']}", file=sys.stderr)
         sys.exit(2)
+
+
+def main(create: Callable[[S, Telemetry], Service], settings: type[S]) -> None:
+    """The entry point of a service that runs by itself; exits with 2 if its environment does not make sense."""
+    chosen = read(settings)
     configure_logging(chosen.log_level, chosen.log_format)
     failpoints.arm(chosen.failpoint)
     uvloop.run(serve(create(chosen, Telemetry())))

@@ -115,7 +115,7 @@ class Service:
         self.tracing = Tracing(self.name, self.settings.otel_endpoint)
         self._stack.callback(self.tracing.close)
         self._writer = Writer(self.database, self.name, self.reactions.forget, self._committed)
-        self._relay = Relay(self._publishing, self.read, self._writer, self._count_published)
+        self._relay = Relay(self.name, self._publishing, self.read, self._writer, self._count_published)
         self._handling = Handling(
             self.name, self.reactions, self._ingest, self.settings.max_attempts, self.tracing.span
         )
@@ -187,7 +187,9 @@ class Service:
             problems.append("the writer has ended")
         if self._publisher is None or not self._publisher.connection.is_connected:
             problems.append("not connected to the bus")
-        if self._relay.failing_since is not None:
+        if self._relay.held:
+            problems.append("the bus has lost its log, and waits for `entresol refill`")
+        elif self._relay.failing_since is not None:
             problems.append("the bus does not take events")
         if not self._subscriptions:
             problems.append("not reading the log yet")
@@ -358,9 +360,12 @@ class Service:
     async def _look(self) -> None:
         """Tell Prometheus how things stand, and remove what is past its retention."""
         rounds = 0
+        logs: set[str] = set()
         while True:
             with contextlib.suppress(Exception):
                 await self._measure()
+            if logs != (logs := {one.cursor for one in self._subscriptions}):
+                self._relay.doubt()
             if rounds % PRUNE_EVERY == 0:
                 with contextlib.suppress(Unavailable):
                     await self.transact(partial(upkeep.prune, self.settings.retention_days, self._relay.position))

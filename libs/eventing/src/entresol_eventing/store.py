@@ -79,7 +79,11 @@ inbox = Table(
     Column("source", String, primary_key=True),
     Column("seen_at", UtcDateTime, nullable=False),
 )
-"""Every event that was handled; a second delivery of one is dropped."""
+"""Every event that was handled; a second delivery of one is dropped.
+
+Its rows keep the order in which they were inserted, the log's: in SQLite's row ids, on PostgreSQL in the column
+`arrival`, which numbers itself. A refill of a lost log follows it.
+"""
 
 outbox = Table(
     "eventing_outbox",

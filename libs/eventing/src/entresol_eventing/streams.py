@@ -45,8 +45,8 @@ async def bootstrap(connection: Client, *, replicas: int = 1, retention_days: in
     streams = connection.jetstream(timeout=30)
     for config in configurations(replicas=replicas, retention_days=retention_days, max_bytes=max_bytes):
         try:
-            await streams.stream_info(config.name or "")
+            info = await streams.stream_info(config.name or "")
         except NotFoundError:
             await streams.add_stream(config)
         else:
-            await streams.update_stream(config)
+            await streams.update_stream(config.evolve(metadata=info.config.metadata))

@@ -1,11 +1,13 @@
 """Composition of the catalog: the one read door. Nothing happens at import."""
 
+import sys
 from functools import partial
 from pathlib import Path
 
-from entresol_eventing import run
+from entresol_eventing import rebuild_command, run
 from entresol_eventing.pull import Linger
 from entresol_eventing.reactions import Reactions
+from entresol_eventing.rebuilding import Projection
 from entresol_eventing.service import Service
 from entresol_eventing.telemetry import Telemetry
 
@@ -50,5 +52,22 @@ def create(settings: Settings, telemetry: Telemetry | None = None) -> Service:
     return service
 
 
+def rebuildable(settings: Settings) -> Projection:
+    """Everything the catalog keeps: all of it is folded from the log.
+
+    When to look at a request again is the watch's own time: it depends on these settings and on what was told already.
+    """
+    return Projection(
+        service="catalog",
+        handler=projection(settings.patience_seconds),
+        metadata=metadata,
+        migrations=MIGRATIONS,
+        own_time={"request": frozenset({"check_at"})},
+    )
+
+
 def main() -> None:
+    """`entresol-catalog` runs the service; `entresol-catalog rebuild` rebuilds or compares its projection."""
+    if sys.argv[1:2] == ["rebuild"]:
+        sys.exit(rebuild_command.main(rebuildable, Settings, sys.argv[2:]))
     run.main(create, Settings)
