@@ -16,7 +16,7 @@ READ_SECONDS = 30.0
 
 
 class Dump:
-    """`log.jsonl`, brought up to date by each `catch_up`. One bus that keeps its store; not for one that lost it."""
+    """`log.jsonl`, brought up to date by each `catch_up`; `begin_anew` after the bus has lost its store."""
 
     def __init__(self, server: NatsServer, file: Path) -> None:
         self._server = server
@@ -30,6 +30,12 @@ class Dump:
         with self._file.open("a", encoding="utf-8") as output:
             asyncio.run(asyncio.wait_for(self._read(output), 10 * READ_SECONDS))
         return self.position
+
+    def begin_anew(self) -> None:
+        """What the lost log held is on the new one as well: read that from its start."""
+        self._file.unlink(missing_ok=True)
+        self.position = 0
+        self.completed.clear()
 
     async def _read(self, output: IO[str]) -> None:
         server = self._server

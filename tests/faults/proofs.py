@@ -1,6 +1,19 @@
 """The proofs in the order of the guarantees."""
 
-from tests.faults import backlog, cancellations, cluster, consumers, crashes, kills, order, outages, publishing, writers
+from tests.faults import (
+    backlog,
+    cancellations,
+    cluster,
+    consumers,
+    crashes,
+    kills,
+    order,
+    outages,
+    publishing,
+    rebuilds,
+    refills,
+    writers,
+)
 from tests.faults.trials import Proof
 
 PROOFS: tuple[Proof, ...] = (
@@ -14,4 +27,6 @@ PROOFS: tuple[Proof, ...] = (
     *backlog.PROOFS,
     *writers.PROOFS,
     *cancellations.PROOFS,
+    *rebuilds.PROOFS,
+    *refills.PROOFS,
 )

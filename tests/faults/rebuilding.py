@@ -20,10 +20,15 @@ def differences(fleet: Fleet) -> list[str]:
 
 def compared(fleet: Fleet) -> Rebuilt:
     """Compare the live catalog of a fleet with a rebuilt one, as an operator would."""
-    settings = Settings(
+    own = settings(fleet)
+    return asyncio.run(rebuild(rebuildable(own), own, user="catalog", compare=True))
+
+
+def settings(fleet: Fleet) -> Settings:
+    """The catalog's own."""
+    return Settings(
         data=fleet.data / "catalog",
         database_url=fleet.databases["catalog"],
         nats_url=fleet.nats.url,
         nats_password=fleet.nats.passwords["catalog"],
     )
-    return asyncio.run(rebuild(rebuildable(settings), settings, user="catalog", compare=True))

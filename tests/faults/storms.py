@@ -21,6 +21,7 @@ from entresol_eventing.permissions import EVENTS
 
 from tests.faults.dump import Dump
 from tests.faults.load import CLIENTS, TOLD_OF, Load, Refused, manifests
+from tests.faults.rebuilding import differences
 from tests.faults.sink import Sink
 from tests.faults.trials import Evidence, Trial
 from tests.fleet import Fleet
@@ -155,4 +156,5 @@ def storm(trial: Trial, journeys: int, faults: int, fault: Fault, *, most_pause_
         except (TimeoutError, Refused) as error:
             breaches.append(f"a client has given up: {error}")
         here.settle(trial, load)
+        breaches += differences(here.fleet)
     return Evidence({**struck, **here.verdict.counts}, breaches + here.verdict.breaches)

@@ -23,7 +23,7 @@ from entresol_eventing.failpoints import failpoint
 from entresol_eventing.permissions import inbox_prefix
 from entresol_eventing.pull import REFUSED_SECONDS, Delivery, Linger, Pull
 from entresol_eventing.settings import RuntimeSettings
-from entresol_eventing.wire import Wire
+from entresol_eventing.wire import Wire, drop_unsent
 
 log = logging.getLogger(__name__)
 
@@ -64,21 +64,28 @@ async def connect(
     lost: Callable[[], Awaitable[None]] | None = None,
     reconnected: Callable[[], Awaitable[None]] | None = None,
 ) -> Client:
-    """Connect as a user; raise after `connect_timeout` if nobody answers at first. From then on it reconnects.
+    """Connect as a user; try until somebody answers. From then on it reconnects.
 
-    Awaits `lost` each time that the connection is gone, and `reconnected` when it is back.
+    What was being sent when the connection was lost is dropped, not sent to whoever answers next: that may be a bus
+    that has lost its log, and whoever sent it has to look first. Awaits `lost` each time that the connection is gone,
+    and `reconnected` when it is back.
     """
     options = connect_options(settings, user, purpose)
+    client: Client | None = None
+
+    async def on_disconnect() -> None:
+        if client is not None:
+            drop_unsent(client)
+        if lost is not None:
+            await lost()
+
+    options["disconnected_cb"] = on_disconnect
     if settings.nats_password:
         options |= {"user": settings.nats_user or user, "password": settings.nats_password.get_secret_value()}
-    return await nats.connect(
-        settings.nats_servers,
-        pending_size=-1,
-        allow_reconnect=True,
-        disconnected_cb=lost,
-        reconnected_cb=reconnected,
-        **options,
+    client = await nats.connect(
+        settings.nats_servers, pending_size=-1, allow_reconnect=True, reconnected_cb=reconnected, **options
     )
+    return client
 
 
 @dataclass(slots=True)

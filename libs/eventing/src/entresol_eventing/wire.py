@@ -48,6 +48,12 @@ class Wire:
         await self.connection._flush_pending()
 
 
+def drop_unsent(connection: Client) -> None:
+    """Forget what was written and not yet sent; nats-py would send it after it has reconnected."""
+    connection._pending.clear()
+    connection._pending_data_size = 0
+
+
 def frame(subject: str, body: bytes, *, reply: str = "", headers: str = "") -> bytes:
     """One message to be sent; `headers` are lines that end in CRLF each."""
     if not headers:
