@@ -25,6 +25,7 @@ S = TypeVar("S", bound=RuntimeSettings)
 SAME, DIFFERENT, INVALID = 0, 1, 2
 SHOWN = 20
 EVERY_SECONDS = 1.0
+CONNECT_SECONDS = 15.0
 
 HELP = """Fold the whole log once more, beside the live projection, and put the result in its place.
 The service may run or not: the exchange is one transaction; a running service waits for it with its next batch.
@@ -44,7 +45,8 @@ async def rebuild(
     """Compare or replace the projection in the database that the settings name; raise Refused if that can't be."""
     scratch = Path(tempfile.mkdtemp(prefix="entresol-rebuild-", dir=settings.data if settings.data.is_dir() else None))
     live = Database(settings.database_for(projection.service))
-    connection = await connect(settings, user, "rebuild")
+    async with asyncio.timeout(CONNECT_SECONDS):  # the client itself would try for ever
+        connection = await connect(settings, user, "rebuild")
     try:
         work = Rebuild(projection, connection, live, scratch, progress)
         try:

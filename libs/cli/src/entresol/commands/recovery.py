@@ -92,6 +92,7 @@ def refill(
       entresol refill
     """
     import nats.errors
+    from entresol_eventing import rebuild_command
     from entresol_eventing.log import connect
     from entresol_eventing.permissions import SERVICES
     from entresol_eventing.refilling import Disturbed, NotNeeded
@@ -112,7 +113,8 @@ def refill(
     urls = {service: recovery.service_settings(service).database_for(service) for service in SERVICES}
 
     async def run(say: Callable[[int, int], None]) -> "Refill":
-        connection = await connect(bus, "admin", "refill")
+        async with asyncio.timeout(rebuild_command.CONNECT_SECONDS):
+            connection = await connect(bus, "admin", "refill")
         try:
             with recovery.opened(urls) as databases:
                 return await put_back(
