@@ -163,3 +163,16 @@ async def counted_log(nats: NatsServer, count: int) -> bool:
     found = await on_log(nats)
     assert len(found) <= count
     return len(found) == count
+
+
+async def test_two_senders_may_give_the_same_id(tmp_path: Path, nats: NatsServer) -> None:
+    url = f"sqlite:///{tmp_path / 'one.db'}"
+    service = Counting().service(tmp_path / "data", nats.url, database_url=url)
+
+    def unit(_: Any) -> Any:
+        for source in ("https://one.example", "https://other.example"):
+            yield Emit(merged("cart"), subject="cart", id="ünique", source=source)
+
+    async with running(service):
+        await service.transact(unit)
+        await eventually(partial(counted_log, nats, 2))
