@@ -43,10 +43,10 @@ async def rebuild(
     progress: Callable[[Progress], None] = lambda _: None,
 ) -> Rebuilt:
     """Compare or replace the projection in the database that the settings name; raise Refused if that can't be."""
-    scratch = Path(tempfile.mkdtemp(prefix="entresol-rebuild-", dir=settings.data if settings.data.is_dir() else None))
-    live = Database(settings.database_for(projection.service))
     async with asyncio.timeout(CONNECT_SECONDS):  # the client itself would try for ever
         connection = await connect(settings, user, "rebuild")
+    live = Database(settings.database_for(projection.service))
+    scratch = Path(tempfile.mkdtemp(prefix="entresol-rebuild-", dir=settings.data if settings.data.is_dir() else None))
     try:
         work = Rebuild(projection, connection, live, scratch, progress)
         try:

@@ -165,6 +165,7 @@ class Database:
             self._write = create_engine(parsed, pool_size=1, max_overflow=1, pool_pre_ping=True, **_JSON)
             self._read = create_engine(parsed, pool_size=4, max_overflow=4, pool_pre_ping=True, **_JSON)
         self.url = parsed
+        self._closed = False
 
     @property
     def writer(self) -> Engine:
@@ -175,10 +176,15 @@ class Database:
         with self._read.connect() as connection:
             if self.dialect != "sqlite":
                 connection = connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
-            with connection.begin(), Session(connection) as session:
-                return query(session)
+            try:
+                with connection.begin(), Session(connection) as session:
+                    return query(session)
+            finally:
+                if self._closed:  # meanwhile, so there is no pool any more that would ever close it
+                    connection.detach()
 
     def close(self) -> None:
+        self._closed = True
         self._write.dispose()
         self._read.dispose()
 
