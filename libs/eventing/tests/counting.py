@@ -30,12 +30,13 @@ class Counting:
 
     def __init__(self) -> None:
         self.broken: set[str] = set()
+        self.fail_with = "{} is broken"
         self.calls = 0
 
     def count(self, event: Event[ChangeMerged], session: Session) -> Iterator[Outcome]:
         self.calls += 1
         if event.data.repository.name in self.broken:
-            raise RuntimeError(f"{event.data.repository.name} is broken")
+            raise RuntimeError(self.fail_with.format(event.data.repository.name))
         session.execute(
             text("INSERT INTO counted (event_id, key) VALUES (:id, :key)"),
             {"id": event.id, "key": event.data.repository.name + f"#{event.data.number}"},

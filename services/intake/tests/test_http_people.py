@@ -157,6 +157,11 @@ async def test_operators_order_about_dead_letters(service, enter):
         "user:op",
     )
     assert (discard.subject, discard.data.reason) == ("m-1", "not needed")
+    typed = {"service": "policy", "event_type": "dev.entresol.request.submitted.v1"}
+    assert (await operator.post("/v1/dead-letters/redrive", json=typed)).status_code == 202
+    assert (await published(service))[-1].data.event_type == typed["event_type"]
+    assert (await operator.post("/v1/dead-letters/redrive", json=typed | {"message_id": "m"})).status_code == 422
+    assert (await operator.post("/v1/dead-letters/redrive", json=typed | {"event_type": "x"})).status_code == 422
     assert (await operator.post("/v1/dead-letters/redrive", json={"service": "nothing"})).status_code == 422
     assert (await operator.post("/v1/dead-letters/discard", json={"service": "policy"})).status_code == 422
 

@@ -386,10 +386,14 @@ class DiscardRequested(Payload):
     """
     message_id: str | None = None
     """
-    Absent: every dead letter of the service.
+    A dead letter, or a message that is still being tried again. Absent: every dead letter of the service.
     """
     by: str
     reason: str
+    event_type: str | None = None
+    """
+    Without message_id: only dead letters that lay on the log as events of this type.
+    """
 
 
 class EntityChanged(Payload):
@@ -503,6 +507,37 @@ class MessageDiscarded(Payload):
     reason: str
 
 
+class MessageParked(Payload):
+    """
+    A message keeps failing and is tried again; later ones of its partition key wait behind it. Told from the second failed attempt on.
+    """
+
+    message_id: str
+    service: str
+    reason: str
+    attempts: Annotated[int, Field(ge=0)]
+    """
+    Attempts that failed so far.
+    """
+    retry_at: AwareDatetime
+    """
+    When it is tried next.
+    """
+    behind: Annotated[int, Field(ge=0)]
+    """
+    Messages of its partition key that wait behind it.
+    """
+    log_subject: str
+    """
+    NATS subject it came by.
+    """
+    event_id: str | None = None
+    event_type: str | None = None
+    event_partitionkey: str | None = None
+    size_bytes: Annotated[int, Field(ge=0)]
+    digest: str
+
+
 class MessageQuarantined(Payload):
     """
     A message could not be handled and waits for an operator; it is kept whole by its service.
@@ -525,6 +560,10 @@ class MessageQuarantined(Payload):
     """
     size_bytes: Annotated[int, Field(ge=0)]
     digest: str
+    behind: Annotated[int | None, Field(ge=0)] = None
+    """
+    Messages of its partition key that wait behind it.
+    """
 
 
 class MessageRedriven(Payload):
@@ -535,6 +574,19 @@ class MessageRedriven(Payload):
     message_id: str
     service: str
     by: str | None = None
+
+
+class MessageReleased(Payload):
+    """
+    A message that was told of as parked was handled by itself.
+    """
+
+    message_id: str
+    service: str
+    attempts: Annotated[int, Field(ge=1)]
+    """
+    Attempts it took.
+    """
 
 
 class NotificationDelivered(Payload):
@@ -596,10 +648,14 @@ class RedriveRequested(Payload):
     """
     message_id: str | None = None
     """
-    Absent: every dead letter of the service.
+    A dead letter, or a message that is still being tried again. Absent: every dead letter of the service.
     """
     by: str
     reason: str | None = None
+    event_type: str | None = None
+    """
+    Without message_id: only dead letters that lay on the log as events of this type.
+    """
 
 
 class RequestAllowed(Payload):

@@ -77,7 +77,7 @@ class Handling:
         """Run the handlers of events, in order."""
         for event in events:
             if isinstance(event.data, RedriveRequested):
-                parking.redrive(event.data, event.time, self.service, session, recorded)
+                parking.redrive(event.data, self.service, session, recorded)
             elif isinstance(event.data, DiscardRequested):
                 recorded.add(parking.discard(event.data, self.service, session, recorded), event.cause)
             if handler := self.reactions.to.get(type(event.data)):
@@ -211,9 +211,17 @@ class RetryJob:
         if row.log_subject.startswith("entresol.ingest.") and self.handling.ingest is not None:
             recorded.add(self.handling.ingest(row.log_subject, row.headers, row.body, session), parking.origin(None))
         else:
-            self.handling.handle((decode(row.body),), session, recorded)
+            self._handle(decode(row.body), new=row.partitionkey is None, session=session, recorded=recorded)
         recorded.add(parking.released(row, self.handling.service, session, recorded), parking.origin(row))
         return True
+
+    def _handle(self, event: Event[Any], *, new: bool, session: Session, recorded: Recorded) -> None:
+        """Handle it; what could not be read when it came is not in the inbox yet, where a copy of it may be by now."""
+        if new:
+            if _seen((event,), session.connection()):
+                return
+            _REMEMBER.many(session.connection(), [{"id": event.id, "source": event.source, "seen_at": now()}])
+        self.handling.handle((event,), session, recorded)
 
     def split(self) -> Sequence[Job]:
         return (self,)

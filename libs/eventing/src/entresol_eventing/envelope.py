@@ -18,6 +18,8 @@ from pydantic_core import from_json, to_json
 
 CONTENT_TYPE = "application/cloudevents+json"
 MAX_DATA_BYTES = 256 * 1024
+MAX_ATTRIBUTE_BYTES = 1024
+"""Attributes are keys in databases: PostgreSQL indexes at most 2,704 bytes, and the inbox's key is two of them."""
 MAX_HOPS = 32
 
 P = TypeVar("P", bound=Payload)
@@ -151,17 +153,26 @@ def decode(body: bytes) -> Event[Payload]:
         raise Malformed(f"not JSON: {error}") from None
     if not isinstance(document, dict):
         raise Malformed("not a JSON object")
-    known = types_by_name().get(document.get("type", ""))
+    named = document.get("type")
+    known = types_by_name().get(named) if isinstance(named, str) else None
     if known is None:
         raise Malformed("an event type that the contract does not have")
     try:
-        return _event_model(known.model).model_validate(document)
+        event = _event_model(known.model).model_validate(document)
     except ValidationError as error:
         places = ", ".join(
             "/".join(["", *map(str, problem["loc"])]) + " " + problem["msg"].lower()
             for problem in error.errors(include_url=False, include_input=False)[:5]
         )
         raise Malformed(f"does not fit {known.dataschema}: {places}") from None
+    for name in _KEYS:
+        value = getattr(event, name)
+        if value is not None and ("\0" in value or not 0 < len(value.encode()) <= MAX_ATTRIBUTE_BYTES):
+            raise Malformed(f"/{name} must hold 1 to {MAX_ATTRIBUTE_BYTES} bytes and no NUL")
+    return event
+
+
+_KEYS = ("id", "source", "subject", "correlationid", "causationid", "partitionkey", "actor")
 
 
 def covered(subject: str, patterns: Sequence[str]) -> bool:

@@ -2,23 +2,29 @@
 
 States: `retrying` (head of its key, tried again at `retry_at`), `behind` (waits for an earlier message of its key),
 `dead` (gave up after the last attempt; an operator redrives or discards it, and its followers wait).
+
+What keeps failing is told on the log, for operators see services by the log only: `message.parked` from the second
+failed attempt on (the first passes by itself most of the time), then `message.quarantined` or `message.released`.
 """
 
 import base64
 import hashlib
 import random
+import uuid
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from entresol_contracts.events import (
     DiscardRequested,
     MessageDiscarded,
+    MessageParked,
     MessageQuarantined,
     MessageRedriven,
+    MessageReleased,
     RedriveRequested,
 )
-from sqlalchemy import Row, Select, delete, func, insert, select, update
+from sqlalchemy import Row, delete, func, insert, select, update
 from sqlmodel import Session
 
 from entresol_eventing.envelope import Cause, Event, Malformed, decode, new_id, now
@@ -31,6 +37,8 @@ if TYPE_CHECKING:
 
 SHOWN_BYTES = 64 * 1024
 LONGEST_WAIT_SECONDS = 5.0
+TOLD_FROM = 2
+"""Failed attempts from which on a message is told of as parked."""
 
 
 def origin(message: "Message | Row[Any] | None") -> Cause:
@@ -56,22 +64,31 @@ def park(
 
 
 def park_behind(message: "Message", key: str, session: Session, recorded: Recorded) -> None:
-    """Keep a message until the earlier ones of its key are dealt with."""
-    _insert(message, key, "behind", "waits for an earlier message of its key", 0, session, recorded)
+    """Keep a message until the earlier ones of its key are dealt with.
+
+    If the last of them was dealt with in this very transaction, nobody is left to call it: then it is tried at once.
+    """
+    ahead = session.execute(select(parked.c.position).where(parked.c.partitionkey == key).limit(1)).first()
+    position = _insert(message, key, "behind", "waits for an earlier message of its key", 0, session, recorded)
+    if ahead is None:
+        session.execute(update(parked).where(parked.c.position == position).values(state="retrying", retry_at=now()))
 
 
 def quarantine(
     message: "Message", service: str, reason: str, session: Session, recorded: Recorded
 ) -> Iterator[Outcome]:
-    """Keep a message that no retry can help."""
-    if session.execute(
-        select(parked.c.position).where(
-            parked.c.log_subject == message.log_subject, parked.c.body == message.body, parked.c.state == "dead"
-        )
-    ).first():
+    """Keep a message that no retry can help, once: a copy of one that is kept says nothing new."""
+    message_id = _id_of(message)
+    if session.execute(select(parked.c.position).where(parked.c.id == message_id)).first():
         return
-    position = _insert(message, None, "dead", reason, 1, session, recorded)
-    yield from _quarantined(_get(position, session), reason, 1, service)
+    position = _insert(message, None, "dead", reason, 1, session, recorded, message_id)
+    yield from _quarantined(_get(position, session), reason, 1, service, session)
+
+
+def _id_of(message: "Message") -> str:
+    """An id of what can't be read: a UUIDv8 (RFC 9562) of its place and its bytes, so that a copy has the same."""
+    digest = hashlib.sha256(message.log_subject.encode("utf-8", "replace") + b"\0" + message.body).digest()[:16]
+    return str(uuid.UUID(int=int.from_bytes(digest) & ~(0xF << 76) & ~(0b11 << 62) | 8 << 76 | 0b10 << 62))
 
 
 def head(position: int, session: Session) -> Row[Any] | None:
@@ -96,6 +113,8 @@ def released(row: Row[Any], service: str, session: Session, recorded: Recorded) 
     recorded.parking_changed = True
     if row.redriven_by:
         yield Emit(MessageRedriven(message_id=row.id, service=service, by=row.redriven_by), subject=row.id)
+    elif row.attempts >= TOLD_FROM:
+        yield Emit(MessageReleased(message_id=row.id, service=service, attempts=row.attempts + 1), subject=row.id)
 
 
 def retry_later(row: Row[Any], error: Exception, session: Session, recorded: Recorded, handling: "Handling") -> None:
@@ -106,29 +125,27 @@ def retry_later(row: Row[Any], error: Exception, session: Session, recorded: Rec
         _give_up(row, reason, attempts, session, recorded, handling.service)
     else:
         _schedule(row.position, attempts, reason, session)
+        if attempts >= TOLD_FROM:
+            recorded.add(_parked(_get(row.position, session), handling.service, session), origin(row))
 
 
-def redrive(order: RedriveRequested, at: datetime, service: str, session: Session, recorded: Recorded) -> None:
-    """An operator asks that dead letters be tried again, as new."""
+def redrive(order: RedriveRequested, service: str, session: Session, recorded: Recorded) -> None:
+    """An operator asks that dead letters be tried again as new, or that a parked message be tried now."""
     if order.service != service:
         return
-    wanted = parked.c.state == "dead"
-    if order.message_id is not None:
-        wanted &= parked.c.id == order.message_id
-    session.execute(
-        update(parked).where(wanted).values(state="retrying", attempts=0, retry_at=at, redriven_by=order.by)
-    )
+    for row in _wanted(order, session):
+        anew = {"state": "retrying", "attempts": 0} if row.state == "dead" else {}
+        session.execute(
+            update(parked).where(parked.c.position == row.position).values(retry_at=now(), redriven_by=order.by, **anew)
+        )
     recorded.parking_changed = True
 
 
 def discard(order: DiscardRequested, service: str, session: Session, recorded: Recorded) -> Iterator[Outcome]:
-    """An operator gives dead letters up; what waited behind them goes on."""
+    """An operator gives messages up; what waited behind them goes on."""
     if order.service != service:
         return
-    query: Select[Any] = select(parked).where(parked.c.state == "dead")
-    if order.message_id is not None:
-        query = query.where(parked.c.id == order.message_id)
-    for row in session.execute(query).all():
+    for row in _wanted(order, session):
         _remove(row, session)
         yield Emit(
             MessageDiscarded(message_id=row.id, service=service, by=order.by, reason=order.reason),
@@ -137,8 +154,38 @@ def discard(order: DiscardRequested, service: str, session: Session, recorded: R
     recorded.parking_changed = True
 
 
+def _wanted(order: RedriveRequested | DiscardRequested, session: Session) -> list[Row[Any]]:
+    """What an order is about: the message that it names, dead or not; else every dead letter, or those of one type.
+
+    The type is told from where the message lay on the log, for what can't be decoded has no other. Bodies stay where
+    they are: there may be many, and large ones.
+    """
+    columns = (parked.c.position, parked.c.id, parked.c.partitionkey, parked.c.log_subject, parked.c.state)
+    query = select(*columns).order_by(parked.c.position)
+    if order.message_id is not None:
+        query = query.where(parked.c.id == order.message_id, parked.c.state.in_(("dead", "retrying")))
+    else:
+        query = query.where(parked.c.state == "dead")
+    rows = list(session.execute(query))
+    if order.event_type is None:
+        return rows
+    return [row for row in rows if order.event_type.startswith(_fact_prefix(row.log_subject))]
+
+
+def _fact_prefix(log_subject: str) -> str:
+    tokens = log_subject.split(".")
+    return ".".join(["dev", "entresol", *tokens[2:4], ""])
+
+
 def _insert(
-    message: "Message", key: str | None, state: str, reason: str, attempts: int, session: Session, recorded: Recorded
+    message: "Message",
+    key: str | None,
+    state: str,
+    reason: str,
+    attempts: int,
+    session: Session,
+    recorded: Recorded,
+    message_id: str | None = None,
 ) -> int:
     recorded.parking_changed = True
     if key is not None:
@@ -146,11 +193,11 @@ def _insert(
     inserted = session.execute(
         insert(parked)
         .values(
-            id=new_id(),
+            id=message_id or new_id(),
             state=state,
             partitionkey=key,
             attempts=attempts,
-            reason=reason[:2000],
+            reason=_plain(reason),
             log_subject=message.log_subject,
             headers=message.headers,
             body=message.body,
@@ -187,7 +234,7 @@ def _schedule(position: int, attempts: int, reason: str, session: Session) -> No
     session.execute(
         update(parked)
         .where(parked.c.position == position)
-        .values(state="retrying", attempts=attempts, reason=reason[:2000], retry_at=retry_at)
+        .values(state="retrying", attempts=attempts, reason=_plain(reason), retry_at=retry_at)
     )
 
 
@@ -195,32 +242,61 @@ def _give_up(row: Row[Any], reason: str, attempts: int, session: Session, record
     session.execute(
         update(parked)
         .where(parked.c.position == row.position)
-        .values(state="dead", attempts=attempts, reason=reason[:2000], retry_at=None)
+        .values(state="dead", attempts=attempts, reason=_plain(reason), retry_at=None)
     )
-    recorded.add(_quarantined(row, reason, attempts, service), origin(row))
+    recorded.add(_quarantined(row, reason, attempts, service, session), origin(row))
 
 
-def _quarantined(row: Row[Any], reason: str, attempts: int, service: str) -> Iterator[Outcome]:
-    """Say that a message is dead, unless it is itself such a notice: that would never end."""
+def _plain(reason: str) -> str:
+    """Text that every database takes and every event can carry: no NUL, no lone surrogate, and not much of it."""
+    return reason.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")[:2000]
+
+
+def _quarantined(row: Row[Any], reason: str, attempts: int, service: str, session: Session) -> Iterator[Outcome]:
+    """Say that a message is dead, unless it is itself a notice about the park: that would never end."""
+    if _is_notice(row):
+        return
+    yield Emit(
+        MessageQuarantined(
+            **_described(row, service, session),
+            reason=_plain(reason),
+            attempts=attempts,
+            body=base64.b64encode(row.body[:SHOWN_BYTES]).decode() or None,
+        ),
+        subject=row.id,
+    )
+
+
+def _parked(row: Row[Any], service: str, session: Session) -> Iterator[Outcome]:
+    """Say that a message keeps failing, and when it is tried next."""
+    if _is_notice(row):
+        return
+    described = _described(row, service, session)
+    parked_now = MessageParked(**described, reason=row.reason, attempts=row.attempts, retry_at=row.retry_at)
+    yield Emit(parked_now, subject=row.id)
+
+
+def _is_notice(row: Row[Any]) -> bool:
+    return ".message.quarantined." in row.log_subject or ".message.parked." in row.log_subject
+
+
+def _described(row: Row[Any], service: str, session: Session) -> dict[str, Any]:
     try:
         event: Event[Any] | None = decode(row.body)
     except Malformed:
         event = None
-    if ".message.quarantined." in row.log_subject:
-        return
-    yield Emit(
-        MessageQuarantined(
-            message_id=row.id,
-            service=service,
-            reason=reason[:2000],
-            attempts=attempts,
-            log_subject=row.log_subject,
-            event_id=event.id if event else None,
-            event_type=event.type if event else None,
-            event_partitionkey=row.partitionkey,
-            body=base64.b64encode(row.body[:SHOWN_BYTES]).decode(),
-            size_bytes=len(row.body),
-            digest="sha256:" + hashlib.sha256(row.body).hexdigest(),
-        ),
-        subject=row.id,
-    )
+    behind = 0
+    if row.partitionkey is not None:
+        waiting = (parked.c.partitionkey == row.partitionkey) & (parked.c.state == "behind")
+        behind = session.execute(select(func.count()).select_from(parked).where(waiting)).scalar_one()
+    return {
+        "message_id": row.id,
+        "service": service,
+        "log_subject": row.log_subject,
+        "event_id": event.id if event else None,
+        "event_type": event.type if event else None,
+        "event_partitionkey": row.partitionkey,
+        "behind": behind,
+        "size_bytes": len(row.body),
+        "digest": "sha256:" + hashlib.sha256(row.body).hexdigest(),
+    }

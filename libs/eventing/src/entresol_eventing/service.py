@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 import nats.errors
+from entresol_contracts import EVENT_TYPES
 from nats.aio.client import Client
 from sqlalchemy import MetaData, select
 from sqlmodel import Session
@@ -120,6 +121,9 @@ class Service:
             self.name, self.reactions, self._ingest, self.settings.max_attempts, self.tracing.span
         )
         self._writer.start()
+        for known in EVENT_TYPES:  # a counter that begins at 1 never shows an increase
+            if known.publisher in (self.name, "any"):
+                self.telemetry.metrics.recorded.labels(self.name, known.fact)
         for prepare in self.on_start:
             await prepare()
         self._spawn(self._attach, "bus")
@@ -380,7 +384,9 @@ class Service:
         metrics.outbox_oldest.labels(self.name).set(now_so.oldest_seconds)
         metrics.parked.labels(self.name).set(now_so.parked)
         metrics.dead.labels(self.name).set(now_so.dead)
+        metrics.parked_oldest.labels(self.name).set(now_so.parked_seconds)
         metrics.deadlines.labels(self.name).set(now_so.deadlines)
+        metrics.overdue.labels(self.name).set(now_so.overdue_seconds)
         metrics.lag.labels(self.name).set(max((one.lag.messages for one in self._subscriptions), default=0))
 
 

@@ -41,7 +41,16 @@ class Metrics:
         self.outbox_oldest = gauge("outbox_oldest_seconds", "Age of the oldest event that is not published yet")
         self.parked = gauge("parked_messages", "Messages that wait for a retry, or behind one")
         self.dead = gauge("dead_letters", "Messages that wait for an operator")
+        self.parked_oldest = gauge("parked_oldest_seconds", "Age of the oldest message that waits in the park")
         self.deadlines = gauge("deadlines", "Deadlines that are still to come")
+        self.overdue = gauge("deadlines_overdue_seconds", "For how long the first deadline has not been answered")
+        self.stalled = gauge("requests_stalled", "Requests that nobody has moved on for longer than expected")
+        self.waiting = Gauge(
+            "entresol_work_waiting", "Work for the outside world that waits", ["service", "what"], registry=registry
+        )
+        self.waiting_oldest = Gauge(
+            "entresol_work_oldest_seconds", "Age of the oldest of it", ["service", "what"], registry=registry
+        )
         self.requests = counter("http_requests", "Answers of the door", "method", "route", "status")
         self.request_seconds = Histogram(
             "entresol_http_request_seconds", "Time to answer", ["service", "route"], registry=registry

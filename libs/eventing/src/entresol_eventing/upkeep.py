@@ -2,7 +2,7 @@
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import takewhile
 
 from sqlalchemy import delete, func, select
@@ -25,8 +25,12 @@ class Standing:
     """Age of the oldest of them."""
     parked: int
     """Messages that wait for a retry, or behind one."""
+    parked_seconds: float
+    """How long the oldest message of the park has been there, a dead one too."""
     dead: int
     deadlines: int
+    overdue_seconds: float
+    """How long ago the first deadline should have been answered."""
 
 
 def standing(relayed: int, session: Session) -> Standing:
@@ -36,9 +40,13 @@ def standing(relayed: int, session: Session) -> Standing:
     ).one()
     states = {row[0]: row[1] for row in session.execute(select(parked.c.state, func.count()).group_by(parked.c.state))}
     dead = states.pop("dead", 0)
-    waiting = session.execute(select(func.count()).select_from(deadline)).scalar_one()
-    age = (now() - oldest).total_seconds() if oldest else 0.0
-    return Standing(pending, age, sum(states.values()), dead, waiting)
+    parked_since = session.execute(select(func.min(parked.c.parked_at))).scalar()
+    waiting, due_at = session.execute(select(func.count(), func.min(deadline.c.due_at)).select_from(deadline)).one()
+    return Standing(pending, _age(oldest), sum(states.values()), _age(parked_since), dead, waiting, _age(due_at))
+
+
+def _age(since: datetime | None) -> float:
+    return max(0.0, (now() - since).total_seconds()) if since else 0.0
 
 
 def prune(retention_days: int, relayed: int, session: Session) -> Generator[Outcome, None, None]:

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import logging
 import queue
+import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -290,7 +291,18 @@ def save_cursor(connection: Connection, name: str, position: int) -> None:
 
 
 def _is_unavailable(error: BaseException) -> bool:
-    """Whether the database, not the unit, is what failed."""
+    """Whether the database, not the unit, is what failed: only then does it help to try the same again."""
+    if isinstance(error, OperationalError) and _is_refusal(error.orig):
+        return False
     return isinstance(error, OperationalError | InterfaceError | Injected) or (
         isinstance(error, DBAPIError) and error.connection_invalidated
     )
+
+
+def _is_refusal(error: BaseException | None) -> bool:
+    """Whether the database refused a statement for what it says, such as a key that is too long for an index.
+
+    Drivers call that an operational error too: SQLSTATE class 54 of PostgreSQL, and SQLite's plain error.
+    """
+    sqlstate, code = getattr(error, "sqlstate", None), getattr(error, "sqlite_errorcode", None)
+    return (sqlstate or "").startswith("54") or code in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_TOOBIG)

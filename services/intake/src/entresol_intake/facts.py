@@ -20,7 +20,7 @@ from sqlmodel import Session
 
 from entresol_intake.domain.cdevents import translate
 from entresol_intake.domain.faults import Fault, Invalid, pointer
-from entresol_intake.domain.outside import CDEVENTS_PREFIX, Fact, Outside, fact_name
+from entresol_intake.domain.outside import CDEVENTS_PREFIX, MAX_KEY_BYTES, Fact, Outside, fact_name
 from entresol_intake.store import remember_received, unknown
 
 SPARE_BYTES: Final = 2048
@@ -68,8 +68,14 @@ def state_fact(fact: Fact, event_id: str, source: str, subject: str | None = Non
         raise Invalid(Fault(pointer("data", name), "must not be empty") for name in empty)
     if size_of(fact.data) > MAX_DATA_BYTES - SPARE_BYTES:
         raise Invalid([Fault("/data", f"exceeds {MAX_DATA_BYTES // 1024} KiB")])
-    about = fact.subject or source
+    about = key_of(fact.subject or source)
     return Statement(event_id, source, subject or about, about, data)
+
+
+def key_of(text: str) -> str:
+    """The text itself if it can be a key on the log, else its digest."""
+    encoded = text.encode()
+    return text if len(encoded) <= MAX_KEY_BYTES else f"sha256:{hashlib.sha256(encoded).hexdigest()}"
 
 
 def size_of(document: Mapping[str, Any]) -> int:

@@ -28,6 +28,8 @@ CDEVENTS_PREFIX: Final = "dev.cdevents."
 RESERVED_SOURCE: Final = "/entresol"
 MAX_ID: Final = 512
 MAX_SOURCE: Final = 1024
+MAX_KEY_BYTES: Final = 1024
+"""What the log takes of an attribute that is a key in databases, as UTF-8."""
 MAX_TEXT: Final = 4096
 
 _BOUNDARY: Final = "/:#?"
@@ -83,6 +85,9 @@ def read_event(document: object) -> Outside:
             return None
         if not isinstance(value, str) or not 0 < len(value) <= most:
             faults.append(Fault(pointer(name), f"must be a text of 1 to {most} characters"))
+            return None
+        if name in ("id", "source", "subject") and len(value.encode()) > MAX_KEY_BYTES:
+            faults.append(Fault(pointer(name), f"must be at most {MAX_KEY_BYTES} bytes of UTF-8"))
             return None
         return value
 

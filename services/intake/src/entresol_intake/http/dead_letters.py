@@ -1,10 +1,14 @@
-"""Operators' orders about dead letters: try them again, or give them up. Each service obeys for its own."""
+"""Operators' orders about dead letters and parked messages: try them again, or give them up.
+
+Each service obeys for its own. An order that names one message also reaches one that is still being retried.
+"""
 
 from collections.abc import Generator
 from typing import Annotated, Any
 
 from entresol_contracts.events import DiscardRequested, RedriveRequested
 from entresol_eventing.access import Principal
+from entresol_eventing.envelope import types_by_name
 from entresol_eventing.permissions import SERVICES
 from entresol_eventing.reactions import Emit
 from fastapi import APIRouter, Request
@@ -49,12 +53,15 @@ def router(desk: Desk) -> APIRouter:
 
 def _read(document: object, *, reason_required: bool) -> dict[str, Any]:
     try:
-        fields = Fields(document, ("service", "message_id", "reason"))
+        fields = Fields(document, ("service", "message_id", "event_type", "reason"))
         order = {
             "service": fields.choice("service", SERVICES),
             "message_id": fields.text("message_id", most=512),
+            "event_type": fields.choice("event_type", types_by_name()) if "event_type" in fields.values else None,
             "reason": fields.text("reason", most=MAX_REASON, required=reason_required),
         }
+        if order["message_id"] is not None and order["event_type"] is not None:
+            fields.refuse("event_type", "can't stand beside message_id, which names one message already")
         fields.done()
     except Invalid as invalid:
         raise unprocessable(invalid) from None

@@ -72,7 +72,13 @@ ISSUED: Final = record(
     },
 )
 DEAD_LETTERS: Final = record(
-    ["service"], {"service": _SLUG, "message_id": maybe(text(512)), "reason": maybe(text(MAX_REASON))}
+    ["service"],
+    {
+        "service": _SLUG,
+        "message_id": maybe(text(512, description="A dead letter, or a message that is still being tried again.")),
+        "event_type": {"type": "string", "description": "Only dead letters of this type, such as `dev.entresol.….v1`."},
+        "reason": maybe(text(MAX_REASON)),
+    },
 )
 DISCARDED: Final[Schema] = {
     **DEAD_LETTERS,
