@@ -1,5 +1,6 @@
 """What commands send, print and exit with, against doors with canned answers."""
 
+import base64
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -286,6 +287,71 @@ def test_dead_letters_are_redriven_one_by_one_or_by_service(run: Run, doors: Any
     assert run("dead-letters", "discard", "m1", "--reason", "test").exit_code == 0
 
 
+def test_dead_letters_are_redriven_by_type_in_every_service_that_has_some(run: Run, doors: Any) -> None:
+    kind = "dev.entresol.request.submitted.v1"
+    letters = [{"id": f"m{n}", "service": n, "state": "waiting", "type": kind} for n in ("policy", "provisioning")]
+    other = {"id": "m3", "service": "intake", "state": "waiting", "type": None}
+    doors.lists("/catalog/v1/dead-letters", *letters, other)
+    doors.says("POST", "/intake/v1/dead-letters/discard", 202, {})
+    assert run("dead-letters", "discard", "--type", "request.submitted", "--reason", "noise").exit_code == 0
+    assert [one.body for one in doors.received[-2:]] == [
+        {"service": name, "event_type": kind, "reason": "noise"} for name in ("policy", "provisioning")
+    ]
+    both = run("dead-letters", "redrive", "m1", "--all")
+    assert both.exit_code == 2
+    assert "entresol dead-letters list" in both.stderr
+
+
+def test_a_parked_key_shows_its_first_message_and_can_be_tried_now_or_given_up(run: Run, doors: Any) -> None:
+    letter = {"id": "m1-abc", "service": "policy", "state": "retrying", "partitionkey": "shop/dev/service/cart"}
+    letter |= {"attempts": 3, "retry_at": "2026-11-21T03:00:00+00:00", "behind": 4, "reason": "RuntimeError: no"}
+    unread = {"id": "m2", "service": "policy", "state": "waiting", "partitionkey": None}
+    doors.lists("/catalog/v1/dead-letters", letter, unread)
+    doors.says("POST", "/intake/v1/dead-letters/redrive", 202, {})
+    doors.says("POST", "/intake/v1/dead-letters/discard", 202, {})
+    shown = run("parked", "list").stdout
+    assert all(text in shown for text in ("shop/dev/service/cart", "m1-abc", "3", "4", "RuntimeError: no"))
+    assert [one["id"] for one in json.loads(run("parked", "list", "-o", "json").stdout)] == ["m1-abc"]
+    assert run("parked", "retry", "shop/dev/service/cart").exit_code == 0
+    assert doors.received[-1].body == {"service": "policy", "message_id": "m1-abc"}
+    assert run("parked", "discard", "m1").exit_code == 2
+    assert run("parked", "discard", "m1", "--reason", "gone").exit_code == 0
+    assert doors.received[-1].body == {"service": "policy", "message_id": "m1-abc", "reason": "gone"}
+    assert run("parked", "retry", "nothing").exit_code == 3
+
+
+HOSTILE = "a\x1b[2J\x9b31m\u202eb\x07\r"
+
+
+@pytest.mark.parametrize("output", ["table", "json"])
+def test_what_a_poisoned_message_holds_never_reaches_the_terminal_raw(
+    run: Run, doors: Any, tmp_path: Path, output: str
+) -> None:
+    body = base64.b64encode(HOSTILE.encode()).decode()
+    names = ("service", "type", "partitionkey", "reason", "log_subject", "ended_by", "ended_because", "correlationid")
+    letter = {"id": f"m{HOSTILE}", "state": "retrying", "body": body, **dict.fromkeys(names, HOSTILE)}
+    letter |= {"ended_at": HOSTILE, "retry_at": HOSTILE, "size_bytes": 99}
+    doors.lists("/catalog/v1/dead-letters", letter, letter | {"id": f"mm{HOSTILE}", "state": "waiting"})
+    doors.says("POST", "/intake/v1/dead-letters/redrive", 202, {})
+    saved = tmp_path / "body"
+    runs = [
+        run("dead-letters", "list", "--all", "-o", output),
+        run("dead-letters", "show", "mm", "--save", str(saved), "-o", output),
+        run("dead-letters", "redrive", "mm", "-o", output),
+        run("dead-letters", "show", "m", "-o", output),
+        run("parked", "list", "-o", output),
+    ]
+    for each in runs:
+        assert not set("\x1b\x9b\u202e\x07\r") & set(each.stdout + each.stderr)
+    assert saved.read_bytes() == HOSTILE.encode()
+
+
+def test_a_body_that_is_no_text_is_shown_in_hex(run: Run, doors: Any) -> None:
+    body = base64.b64encode(b"\xff\xfe\x1b[2Jcart").decode()
+    doors.lists("/catalog/v1/dead-letters", {"id": "m1", "service": "policy", "state": "waiting", "body": body})
+    assert "000000  ff fe 1b 5b 32 4a 63 61 72 74" in run("dead-letters", "show", "m1").stdout
+
+
 def test_a_new_token_is_shown_once(run: Run, doors: Any) -> None:
     issued = {"id": "t1", "token": "entresol_new", "actor": "user:ada", "role": "developer", "projects": ["shop"]}
     doors.says("POST", "/intake/v1/tokens", 201, issued)
@@ -321,6 +387,7 @@ def test_the_token_of_the_data_directory_goes_to_no_other_server(
         ("catalog", "--help"),
         ("catalog", "import", "--help"),
         ("dead-letters", "discard", "--help"),
+        ("parked", "retry", "--help"),
     ],
     ids=" ".join,
 )

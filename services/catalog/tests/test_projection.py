@@ -1,7 +1,7 @@
 """Batches of events on a real store: what the rows show, and what the catalog says."""
 
 from collections.abc import Callable
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -269,3 +269,25 @@ def test_a_batch_reads_no_table_from_end_to_end(project: Project, session: Sessi
     for statement, plan in plans.items():
         scans = [step for step in plan if step.startswith("SCAN") and "CONSTANT ROW" not in step]
         assert not scans, (statement, plan)
+
+
+def test_a_parked_message_is_shown_until_it_is_handled_or_dead(session: Session, project: Project) -> None:
+    at = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
+    told = {"message_id": "m", "service": "policy", "size_bytes": 1, "digest": "d"}
+    told["log_subject"] = "entresol.intake.request.submitted.x"
+    parked = facts.MessageParked(
+        **told, reason="no", attempts=2, retry_at=at, behind=3, event_id="e", event_partitionkey="shop/a"
+    )
+    project(event(parked, time=at, causationid="e", correlationid="chain"))
+    found = only(session, tables.dead_letter, DeadLetter)
+    assert (found.state, found.retry_at, found.behind, found.correlationid) == ("retrying", at, 3, "chain")
+    assert found.type == "dev.entresol.request.submitted.v1"
+    dead = facts.MessageQuarantined(**told, reason="still no", attempts=8, body="e30=")
+    project(event(dead, time=at + timedelta(minutes=1)))
+    found = only(session, tables.dead_letter, DeadLetter)
+    assert (found.state, found.retry_at, found.attempts, found.since) == ("waiting", None, 8, at)
+    project(event(parked, time=at + timedelta(minutes=2)))
+    assert only(session, tables.dead_letter, DeadLetter).body == "e30=", "it was redriven, and fails again"
+    project(event(facts.MessageReleased(message_id="m", service="policy", attempts=3), time=at + timedelta(minutes=3)))
+    found = only(session, tables.dead_letter, DeadLetter)
+    assert (found.state, found.ended_at) == ("released", at + timedelta(minutes=3))

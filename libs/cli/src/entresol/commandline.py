@@ -52,6 +52,16 @@ _GROUPS: Mapping[str, tuple[str, str, Mapping[str, Callable[..., None]]]] = {
             "discard": dead_letters.discard,
         },
     ),
+    "parked": (
+        "Operating",
+        "Partition keys that stand still behind a message that fails: list, show, retry, discard.",
+        {
+            "list": dead_letters.parked,
+            "show": dead_letters.show,
+            "retry": dead_letters.retry,
+            "discard": dead_letters.drop,
+        },
+    ),
     "token": (
         "Operating",
         "Who may speak to the platform: create, list, revoke.",

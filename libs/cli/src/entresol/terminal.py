@@ -35,6 +35,9 @@ STATE_STYLES = {
     "waiting-for-approval": "yellow",
     "pending": "yellow",
     "waiting": "yellow",
+    "retrying": "yellow",
+    "released": "green",
+    "redriven": "green",
     "expiring": "yellow",
     "failed": "red",
     "denied": "red",
@@ -63,6 +66,12 @@ def cell(value: object, style: str = "") -> Text:
         return Text("")
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
     return Text(clean(text), style=style)
+
+
+def _json(document: Any, indent: int | None = None) -> str:
+    """JSON that can't steer a terminal either: it leaves some control characters as they are, but need not."""
+    text = json.dumps(document, indent=indent, ensure_ascii=False, default=str)
+    return _CONTROL.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
 
 
 def state(value: object) -> Text:
@@ -139,7 +148,7 @@ class Terminal:
     def result(self, document: Any, *people: RenderableType) -> None:
         """What was asked for: the document as JSON, or for people; their text is broken only on a terminal."""
         if self.json:
-            print(json.dumps(document, indent=2, ensure_ascii=False, default=str))
+            print(_json(document, indent=2))
             return
         for part in people:
             self.out.print(part, soft_wrap=isinstance(part, Text) and not self.out.is_terminal)
@@ -147,7 +156,7 @@ class Terminal:
     def line(self, document: Any, text: RenderableType) -> None:
         """One of many results: a line of JSON, or of text, which is broken only on a terminal."""
         if self.json:
-            print(json.dumps(document, ensure_ascii=False, default=str), flush=True)
+            print(_json(document), flush=True)
         else:
             self.out.print(text, soft_wrap=not self.out.is_terminal)
 
@@ -161,7 +170,7 @@ class Terminal:
     def fail(self, failure: Failure) -> None:
         """Say why the command ends; with `--output json` as JSON on stderr."""
         if self.json:
-            print(json.dumps(failure.document(), ensure_ascii=False), file=sys.stderr)
+            print(_json(failure.document()), file=sys.stderr)
             return
         self.err.print(Text.assemble(("error: ", "bold red"), clean(failure.message)))
         if isinstance(failure, Refused):

@@ -36,6 +36,8 @@ class Token:
 
 @dataclass(slots=True)
 class DeadLetter:
+    """A message that a service could not handle: it is being retried, or waits for an operator."""
+
     id: str
     service: str
     reason: str
@@ -48,8 +50,19 @@ class DeadLetter:
     body: str | None
     """Its first 64 KiB, base64."""
     since: datetime
-    state: Literal["waiting", "redriven", "discarded"] = "waiting"
+    """When it was told of first."""
+    state: Literal["retrying", "waiting", "redriven", "discarded", "released"] = "waiting"
+    """`released`: a retry succeeded by itself."""
     ended_by: str | None = None
+    ended_at: datetime | None = None
+    ended_because: str | None = None
+    retry_at: datetime | None = None
+    """When it is tried next, while it is being retried."""
+    behind: int = 0
+    """Messages of its partition key that waited behind it when it was told of last."""
+    event_id: str | None = None
+    correlationid: str | None = None
+    """The chain it belongs to, if it could be read."""
 
 
 @dataclass(slots=True)

@@ -13,8 +13,10 @@ from entresol_contracts.events import (
     ManifestApplied,
     ManifestRemoved,
     MessageDiscarded,
+    MessageParked,
     MessageQuarantined,
     MessageRedriven,
+    MessageReleased,
     NotificationDelivered,
     NotificationFailed,
     TokenIssued,
@@ -123,7 +125,7 @@ def _keys(event: Event[Any]) -> list[tuple[str, Key]]:
             return [("manifests", (data.kind, data.name, data.version or ""))]
         case TokenIssued() | TokenRevoked():
             return [("tokens", (data.token_id,))]
-        case MessageQuarantined() | MessageRedriven() | MessageDiscarded():
+        case MessageQuarantined() | MessageParked() | MessageReleased() | MessageRedriven() | MessageDiscarded():
             return [("dead_letters", (data.service, data.message_id))]
         case NotificationDelivered() | NotificationFailed():
             return [("notifications", (data.delivery_id,)), ("requests", (event.correlationid,))]
@@ -139,7 +141,7 @@ def _keys(event: Event[Any]) -> list[tuple[str, Key]]:
     return keys
 
 
-_OF_ANY_SERVICE = (MessageQuarantined, MessageRedriven, MessageDiscarded)
+_OF_ANY_SERVICE = (MessageQuarantined, MessageParked, MessageReleased, MessageRedriven, MessageDiscarded)
 
 
 def _request_columns(request: Request, patience_seconds: Mapping[str, float]) -> dict[str, Any]:

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from typing import Literal
 
 from entresol_contracts import Payload
 from entresol_contracts import events as facts
 
 from entresol_catalog.domain.listings import DeadLetter, Manifest, Notification, Token
 from entresol_catalog.handlers.board import Board, Fact
+from entresol_catalog.store.reading import type_name
 
 
 def apply(board: Board, fact: Fact) -> None:
@@ -56,35 +58,69 @@ def revoke(board: Board, fact: Fact) -> None:
 
 def quarantine(board: Board, fact: Fact) -> None:
     data: facts.MessageQuarantined = fact.event.data
+    letter = _letter(board, fact)
+    letter.state, letter.body, letter.retry_at = "waiting", data.body, None
+
+
+def park(board: Board, fact: Fact) -> None:
+    data: facts.MessageParked = fact.event.data
+    letter = _letter(board, fact)
+    letter.state, letter.retry_at = "retrying", data.retry_at
+
+
+def _letter(board: Board, fact: Fact) -> DeadLetter:
+    """The letter as the fact describes it; known since it was told of first, unless that has ended."""
+    data: facts.MessageQuarantined | facts.MessageParked = fact.event.data
+    known = board.dead_letters.get(data.service, data.message_id)
     letter = DeadLetter(
         id=data.message_id,
         service=data.service,
         reason=data.reason,
         attempts=data.attempts,
-        type=data.event_type,
+        type=data.event_type or _type_at(data.log_subject),
         partitionkey=data.event_partitionkey,
         log_subject=data.log_subject,
         size_bytes=data.size_bytes,
         digest=data.digest,
-        body=data.body,
-        since=fact.at,
+        body=known.body if known is not None else None,
+        since=known.since if known is not None and known.ended_at is None else fact.at,
+        behind=data.behind or 0,
+        event_id=data.event_id,
+        correlationid=fact.event.correlationid if fact.event.causationid else None,
     )
-    board.dead_letters.add((letter.service, letter.id), letter, fact.position)
+    return board.dead_letters.add((letter.service, letter.id), letter, fact.position)
+
+
+def _type_at(log_subject: str) -> str | None:
+    """The type of what can't be read, as its place on the log claims it."""
+    tokens = log_subject.split(".")
+    if len(tokens) < 5 or tokens[:2] == ["entresol", "ingest"]:
+        return None
+    return type_name(".".join(tokens[2:4]))
 
 
 def redrive(board: Board, fact: Fact) -> None:
     data: facts.MessageRedriven = fact.event.data
-    letter = board.dead_letters.get(data.service, data.message_id)
-    if letter is not None:
-        letter.state, letter.ended_by = "redriven", data.by
-        board.dead_letters.keep(letter.service, letter.id)
+    _end(board, fact, "redriven", data.by, None)
 
 
 def discard(board: Board, fact: Fact) -> None:
     data: facts.MessageDiscarded = fact.event.data
+    _end(board, fact, "discarded", data.by, data.reason)
+
+
+def release(board: Board, fact: Fact) -> None:
+    _end(board, fact, "released", None, None)
+
+
+def _end(
+    board: Board, fact: Fact, state: Literal["redriven", "discarded", "released"], by: str | None, because: str | None
+) -> None:
+    data: facts.MessageRedriven | facts.MessageDiscarded | facts.MessageReleased = fact.event.data
     letter = board.dead_letters.get(data.service, data.message_id)
     if letter is not None:
-        letter.state, letter.ended_by = "discarded", data.by
+        letter.state, letter.ended_by, letter.ended_at, letter.ended_because = state, by, fact.at, because
+        letter.retry_at = None
         board.dead_letters.keep(letter.service, letter.id)
 
 
@@ -116,6 +152,8 @@ FOLDS: Mapping[type[Payload], Callable[[Board, Fact], None]] = {
     facts.TokenIssued: issue,
     facts.TokenRevoked: revoke,
     facts.MessageQuarantined: quarantine,
+    facts.MessageParked: park,
+    facts.MessageReleased: release,
     facts.MessageRedriven: redrive,
     facts.MessageDiscarded: discard,
     facts.NotificationDelivered: deliver,

@@ -93,11 +93,13 @@ def routes(door: Door) -> APIRouter:
     async def list_dead_letters(
         _: Annotated[Principal, manages_letters],
         service: Annotated[str | None, Query(max_length=100)] = None,
-        state: Annotated[list[Literal["waiting", "redriven", "discarded"]] | None, Query()] = None,
+        state: Annotated[
+            list[Literal["retrying", "waiting", "redriven", "discarded", "released"]] | None, Query()
+        ] = None,
         limit: Limit = 100,
         cursor: Cursor = None,
     ) -> Response:
-        """Newest first."""
+        """Newest first. `retrying` are parked: they are still tried again, and others may wait behind them."""
         conditions: list[ColumnElement[bool]] = []
         if service is not None:
             conditions.append(tables.dead_letter.c.service == service)

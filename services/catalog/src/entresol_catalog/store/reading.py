@@ -19,6 +19,8 @@ NEEDS_PERMISSION = {
     "token.issued": "tokens:manage",
     "token.revoked": "tokens:manage",
     "message.quarantined": "dead-letters:manage",
+    "message.parked": "dead-letters:manage",
+    "message.released": "dead-letters:manage",
     "message.redriven": "dead-letters:manage",
     "message.discarded": "dead-letters:manage",
     "redrive.requested": "dead-letters:manage",
