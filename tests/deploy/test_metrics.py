@@ -45,6 +45,7 @@ def test_dead_letters_lag_stalled_requests_and_outbox_age_are_watched() -> None:
     (group,) = manifests.load(manifests.COMPOSE / "prometheus/alerts.yml")["groups"]
     alerts = {rule["alert"] for rule in group["rules"]}
     assert alerts >= {"DeadLetters", "ConsumerLag", "RequestsStalled", "OutboxAge"}
+    assert alerts >= {"ParkedKeys", "DeadlinesOverdue", "WorkOverdue"}, "whatever waits has a visible sign"
 
 
 def test_panels_have_a_place_of_their_own_and_a_known_data_source() -> None:

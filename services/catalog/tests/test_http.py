@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from entresol_catalog.http.app import PUBLIC
+from entresol_catalog.settings import Settings
 from entresol_catalog.workers import watch
 from entresol_contracts import events as facts
 from entresol_eventing.testing import event, eventually, published
@@ -293,7 +294,7 @@ async def test_what_came_from_a_portal_goes_back_unchanged(catalog: Any) -> None
 async def test_a_request_that_stalls_is_told_of(catalog: Any, traffic: type[Any]) -> None:
     one = traffic()
     await catalog.project(one.submitted(), one.allowed())
-    watching = asyncio.create_task(watch(catalog.service, 0.05))
+    watching = asyncio.create_task(watch(catalog.service, 0.05, Settings().patience_seconds))
     async with catalog.client() as client:
 
         async def stalled() -> Any:
@@ -302,4 +303,31 @@ async def test_a_request_that_stalls_is_told_of(catalog: Any, traffic: type[Any]
         assert await eventually(stalled)
         (item,) = (await client.get("/v1/events?type=request.stalled")).json()["items"]
         assert (item["data"]["expected"], item["actor"]) == ("provisioning", "system:catalog")
+    watching.cancel()
+
+
+async def test_nothing_stalls_while_the_picture_is_behind_the_log(
+    catalog: Any, traffic: type[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After an outage, or while a projection is rebuilt, most requests look as if nobody had moved them."""
+    one = traffic()
+    await catalog.project(one.submitted())
+    looks = 0
+
+    def behind() -> dict[str, Any]:
+        nonlocal looks
+        looks += 1
+        return {"ready": True, "lag_messages": 1 if looks < 5 else 0}
+
+    monkeypatch.setattr(catalog.service, "health", behind)
+    watching = asyncio.create_task(watch(catalog.service, 0.01, Settings().patience_seconds))
+    async with catalog.client() as client:
+
+        async def stalled() -> Any:
+            return (await client.get(f"/v1/requests/{one.id}")).json()["stalled_since"]
+
+        assert await eventually(stalled)
+    assert looks >= 6
+    gauge = catalog.service.telemetry.metrics.stalled.labels("catalog")
+    await eventually(lambda: gauge._value.get() == 1)
     watching.cancel()

@@ -27,6 +27,7 @@ from sqlalchemy import event as sql
 from sqlmodel import Session
 
 Project = Callable[..., list[Emit]]
+PATIENCE = Settings().patience_seconds
 ENTITY = {"blueprint": "Resource", "identifier": "orders", "properties": {"type": "postgres"}, "relations": {}}
 
 
@@ -218,16 +219,77 @@ def test_a_request_that_nobody_moves_is_told_of_once(session: Session, project: 
     submitted, allowed = one.submitted(), one.allowed()
     project(submitted, allowed)
     too_early, late = one.at + timedelta(seconds=299), one.at + timedelta(seconds=301)
-    assert list(tell(session, too_early)) == []
-    (said,) = tell(session, late)
+    assert list(tell(session, too_early, PATIENCE)) == []
+    (said,) = tell(session, late, PATIENCE)
     assert isinstance(said.data, facts.RequestStalled)
     assert (said.data.state, said.data.expected, said.data.since) == ("allowed", "provisioning", one.at)
     assert said.cause == allowed.cause
-    assert list(tell(session, late)) == []
+    assert list(tell(session, late, PATIENCE)) == []
     project(event(said.data, correlationid=one.id))
     assert only(session, tables.request, Request).stalled_since == one.at
     project(one.started())
     assert only(session, tables.request, Request).stalled_since is None
+
+
+def told(session: Session, at: datetime) -> list[Any]:
+    return [one.data for one in tell(session, at, PATIENCE)]
+
+
+@pytest.mark.parametrize(
+    ("who", "seconds", "said"),
+    [
+        ("policy", 60, ["submitted"]),
+        ("provisioning", 60, ["submitted", "cancelled"]),
+        ("policy", 4 * 3600 + 59, ["submitted", "asked"]),
+        ("provisioning", 60, ["submitted", "asked", "cancelled"]),
+        ("provisioning", 300, ["submitted", "allowed"]),
+        ("provisioning", 300, ["submitted", "allowed", "cancelled"]),
+        ("provisioning", 3600, ["submitted", "allowed", "started"]),
+        ("provisioning", 3600, ["submitted", "allowed", "started", "retrying"]),
+        ("provisioning", 3600, ["submitted", "allowed", "started", "cancelled"]),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, list) else "",
+)
+def test_every_state_in_which_a_request_waits_has_somebody_who_is_expected_to_move_it(
+    session: Session, project: Project, traffic: type[Any], who: str, seconds: float, said: list[str]
+) -> None:
+    one = traffic()
+    for fact in said:
+        project(one.progressed(state="retrying") if fact == "retrying" else getattr(one, fact)())
+    assert told(session, one.at + timedelta(seconds=seconds - 1)) == []
+    (stalled,) = told(session, one.at + timedelta(seconds=seconds + 1))
+    assert (stalled.expected, stalled.since) == (who, one.at)
+
+
+def test_a_request_that_waits_behind_a_run_on_its_resource_does_not_stall(
+    session: Session, project: Project, traffic: type[Any]
+) -> None:
+    first, second = traffic(), traffic(action="update")
+    project(first.submitted(), first.allowed(), first.started(), second.submitted(), second.allowed())
+    hour = timedelta(minutes=50)
+    assert told(session, second.at + hour) == [], "the first run may take an hour"
+    first.at = second.at + hour
+    project(first.succeeded())
+    assert told(session, first.at + timedelta(seconds=299)) == [], "its own time begins when the resource is free"
+    (said,) = told(session, first.at + timedelta(seconds=900))
+    assert (said.request_id, said.expected) == (second.id, "provisioning")
+
+
+def test_two_that_wait_for_each_other_are_no_excuse(session: Session, project: Project, traffic: type[Any]) -> None:
+    first, second = traffic(), traffic(action="update")
+    project(first.submitted(), first.allowed(), second.submitted(), second.allowed())
+    assert len(told(session, second.at + timedelta(seconds=301))) == 2
+
+
+def test_a_step_may_take_as_long_as_its_offering_says(session: Session, project: Project, traffic: type[Any]) -> None:
+    one = traffic()
+    steps = [{"name": "database", "driver": "noop", "timeout": "4h"}]
+    offering = {"kind": "Offering", "spec": {"actions": {"create": {"steps": steps}}}}
+    applied = facts.ManifestApplied(kind="Offering", name="database", version="1.0.0", digest="d", manifest=offering)
+    project(event(applied), one.submitted(), one.allowed(), one.started())
+    assert told(session, one.at + timedelta(hours=4, minutes=59)) == []
+    (said,) = told(session, one.at + timedelta(hours=5, minutes=1))
+    assert said.state == "running"
 
 
 def test_the_migrations_make_what_the_tables_say(tmp_path: Path) -> None:

@@ -44,7 +44,10 @@ def create(settings: Settings, telemetry: Telemetry | None = None) -> Service:
         metadata=metadata,
         migrations=MIGRATIONS,
         subjects=SUBJECTS,
-        workers=(tail.work, partial(workers.watch, every_seconds=settings.watch_seconds)),
+        workers=(
+            tail.work,
+            partial(workers.watch, every_seconds=settings.watch_seconds, patience_seconds=settings.patience_seconds),
+        ),
         telemetry=telemetry,
         linger=Linger(0.05, URGENT),
     )

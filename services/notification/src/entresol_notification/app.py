@@ -26,7 +26,7 @@ def create(settings: Settings, telemetry: Telemetry | None = None) -> Service:
         metadata=store.Base.metadata,
         migrations=MIGRATIONS,
         subjects=_subjects,
-        workers=(courier.work, courier.prune),
+        workers=(courier.work, courier.measure, courier.prune),
         telemetry=telemetry,
         linger=Linger(0.05),
     )

@@ -163,6 +163,14 @@ def queues(session: Session) -> dict[str, datetime]:
     return found
 
 
+def backlog(session: Session) -> tuple[int, datetime | None]:
+    """How many deliveries are to be made, and when the first of them should have been tried."""
+    count, first = session.execute(
+        select(func.count(), func.min(col(Delivery.next_at))).where(col(Delivery.state) == "ready")
+    ).one()
+    return count, first
+
+
 def page(session: Session, channel: str, at: datetime, limit: int) -> tuple[Mapping[str, Any] | None, list[Waiting]]:
     """The channel's manifest, None if there is none, and its deliveries that are due, oldest first."""
     connection = session.connection()

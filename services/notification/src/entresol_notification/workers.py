@@ -94,6 +94,16 @@ class Courier:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
+    async def measure(self, service: Service) -> None:
+        """Tell Prometheus what waits to be delivered, and for how long it should have been tried already."""
+        metrics = service.telemetry.metrics
+        while True:
+            count, first = await service.read(store.backlog)
+            overdue = max(0.0, (now() - first).total_seconds()) if first is not None else 0.0
+            metrics.waiting.labels(service.name, "delivery").set(count)
+            metrics.waiting_oldest.labels(service.name, "delivery").set(overdue)
+            await asyncio.sleep(LOOK_SECONDS)
+
     async def prune(self, service: Service) -> None:
         """Forget what ended long ago, a thousand at a time."""
         while True:

@@ -247,7 +247,7 @@ class Request:
         if self.terminal or self.stalled_since is not None:
             return None
         patience = timedelta(seconds=patience_seconds[self.state])
-        if self.state == "waiting-for-approval":
+        if self.state == "waiting-for-approval" and self.cancellation is None:
             ends = [one.expires_at for one in self.approvals if one.state == "pending"]
             return max(self.updated_at, min(ends, default=self.updated_at)) + patience
         return self.updated_at + patience
