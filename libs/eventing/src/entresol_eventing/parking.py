@@ -277,7 +277,11 @@ def _parked(row: Row[Any], service: str, session: Session) -> Iterator[Outcome]:
 
 
 def _is_notice(row: Row[Any]) -> bool:
-    return ".message.quarantined." in row.log_subject or ".message.parked." in row.log_subject
+    """Whether it is a notice of ours that fails; what only lies where notices lie, and can't be read, is told of."""
+    try:
+        return isinstance(decode(row.body).data, MessageQuarantined | MessageParked)
+    except Malformed:
+        return False
 
 
 def _described(row: Row[Any], service: str, session: Session) -> dict[str, Any]:
