@@ -36,7 +36,8 @@ def _mutant(dice: random.Random, kind: str, known: EventType) -> Mutant:
     name = f"{known.type.removeprefix('dev.entresol.')}.{dice.choice(['minimal', 'full'])}.json"
     data = known.model.model_validate_json((EXAMPLES / name).read_bytes())
     publisher = known.publisher if known.publisher in SERVICES else dice.choice(SERVICES)
-    document = json.loads(encode(event(data, source=f"/entresol/{publisher}")))
+    # Each has a key of its own: behind a dead letter of its key, the best event waits for an operator.
+    document = json.loads(encode(event(data, source=f"/entresol/{publisher}", partitionkey=new_id())))
     body = KINDS[kind](dice, document)
     return Mutant(kind, publisher, log_subject(publisher, known, new_id()), body)
 
