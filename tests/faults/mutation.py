@@ -21,7 +21,7 @@ from sqlalchemy import select
 
 from tests.faults.load import manifests
 from tests.faults.mutants import Mutant, mutants
-from tests.faults.trials import Evidence, Trial
+from tests.faults.trials import Evidence, Proof, Trial
 from tests.fleet import Fleet
 
 WAIT_SECONDS = 120.0
@@ -234,3 +234,6 @@ def _until(check: Any) -> bool:
             return False
         time.sleep(0.3)
     return True
+
+
+PROOFS = (Proof("G16", "an unknown or invalid event never crashes a service, and is always visible", prove),)

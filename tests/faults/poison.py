@@ -24,7 +24,7 @@ from entresol_eventing.testing import event, eventually, nats_server, running
 from sqlalchemy import func, select, text
 
 from tests.faults.brittle import NAME, SUBJECT, Brittle, merged
-from tests.faults.trials import Evidence, Trial
+from tests.faults.trials import Evidence, Proof, Trial
 
 HUGE = 20
 """Messages of a megabyte; more would only fill the disk."""
@@ -190,3 +190,6 @@ def _of(kind: type, bodies: list[bytes]) -> Iterator[Event[Any]]:
 
 def _digest(body: bytes) -> str:
     return "sha256:" + hashlib.sha256(body).hexdigest()
+
+
+PROOFS = (Proof("G6", "a poison message is kept whole, blocks nobody, can be redriven", prove),)

@@ -25,7 +25,7 @@ from sqlalchemy import Row, select
 from sqlalchemy.exc import DBAPIError
 
 from tests.faults.brittle import NAME, SUBJECT, Brittle, environment, merged
-from tests.faults.trials import Evidence, Trial
+from tests.faults.trials import Evidence, Proof, Trial
 
 ATTEMPTS = 3
 WAIT_SECONDS = 300.0
@@ -192,3 +192,6 @@ async def _publish(server: NatsServer, events: list[Any], subject: str = SUBJECT
     for one in events:
         await connection.jetstream(timeout=60).publish(subject, encode(one))
     await connection.close()
+
+
+PROOFS = (Proof("G7", "retries are bounded, backed off and jittered; attempts are counted exactly", prove),)

@@ -39,6 +39,6 @@ def test_the_outbox_forgets_what_is_past_its_retention_and_published(relayed: in
     ]
     with memory_session(metadata) as session:
         session.execute(insert(outbox), rows)
-        list(upkeep.prune(30, relayed, session))
+        list(upkeep.prune(30, relayed, 0.0, session))
         left = list(session.execute(select(outbox.c.position).order_by(outbox.c.position)).scalars())
     assert left == kept

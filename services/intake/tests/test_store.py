@@ -29,7 +29,7 @@ def test_keys_and_deliveries_are_forgotten_when_they_are_old():
             add(session, idempotency_keys, row)
         remember_received([("/x", "old")], "http", AT - timedelta(days=32), session)
         remember_received([("/x", "young")], "http", AT - timedelta(days=30), session)
-        sweep(AT, timedelta(hours=48), timedelta(days=31), session)
+        sweep(AT - timedelta(hours=48), AT - timedelta(days=31), session)
         assert answer_of("s", "old", session) is None
         assert answer_of("s", "young", session) == ("d", "{}")
         assert unknown([("/x", "old"), ("/x", "young")], session) == {("/x", "old")}

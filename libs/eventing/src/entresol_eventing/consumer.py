@@ -20,7 +20,7 @@ from entresol_eventing import parking
 from entresol_eventing.envelope import MAX_HOPS, Cause, Event, Malformed, decode, now, types_by_model
 from entresol_eventing.reactions import Outcome, Reactions
 from entresol_eventing.statements import Statement
-from entresol_eventing.store import inbox
+from entresol_eventing.store import cursor, inbox
 from entresol_eventing.units import Job, Recorded
 from entresol_eventing.wire import parse_headers
 
@@ -178,12 +178,16 @@ class IngestJob:
 
     def run(self, session: Session, recorded: Recorded) -> int:
         assert self.handling.ingest is not None
+        # An outside message need not have an id, so the position tells what a commit of unknown outcome has stored.
+        done = session.execute(select(cursor.c.position).where(cursor.c.name == self.consumer)).scalar() or 0
         for message in self.messages:
+            if message.position <= done:
+                continue
             recorded.add(
                 self.handling.ingest(message.log_subject, message.headers, message.body, session),
                 parking.origin(None),
             )
-        recorded.cursors[self.consumer] = self.messages[-1].position
+        recorded.cursors[self.consumer] = max(done, self.messages[-1].position)
         return len(self.messages)
 
     def split(self) -> Sequence[Job]:

@@ -153,6 +153,10 @@ class Subscription:
         async with self._busy:
             return
 
+    def abandon(self) -> None:
+        """Fetch nothing more, and leave the consumer to whoever has it now."""
+        self._pull.pause()
+
     async def watch(self) -> None:
         """Every few seconds, and when the server refuses to send: is the consumer there, and how far behind?"""
         while True:

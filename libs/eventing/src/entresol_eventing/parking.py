@@ -30,7 +30,7 @@ from sqlmodel import Session
 from entresol_eventing.envelope import Cause, Event, Malformed, decode, new_id, now
 from entresol_eventing.reactions import Emit, Outcome
 from entresol_eventing.store import parked
-from entresol_eventing.units import Recorded, backoff
+from entresol_eventing.units import LONGEST_BACKOFF_SECONDS, Recorded, backoff
 
 if TYPE_CHECKING:
     from entresol_eventing.consumer import Handling, Message
@@ -100,7 +100,11 @@ def due(session: Session) -> tuple[list[int], float]:
     """Return the positions whose time for another attempt has come, and the seconds until the next one's."""
     moment = now()
     waiting = select(parked).where(parked.c.state == "retrying")
-    query = waiting.with_only_columns(parked.c.position).where(parked.c.retry_at <= moment)
+    # No wait is longer than the longest backoff: what seems to be further away was set before the clock went back.
+    beyond = moment + timedelta(seconds=LONGEST_BACKOFF_SECONDS)
+    query = waiting.with_only_columns(parked.c.position).where(
+        (parked.c.retry_at <= moment) | (parked.c.retry_at > beyond)
+    )
     positions = list(session.execute(query.order_by(parked.c.position).limit(100)).scalars())
     upcoming = session.execute(waiting.with_only_columns(func.min(parked.c.retry_at))).scalar()
     wait = LONGEST_WAIT_SECONDS if upcoming is None else (upcoming - moment).total_seconds()

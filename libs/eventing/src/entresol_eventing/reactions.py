@@ -88,5 +88,8 @@ class Reactions:
     """Instead of `to`: one handler for every event, many at a time. Its `Emit`s must name their `cause`."""
     when_due: Mapping[str, DueHandler] = field(default_factory=dict)
     """Handlers of deadlines by kind."""
+    longest_waits: Mapping[str, float] = field(default_factory=dict)
+    """Kinds of deadlines that are waits and not dates, with the longest in seconds: what is further away than that
+    is due at once, because the clock was set back."""
     forget: Callable[[], None] = lambda: None
     """Drops what was cached from the database; called after every rollback."""

@@ -3,6 +3,8 @@
 - An event is published at least once; a copy after a crash or a lost answer is dropped by the consumers' inbox.
 - Nothing overtakes: the relay stops at the first event that the bus does not take, and tries again.
 - A log that is not the one it has published into gets nothing until it was refilled (see `lineage`).
+- Two relays on one outbox (an instance that was frozen wakes beside its successor) only add copies: each begins
+  behind what is known to be published and goes on in order, so whatever either publishes, all before it is there.
 """
 
 import asyncio
@@ -65,22 +67,28 @@ class Relay:
         """Whether `_ahead` holds everything that is not published yet."""
         self._admitted: tuple[Client, int] | None = None
         """The connection, and its count of reconnections, on which the log was last known to be ours."""
+        self._reading = False
+        """Whether the outbox is being read: what is offered meanwhile is joined to it afterwards."""
         self.position = 0
         self.failing_since: float | None = None
         self.held = False
         """Whether it waits for a lost log to be refilled."""
 
     def offer(self, rows: Sequence[dict[str, Any]]) -> None:
-        # A gap is a commit whose outcome nobody knew.
-        follows = rows[0]["position"] == (self._ahead[-1].position if self._ahead else self.position) + 1
-        if self._complete and follows and len(self._ahead) + len(rows) <= MAX_AHEAD:
+        """Take over what was just committed; where something before it is missing, read it from the outbox.
+
+        A commit whose answer was lost is not offered: `look_again`, and the gap that it leaves, tell of it.
+        """
+        follows = self._ahead[-1].position if self._ahead else self.position
+        room = len(self._ahead) + len(rows) <= MAX_AHEAD
+        if self._complete and room and (self._reading or rows[0]["position"] == follows + 1):
             self._ahead.extend(Outgoing(row["position"], row["id"], row["log_subject"], row["body"]) for row in rows)
         else:
             self._complete = False
         self._wake.set()
 
     def look_again(self) -> None:
-        """Read the outbox anew: something may have been committed that nobody could offer."""
+        """Look into the outbox again: it may hold what was never offered."""
         self._complete = False
         self._wake.set()
 
@@ -167,15 +175,20 @@ class Relay:
 
     async def _next(self) -> list[Outgoing]:
         if not self._ahead and not self._complete:
-            self._complete = True  # before reading: what is committed from now on is offered, or read as well
+            self._complete = self._reading = True  # before reading: what is committed from now on is offered as well
             position = self.position
-            rows: list[Outgoing] = await self._read(lambda session: _after(position, session))
-            offered = {one.position for one in rows}
-            later = [one for one in self._ahead if one.position not in offered]
-            self._ahead = deque([*rows, *later])
-            if len(rows) >= MAX_AHEAD:
-                self._complete = False
-                self._ahead = deque(rows)
+            try:
+                rows: list[Outgoing] = await self._read(lambda session: _after(position, session))
+            finally:
+                self._reading = False
+            self._complete = self._complete and len(rows) < MAX_AHEAD
+            for one in self._ahead if self._complete else ():
+                if one.position == (rows[-1].position if rows else position) + 1:
+                    rows.append(one)
+                elif not rows or one.position > rows[-1].position:
+                    self._complete = False
+                    break
+            self._ahead = deque(rows)
         batch: list[Outgoing] = []
         size = 0
         for one in islice(self._ahead, MAX_BATCH):

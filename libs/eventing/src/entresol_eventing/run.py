@@ -27,6 +27,8 @@ log = logging.getLogger(__name__)
 
 STUCK_SECONDS = 30.0
 EXIT_STUCK = 70
+EXIT_FENCED = 75
+"""Another instance has taken over; started again, this one waits for its turn."""
 
 
 class Server(uvicorn.Server):
@@ -66,9 +68,10 @@ def watch_loop(loop: asyncio.AbstractEventLoop, *, stuck_seconds: float = STUCK_
         turned[0] = time.monotonic()
 
     def watch() -> None:
+        never = threading.Event()
         while not loop.is_closed():
             before = time.monotonic()
-            time.sleep(1.0)
+            never.wait(1.0)  # not time.sleep, which fails when a library that shifts clocks is loaded
             if time.monotonic() - before > 5.0:  # the whole process was frozen, not only the loop
                 turned[0] = time.monotonic()
                 continue
@@ -110,18 +113,24 @@ def stop_event() -> asyncio.Event:
 
 
 async def serve(service: Service) -> None:
-    """Run one service until SIGTERM or SIGINT, then drain: the door first, so that nothing new comes in."""
+    """Run one service until SIGTERM or SIGINT, then drain: the door first, so that nothing new comes in.
+
+    Exits with EXIT_FENCED if another instance has taken over.
+    """
     stopping = stop_event()
     watch_loop(asyncio.get_running_loop())
     await service.start()
     tune()
     http = server(service.http or health_app(service), service.settings.host, service.settings.port)
     serving = asyncio.create_task(http.serve())
-    await asyncio.wait({serving, asyncio.create_task(stopping.wait())}, return_when=asyncio.FIRST_COMPLETED)
+    ends = {serving, asyncio.create_task(stopping.wait()), asyncio.create_task(service.fenced.wait())}
+    await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
     service.announce_stop()
     http.should_exit = True
     await serving
     await service.stop()
+    if service.fenced.is_set():
+        sys.exit(EXIT_FENCED)
 
 
 def read(settings: type[S]) -> S:

@@ -10,7 +10,7 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
@@ -26,14 +26,15 @@ from entresol_eventing import deadlines, migrate, parking, upkeep
 from entresol_eventing.commits import Commits, Wake
 from entresol_eventing.consumer import BatchJob, Handling, Ingest, IngestJob, Message, RetryJob
 from entresol_eventing.envelope import Cause, covered
+from entresol_eventing.fencing import exclusive
 from entresol_eventing.log import Subscription, connect
 from entresol_eventing.permissions import EVENTS, INGEST, INGEST_CONSUMER, inbox_prefix
 from entresol_eventing.publishing import Publisher
 from entresol_eventing.pull import Linger
-from entresol_eventing.reactions import Reactions, Unit
+from entresol_eventing.reactions import Outcome, Reactions, Unit
 from entresol_eventing.relay import Relay
 from entresol_eventing.settings import RuntimeSettings
-from entresol_eventing.store import Database, cursor, exclusive
+from entresol_eventing.store import Database, cursor
 from entresol_eventing.telemetry import Telemetry, Tracing
 from entresol_eventing.units import Job, UnitJob, backoff
 from entresol_eventing.wire import Wire
@@ -78,6 +79,8 @@ class Service:
         self.tracing = Tracing(name, "")
         self.stopping = asyncio.Event()
         """Set when the end is near: what holds a connection of the door open lets go of it."""
+        self.fenced = asyncio.Event()
+        """Set when another instance has taken over: nothing is read, done or published any more; end the process."""
         self.on_start: list[Callable[[], Awaitable[None]]] = []
         """Awaited at start, when the store is ready and before anything is read from the log."""
         self._subjects = subjects
@@ -105,7 +108,8 @@ class Service:
         self.database = Database(self.settings.database_for(self.name))
         self._stack.callback(self.database.close)
         try:
-            self._stack.enter_context(exclusive(self.database, self.name))
+            # In a thread: it may wait a moment for an instance that is just ending.
+            self._pen = await asyncio.to_thread(self._stack.enter_context, exclusive(self.database, self.name))
             await asyncio.to_thread(migrate.upgrade, self.database, self.migrations)
             await self._begin()
         except BaseException:
@@ -115,12 +119,15 @@ class Service:
     async def _begin(self) -> None:
         self.tracing = Tracing(self.name, self.settings.otel_endpoint)
         self._stack.callback(self.tracing.close)
-        self._writer = Writer(self.database, self.name, self.reactions.forget, self._committed)
+        self._writer = Writer(
+            self._pen, self.name, self.reactions.forget, self._committed, self._renewed, self._step_back
+        )
         self._relay = Relay(self.name, self._publishing, self.read, self._writer, self._count_published)
         self._handling = Handling(
             self.name, self.reactions, self._ingest, self.settings.max_attempts, self.tracing.span
         )
         self._writer.start()
+        await self.transact(_nothing)  # the right to write is ours, or nothing begins
         for known in EVENT_TYPES:  # a counter that begins at 1 never shows an increase
             if known.publisher in (self.name, "any"):
                 self.telemetry.metrics.recorded.labels(self.name, known.fact)
@@ -147,7 +154,8 @@ class Service:
                 for subscription in self._subscriptions:
                     await subscription.pause()
                 await _cancel(self._worker_tasks)
-                if self._publisher is not None and self._publisher.connection.is_connected:
+                connected = self._publisher is not None and self._publisher.connection.is_connected
+                if connected and not self.fenced.is_set():
                     await self._relay.drained()
         except TimeoutError:
             log.warning(
@@ -187,7 +195,9 @@ class Service:
         """What `/health/ready` tells: ready only if the log is being read and the outbox published."""
         moment = asyncio.get_running_loop().time()
         problems = []
-        if not self.live:
+        if self.fenced.is_set():
+            problems.append("another instance has taken over")
+        elif not self.live:
             problems.append("the writer has ended")
         if self._publisher is None or not self._publisher.connection.is_connected:
             problems.append("not connected to the bus")
@@ -240,14 +250,27 @@ class Service:
             raise RuntimeError(f"{self.name} is not started")
         return await self._writer.run(job)
 
+    def _renewed(self) -> None:
+        """Look at everything again: what a commit without an answer left behind was announced to nobody."""
+        self._relay.look_again()
+        self._deadline_wake.set()
+        self._parking_wake.set()
+        self.commits.announce()
+
+    def _step_back(self) -> None:
+        log.error("another instance has taken over; this one does nothing more", extra={"service": self.name})
+        self.fenced.set()
+        for task in [*self._tasks, *self._worker_tasks]:
+            task.cancel()
+        for subscription in self._subscriptions:
+            subscription.abandon()
+
     def _committed(self, committed: Committed) -> None:
         if committed.events:
             self._pending += len(committed.events)
             for fact, count in Counter(_fact(row["log_subject"]) for row in committed.events).items():
                 self.telemetry.metrics.recorded.labels(self.name, fact).inc(count)
             self._relay.offer(committed.events)
-        if not committed.certain:
-            self._relay.look_again()
         if committed.deadlines:
             self._deadline_wake.set()
         if committed.parking:
@@ -328,6 +351,8 @@ class Service:
                 await self._submit(job)
                 break
             except Unavailable:
+                if self.fenced.is_set():
+                    raise
                 attempt += 1
                 await asyncio.sleep(backoff(attempt, random.random(), first_seconds=0.1, most_seconds=5))
         metrics = self.telemetry.metrics
@@ -340,7 +365,7 @@ class Service:
 
     async def _run_deadlines(self) -> None:
         while True:
-            keys, wait = await self.read(deadlines.due)
+            keys, wait = await self.read(partial(deadlines.due, self.reactions.longest_waits))
             if keys:
                 jobs = (self._attempt(deadlines.DueJob(self.reactions, key)) for key in keys)
                 await asyncio.gather(*jobs)
@@ -363,7 +388,7 @@ class Service:
 
     async def _look(self) -> None:
         """Tell Prometheus how things stand, and remove what is past its retention."""
-        rounds = 0
+        rounds, pruned_at = 0, time.monotonic()
         logs: set[str] = set()
         while True:
             with contextlib.suppress(Exception):
@@ -371,8 +396,10 @@ class Service:
             if logs != (logs := {one.cursor for one in self._subscriptions}):
                 self._relay.doubt()
             if rounds % PRUNE_EVERY == 0:
+                moment, days = time.monotonic(), self.settings.retention_days
                 with contextlib.suppress(Unavailable):
-                    await self.transact(partial(upkeep.prune, self.settings.retention_days, self._relay.position))
+                    await self.transact(partial(upkeep.prune, days, self._relay.position, moment - pruned_at))
+                    pruned_at = moment
             rounds += 1
             await asyncio.sleep(LOOK_SECONDS)
 
@@ -395,6 +422,10 @@ Subjects: TypeAlias = Callable[[Session], Sequence[str]]
 
 Worker: TypeAlias = Callable[[Service], Awaitable[None]]
 """Touches the world: looks at the service's own tables, acts, and records what happened with `transact`."""
+
+
+def _nothing(_: Session) -> Generator[Outcome, None, None]:
+    yield from ()
 
 
 def _fact(log_subject: str) -> str:

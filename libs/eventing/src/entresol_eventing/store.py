@@ -4,8 +4,7 @@ One connection writes (the writer thread's, see `writer`), any number read. On S
 `BEGIN IMMEDIATE`: a deferred one that is upgraded later fails with "database is locked" or loses an update.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,6 +33,7 @@ from sqlalchemy import (
     tuple_,
 )
 from sqlalchemy.orm import registry
+from sqlalchemy.pool import NullPool
 from sqlalchemy.types import TypeDecorator
 from sqlmodel import Session, SQLModel
 
@@ -134,7 +134,7 @@ cursor = Table(
     Column("name", String, primary_key=True),
     Column("position", BigInteger, nullable=False),
 )
-"""How far things are: `relay` in the outbox, and each consumer on its stream."""
+"""How far things are: `relay` in the outbox, each consumer on its stream; `epoch` counts the starts."""
 
 
 def _to_json(value: Any) -> str:
@@ -143,6 +143,15 @@ def _to_json(value: Any) -> str:
 
 _JSON: dict[str, Any] = {"json_serializer": _to_json, "json_deserializer": from_json, "hide_parameters": True}
 """Several times as fast as the standard library's. Errors name the statement, never the values: reasons are shown."""
+
+_LIVELY: dict[str, Any] = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 5,
+    "keepalives_count": 2,
+    "tcp_user_timeout": 15_000,
+}
+"""libpq's settings by which a server that has vanished is noticed within 15 s."""
 
 
 class Database:
@@ -162,8 +171,11 @@ class Database:
             _on_sqlite(self._write, "BEGIN IMMEDIATE")
             _on_sqlite(self._read, "BEGIN", read_only=True)
         else:
-            self._write = create_engine(parsed, pool_size=1, max_overflow=1, pool_pre_ping=True, **_JSON)
-            self._read = create_engine(parsed, pool_size=4, max_overflow=4, pool_pre_ping=True, **_JSON)
+            # Not pooled: what the writer closes must really end, because the right to write goes with it.
+            self._write = create_engine(parsed, poolclass=NullPool, connect_args=_LIVELY, **_JSON)
+            self._read = create_engine(
+                parsed, pool_size=4, max_overflow=4, pool_pre_ping=True, connect_args=_LIVELY, **_JSON
+            )
         self.url = parsed
         self._closed = False
 
@@ -180,8 +192,8 @@ class Database:
                 with connection.begin(), Session(connection) as session:
                     return query(session)
             finally:
-                if self._closed:  # meanwhile, so there is no pool any more that would ever close it
-                    connection.detach()
+                if self._closed:  # a read that the end has overtaken: its pool takes nothing back
+                    connection.invalidate()
 
     def close(self) -> None:
         self._closed = True
@@ -218,29 +230,3 @@ def one_of(columns: Sequence[ColumnElement[Any]], keys: Sequence[Sequence[Any]])
         column.in_(list(dict.fromkeys(values))) for column, values in zip(columns, zip(*keys, strict=True), strict=True)
     ]
     return and_(*each, tuple_(*columns).in_(keys))
-
-
-@contextmanager
-def exclusive(database: Database, name: str) -> Iterator[None]:
-    """Hold the right to be the one running instance of a service on its database; raise RuntimeError if it is taken.
-
-    Two writers would break the order of the outbox. The lock goes with the process, so a crash frees it.
-    """
-    if database.dialect == "sqlite":
-        import fcntl
-
-        with open(f"{database.url.database}.lock", "w", encoding="ascii") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RuntimeError(f"another {name} is running on {database.url.database}") from None
-            yield
-        return
-    with database.writer.connect() as connection:
-        taken = connection.exec_driver_sql(
-            "SELECT pg_try_advisory_lock(hashtext(%s))", (f"entresol-{name}",)
-        ).scalar_one()
-        connection.commit()
-        if not taken:
-            raise RuntimeError(f"another {name} is running on this database")
-        yield

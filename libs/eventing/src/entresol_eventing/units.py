@@ -107,6 +107,11 @@ class UnitJob(Generic[R]):
         raise error
 
 
-def backoff(attempt: int, jitter: float, *, first_seconds: float = 1.0, most_seconds: float = 300.0) -> float:
+LONGEST_BACKOFF_SECONDS = 300.0
+
+
+def backoff(
+    attempt: int, jitter: float, *, first_seconds: float = 1.0, most_seconds: float = LONGEST_BACKOFF_SECONDS
+) -> float:
     """Seconds to wait after the given attempt, from 1: doubling, capped, and between half of it and all of it."""
     return min(most_seconds, first_seconds * 2.0 ** (attempt - 1)) * (0.5 + jitter / 2)

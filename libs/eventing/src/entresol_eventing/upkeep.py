@@ -2,15 +2,15 @@
 
 from collections.abc import Generator
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 
-from sqlalchemy import delete, func, select
+from sqlalchemy import delete, func, insert, select, update
 from sqlmodel import Session
 
 from entresol_eventing.envelope import now
 from entresol_eventing.reactions import Outcome
-from entresol_eventing.store import deadline, inbox, outbox, parked
+from entresol_eventing.store import cursor, deadline, inbox, outbox, parked
 
 _AT_ONCE = 1000
 
@@ -49,16 +49,37 @@ def _age(since: datetime | None) -> float:
     return max(0.0, (now() - since).total_seconds()) if since else 0.0
 
 
-def prune(retention_days: int, relayed: int, session: Session) -> Generator[Outcome, None, None]:
+def horizon(name: str, keep: timedelta, ran_seconds: float, session: Session) -> datetime:
+    """Return the time before which rows may be forgotten; call it in the transaction that forgets them.
+
+    Rows grow old only while the service runs: `ran_seconds`, by a monotonic clock, since the last call. A jump of the
+    wall clock therefore makes nothing old, and a clock that was set back does not hold it up for longer than it was.
+    """
+    target = now() - keep
+    row = cursor.c.name == f"horizon-{name}"
+    before = session.execute(select(cursor.c.position).where(row)).scalar()
+    if before is None:
+        session.execute(insert(cursor), [{"name": f"horizon-{name}", "position": int(target.timestamp())}])
+        return target
+    reached = min(int(target.timestamp()), before + int(ran_seconds))
+    if reached != before:
+        session.execute(update(cursor).where(row).values(position=reached))
+    return datetime.fromtimestamp(reached, UTC)
+
+
+def prune(retention_days: int, relayed: int, ran_seconds: float, session: Session) -> Generator[Outcome, None, None]:
     """Forget what is a day older than the bus keeps: nothing can be delivered after the inbox has forgotten it.
 
-    The outbox is looked through from its beginning and no further than it is old, so its length does not matter.
+    The outbox is looked through from its beginning and no further than it is old, so its length does not matter. Its
+    newest row stays, for the next position is counted from it.
     """
-    before = now() - timedelta(days=retention_days + 1)
+    before = horizon("log", timedelta(days=retention_days + 1), ran_seconds, session)
     session.execute(delete(inbox).where(inbox.c.seen_at < before))
+    last = select(func.max(outbox.c.position)).scalar_subquery()
+    published = (outbox.c.position <= relayed) & (outbox.c.position < last)
     first = select(outbox.c.position, outbox.c.recorded_at).order_by(outbox.c.position).limit(_AT_ONCE)
     while True:
-        rows = session.execute(first.where(outbox.c.position <= relayed)).all()
+        rows = session.execute(first.where(published)).all()
         old = [row.position for row in takewhile(lambda row: row.recorded_at < before, rows)]
         if old:
             session.execute(delete(outbox).where(outbox.c.position <= old[-1]))

@@ -4,13 +4,14 @@
 - Units that wait at the same moment share a transaction, so one fsync serves all of them.
 - If one unit of a group fails, the group is rolled back and repeated with a savepoint around each unit, so the
   others don't notice. A unit must therefore depend on nothing but its session and its arguments.
+- If the database does not answer a commit, its outcome is unknown. It is decided before the next transaction begins
+  (see `fencing`), and whoever tries again must find in the state what was done: an inbox row, a key, a guarded change.
 """
 
 import asyncio
 import contextlib
 import logging
 import queue
-import sqlite3
 import threading
 import time
 from collections.abc import Callable
@@ -22,8 +23,9 @@ from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
 from sqlmodel import Session
 
 from entresol_eventing.failpoints import Injected, failpoint
+from entresol_eventing.fencing import BEAT_SECONDS, Fenced, Pen, Taken
 from entresol_eventing.statements import Statement
-from entresol_eventing.store import Database, cursor, deadline, outbox, parked
+from entresol_eventing.store import cursor, deadline, outbox, parked
 from entresol_eventing.units import Job, Recorded
 
 log = logging.getLogger(__name__)
@@ -31,8 +33,11 @@ log = logging.getLogger(__name__)
 # Statements of every transaction, built once: building costs more than running them.
 _RECORD = Statement(insert(outbox))
 _FORGET_DEADLINES = delete(deadline).where(deadline.c.key.in_(bindparam("keys", expanding=True)))
-_CURSOR = select(cursor.c.position).where(cursor.c.name == bindparam("cursor"))
 _MOVE_CURSOR = Statement(update(cursor).where(cursor.c.name == bindparam("cursor")).values(position=bindparam("at")))
+_LAST = select(
+    select(func.max(outbox.c.position)).scalar_subquery(),
+    select(cursor.c.position).where(cursor.c.name == "relay").scalar_subquery(),
+)
 
 SAVE_SECONDS = 1.0
 """How often the relay's position is written down at the most."""
@@ -42,7 +47,10 @@ MAX_UNITS = 256
 
 
 class Unavailable(Exception):
-    """The database could not be reached or written; nothing of the unit was stored. Try again later."""
+    """The database could not be reached or written. Try again later.
+
+    Nothing of the unit was stored, unless it was the answer to the commit that was lost: then all of it may be.
+    """
 
 
 @dataclass(slots=True)
@@ -52,8 +60,6 @@ class Committed:
     events: list[dict[str, Any]]
     deadlines: bool
     parking: bool
-    certain: bool = True
-    """False if the database did not say whether it committed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,15 +80,21 @@ class Writer:
 
     def __init__(
         self,
-        database: Database,
+        pen: Pen,
         service: str,
         forget: Callable[[], None],
         committed: Callable[[Committed], None],
+        renewed: Callable[[], None] = lambda: None,
+        fenced: Callable[[], None] = lambda: None,
     ) -> None:
-        self._database = database
+        self._pen = pen
         self._service = service
         self._forget = forget
         self._committed = committed
+        self._renewed = renewed
+        self._fenced = fenced
+        self._over = False
+        """Set in the event loop when another instance has taken over; nothing is accepted from then on."""
         self._queue: queue.SimpleQueue[_Waiting | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._loop, name=f"{service}-writer", daemon=True)
         self._connection: Connection | None = None
@@ -104,6 +116,8 @@ class Writer:
 
     async def run(self, job: Job) -> Any:
         """Return what the job returns once it is committed; raise what it raises, or Unavailable."""
+        if self._over:
+            raise Unavailable(f"another {self._service} has taken over")
         waiting = _Waiting(job, self._events.create_future())
         self._queue.put(waiting)
         return await waiting.future
@@ -115,7 +129,12 @@ class Writer:
 
     def _loop(self) -> None:
         while True:
-            first = self._queue.get()
+            try:
+                first = self._queue.get(timeout=BEAT_SECONDS)
+            except queue.Empty:
+                if self._beat():
+                    continue
+                return
             group = [first]
             while len(group) < MAX_UNITS:
                 try:
@@ -123,8 +142,8 @@ class Writer:
                 except queue.Empty:
                     break
             waiting = [one for one in group if one is not None]
-            if waiting:
-                self._handle(waiting)
+            if waiting and not self._handle(waiting):
+                return
             if len(waiting) < len(group):
                 self._close()
                 return
@@ -136,9 +155,36 @@ class Writer:
                     save_cursor(self._connection, "relay", self.relayed)
             self._connection.close()
 
-    def _handle(self, waiting: list[_Waiting]) -> None:
+    def _beat(self) -> bool:
+        """Show that this instance is alive; return False if another has taken over."""
+        try:
+            connection = self._connect()
+            with connection.begin():
+                connection.exec_driver_sql("SELECT 1")
+        except Exception as error:
+            self._unavailable(error)
+            return not self._is_over(error)
+        return True
+
+    def _is_over(self, error: Exception) -> bool:
+        if isinstance(error, Fenced):
+            self._events.call_soon_threadsafe(self._end)
+            return True
+        return False
+
+    def _end(self) -> None:
+        self._over = True
+        with contextlib.suppress(queue.Empty):
+            while True:
+                left = self._queue.get_nowait()
+                if left is not None and not left.future.done():
+                    left.future.set_exception(Unavailable(f"another {self._service} has taken over"))
+        self._fenced()
+
+    def _handle(self, waiting: list[_Waiting]) -> bool:
+        """Commit what waits, and tell whoever waits for it; return False if another instance has taken over."""
         results: list[object]
-        committed = None
+        committed, over = None, False
         try:
             results, committed = self._together([one.job for one in waiting])
         except Exception as first:
@@ -148,8 +194,9 @@ class Writer:
                 results, committed = self._apart([one.job for one in waiting])
             except Exception as error:
                 results = [Failed(self._unavailable(error))] * len(waiting)
-                committed = Committed(events=[], deadlines=True, parking=True, certain=False)
+                over = self._is_over(error)
         self._events.call_soon_threadsafe(self._deliver, waiting, results, committed)
+        return not over
 
     def _deliver(self, waiting: list[_Waiting], results: "list[object | Failed]", committed: Committed | None) -> None:
         if committed is not None:
@@ -166,19 +213,22 @@ class Writer:
         log.warning("a transaction could not be committed", extra={"service": self._service, "reason": str(error)})
         self._keys_stale = True
         if self._connection is not None:
-            self._connection.invalidate()
+            with contextlib.suppress(DBAPIError):
+                self._connection.invalidate()
             self._connection.close()
             self._connection = None
         return Unavailable(f"{type(error).__name__}: the database of {self._service} does not take writes")
 
     def _connect(self) -> Connection:
         if self._connection is None:
-            self._connection = self._database.writer.connect()
+            self._connection = self._pen.connect()
             with self._connection.begin():
-                last = self._connection.execute(select(func.max(outbox.c.position))).scalar()
-                relayed = self._connection.execute(_CURSOR, {"cursor": "relay"}).scalar()
-                # The outbox may have been emptied by its retention; positions that were used never come again.
-                self._next_position = max(last or 0, relayed or 0, self.relayed) + 1
+                # The relay's position too: the outbox may be empty, and no position may be given twice.
+                last = self._connection.execute(_LAST).one()
+                self._next_position = max(last[0] or 0, last[1] or 0, self.relayed) + 1
+            # A commit whose answer was lost is decided now: what was cached meanwhile may be older than it is.
+            self._forget()
+            self._events.call_soon_threadsafe(self._renewed)
         return self._connection
 
     def _together(self, jobs: list[Job]) -> tuple[list[object], Committed]:
@@ -290,19 +340,25 @@ def save_cursor(connection: Connection, name: str, position: int) -> None:
         connection.execute(insert(cursor), {"name": name, "position": position})
 
 
+# BUSY, LOCKED, NOMEM, READONLY, INTERRUPT, IOERR, FULL, CANTOPEN, PROTOCOL: https://sqlite.org/rescode.html
+_SQLITE_PASSING = frozenset({5, 6, 7, 8, 9, 10, 13, 14, 15})
+_POSTGRESQL_PASSING = frozenset({"25006", "25P03", "57P05"})
+"""Read-only since a failover, and the two time-outs of idle sessions: not classed as operational."""
+
+
 def _is_unavailable(error: BaseException) -> bool:
     """Whether the database, not the unit, is what failed: only then does it help to try the same again."""
-    if isinstance(error, OperationalError) and _is_refusal(error.orig):
+    if isinstance(error, Taken | Fenced | Injected):
+        return True
+    if not isinstance(error, DBAPIError):
         return False
-    return isinstance(error, OperationalError | InterfaceError | Injected) or (
-        isinstance(error, DBAPIError) and error.connection_invalidated
+    if (code := getattr(error.orig, "sqlite_errorcode", None)) is not None:
+        return code & 0xFF in _SQLITE_PASSING
+    sqlstate = getattr(error.orig, "sqlstate", None) or ""
+    if sqlstate.startswith("54"):  # what a statement says exceeds a limit, such as a key too long for an index
+        return False
+    return (
+        isinstance(error, OperationalError | InterfaceError)
+        or error.connection_invalidated
+        or sqlstate in _POSTGRESQL_PASSING
     )
-
-
-def _is_refusal(error: BaseException | None) -> bool:
-    """Whether the database refused a statement for what it says, such as a key that is too long for an index.
-
-    Drivers call that an operational error too: SQLSTATE class 54 of PostgreSQL, and SQLite's plain error.
-    """
-    sqlstate, code = getattr(error, "sqlstate", None), getattr(error, "sqlite_errorcode", None)
-    return (sqlstate or "").startswith("54") or code in (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_TOOBIG)

@@ -71,6 +71,11 @@ MIN_TOKEN: Final = 32
 def create(settings: Settings, telemetry: Telemetry | None = None) -> Service:
     shelf, registry = Shelf(), Registry()
     handlers = Handlers(shelf)
+
+    def forget() -> None:
+        shelf.clear()
+        registry.clear()  # a revocation may be stored though nobody was told so
+
     service = Service(
         name="intake",
         settings=settings,
@@ -83,7 +88,7 @@ def create(settings: Settings, telemetry: Telemetry | None = None) -> Service:
                 ResourceDeleted: handlers.forget,
                 ResourceExpired: handlers.end,
             },
-            forget=shelf.clear,
+            forget=forget,
         ),
         metadata=Base.metadata,
         migrations=MIGRATIONS,

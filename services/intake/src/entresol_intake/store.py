@@ -4,7 +4,7 @@ Everything here runs inside somebody else's transaction: the writer thread's for
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from entresol_eventing.store import UtcDateTime, one_of, table_base
@@ -196,8 +196,8 @@ def door_of(source: str, event_id: str, session: Session) -> str | None:
     return found.scalar()
 
 
-def sweep(at: datetime, keep_keys: timedelta, keep_received: timedelta, session: Session) -> None:
+def sweep(answered_before: datetime, received_before: datetime, session: Session) -> None:
     """Forget answers and deliveries that are too old to be repeated."""
     connection = session.connection()
-    connection.execute(delete(idempotency_keys).where(idempotency_keys.c.answered_at < at - keep_keys))
-    connection.execute(delete(received).where(received.c.received_at < at - keep_received))
+    connection.execute(delete(idempotency_keys).where(idempotency_keys.c.answered_at < answered_before))
+    connection.execute(delete(received).where(received.c.received_at < received_before))

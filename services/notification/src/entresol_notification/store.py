@@ -6,7 +6,7 @@ so a restart goes on where it stopped.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from entresol_eventing.envelope import Cause
@@ -120,7 +120,8 @@ _CHANNEL = Statement(
 _DUE = Statement(
     select(*(_DELIVERIES.c[name] for name in ("id", "channel", "route", "event_id", "event_type", "event", "message")))
     .add_columns(_DELIVERIES.c.cause, _DELIVERIES.c.attempts)
-    .where(_READY, _THIS_CHANNEL, _DELIVERIES.c.next_at <= bindparam("at"))
+    .where(_READY, _THIS_CHANNEL)
+    .where((_DELIVERIES.c.next_at <= bindparam("at")) | (_DELIVERIES.c.next_at > bindparam("latest")))
     .order_by(_DELIVERIES.c.next_at, _DELIVERIES.c.position)
     .limit(bindparam("most"))
 )
@@ -171,11 +172,17 @@ def backlog(session: Session) -> tuple[int, datetime | None]:
     return count, first
 
 
-def page(session: Session, channel: str, at: datetime, limit: int) -> tuple[Mapping[str, Any] | None, list[Waiting]]:
-    """The channel's manifest, None if there is none, and its deliveries that are due, oldest first."""
+def page(
+    session: Session, channel: str, at: datetime, limit: int, longest_wait: timedelta | None = None
+) -> tuple[Mapping[str, Any] | None, list[Waiting]]:
+    """The channel's manifest, None if there is none, and its deliveries that are due, oldest first.
+
+    A delivery is due as well if it seems to be due later than the longest wait: then a clock was set back.
+    """
     connection = session.connection()
     manifest = _CHANNEL.first(connection, channel=channel)
-    due = _DUE.rows(connection, channel=channel, at=at, most=limit)
+    latest = datetime.max.replace(tzinfo=UTC) if longest_wait is None else at + longest_wait
+    due = _DUE.rows(connection, channel=channel, at=at, latest=latest, most=limit)
     found = [
         Waiting(name, of, route, event_id, event_type, event, message, Cause.model_validate(cause), attempts)
         for name, of, route, event_id, event_type, event, message, cause, attempts in due

@@ -56,6 +56,7 @@ class Courier:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._longest_wait = timedelta(seconds=settings.longest_retry_seconds)
 
     async def work(self, service: Service) -> None:
         """Work off the queues until cancelled; an attempt that is cut short is repeated after the next start."""
@@ -81,7 +82,7 @@ class Courier:
                 for channel, due_at in queues.items():
                     if channel in busy:
                         continue
-                    if due_at > moment:
+                    if moment < due_at <= moment + self._longest_wait:
                         pause = min(pause, (due_at - moment).total_seconds())
                         continue
                     busy[channel] = asyncio.create_task(self._work_off(service, channel, way_out, slots))
@@ -121,7 +122,9 @@ class Courier:
     async def _work_off(self, service: Service, name: str, way_out: Egress, slots: asyncio.Semaphore) -> None:
         try:
             while True:
-                manifest, page = await service.read(lambda session: store.page(session, name, now(), PAGE))
+                manifest, page = await service.read(
+                    lambda session: store.page(session, name, now(), PAGE, self._longest_wait)
+                )
                 if not page:
                     return
                 channel = open_channel(manifest, self._settings, way_out)

@@ -1,5 +1,6 @@
 """Provisioning put together; nothing happens before the service is started."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from entresol_eventing import run
@@ -10,7 +11,7 @@ from entresol_eventing.telemetry import Telemetry
 from entresol_provisioning.drivers.registry import assemble
 from entresol_provisioning.handlers import Handlers
 from entresol_provisioning.offerings import Offerings
-from entresol_provisioning.runs import Runs
+from entresol_provisioning.runs import RETRY, Runs
 from entresol_provisioning.settings import Settings
 from entresol_provisioning.store import Base
 from entresol_provisioning.workers import StepWorker
@@ -36,7 +37,7 @@ def create(settings: Settings, telemetry: Telemetry | None = None) -> Service:
     return Service(
         name="provisioning",
         settings=settings,
-        reactions=Handlers(offerings, runs).reactions(),
+        reactions=replace(Handlers(offerings, runs).reactions(), longest_waits={RETRY: settings.retry_longest_seconds}),
         metadata=Base.metadata,
         migrations=MIGRATIONS,
         subjects=SUBJECTS,

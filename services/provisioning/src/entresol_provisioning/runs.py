@@ -83,7 +83,7 @@ class Runs:
             values["attempt"] = verdict.attempt + 1
         elif verdict.state in DONE:
             values |= {"outputs": verdict.outputs, "plan": verdict.plan}
-        if not store.change_step(connection, verdict.run_id, verdict.step, "ready", **values):
+        if not store.change_step(connection, verdict.run_id, verdict.step, "ready", tried=verdict.attempt, **values):
             return
         _remember_effect(connection, request, verdict)
         yield from because(self._advance(connection, request, verdict, at), request.cause)

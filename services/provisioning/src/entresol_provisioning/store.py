@@ -234,10 +234,13 @@ def steps_of(connection: Connection, run_id: str) -> dict[str, StepState]:
     }
 
 
-def change_step(connection: Connection, run_id: str, name: str, was: str, **values: Any) -> bool:
-    """Change the step if it is in the state `was`; return whether it was."""
-    change = _changing(step, tuple(values), "run_id", "name", "state")
-    return bool(change.change(connection, key_run_id=run_id, key_name=name, key_state=was, **values))
+def change_step(
+    connection: Connection, run_id: str, name: str, was: str, *, tried: int | None = None, **values: Any
+) -> bool:
+    """Change the step if it is in the state `was`, and at that attempt if one is named; return whether it was."""
+    keys = {"run_id": run_id, "name": name, "state": was} | ({} if tried is None else {"attempt": tried})
+    parameters = {f"key_{key}": value for key, value in keys.items()}
+    return bool(_changing(step, tuple(values), *keys).change(connection, **parameters, **values))
 
 
 def find_resource(connection: Connection, resource_id: str) -> Resource | None:

@@ -26,12 +26,12 @@ def binaries() -> Path | None:
 class PostgresServer:
     """A cluster of its own; `database(name)` makes an empty database and returns its URL."""
 
-    def __init__(self) -> None:
+    def __init__(self, directory: Path | None = None) -> None:
         where = binaries()
         if where is None:
             raise RuntimeError("PostgreSQL is not installed (Debian: postgresql)")
         self._bin = where
-        self._data = Path(tempfile.mkdtemp(prefix="entresol-postgres-"))
+        self._data = Path(tempfile.mkdtemp(prefix="entresol-postgres-", dir=directory))
         self._user = _unprivileged()
         if self._user is not None:
             account = pwd.getpwnam(self._user)
@@ -75,6 +75,10 @@ class PostgresServer:
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise RuntimeError((self._data / "log").read_text()[-2000:])
             time.sleep(0.05)
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     def stop(self, mode: str) -> None:
         """End it: `fast` in order, `immediate` as a crash would."""
