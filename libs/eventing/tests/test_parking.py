@@ -1,6 +1,7 @@
 """The park: what can't be handled is kept and told of, waits for nobody forever, and does what operators say."""
 
 import asyncio
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -99,8 +100,9 @@ async def test_what_no_database_takes_becomes_a_dead_letter_and_blocks_nobody(
 
 
 async def test_a_reason_that_no_database_takes_is_kept_in_plain_text(
-    tmp_path: Path, nats: NatsServer, database_url: str
+    tmp_path: Path, nats: NatsServer, database_url: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.CRITICAL)  # a report of the test run can't hold such text either
     counting = Counting()
     counting.fail_with = "a\0\ud800b is broken"
     counting.broken.add("cart")

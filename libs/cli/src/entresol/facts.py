@@ -141,6 +141,10 @@ def _operation(name: str, data: Document) -> str:
     match name:
         case "message.quarantined":
             return f"{data['service']} gave up after {data['attempts']} attempts: {data['reason']}"
+        case "message.parked":
+            return f"{data['service']} tries again after {data['attempts']} attempts: {data['reason']}"
+        case "message.released":
+            return f"{data['service']} could handle it at attempt {data['attempts']}"
         case "message.redriven" | "message.discarded" | "redrive.requested" | "discard.requested":
             return f"{data['service']} {data.get('message_id') or 'all'}{_because(data.get('reason'))}"
         case "delivery.refused":
