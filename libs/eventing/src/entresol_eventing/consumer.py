@@ -19,7 +19,7 @@ from sqlmodel import Session
 from entresol_eventing import parking
 from entresol_eventing.envelope import MAX_HOPS, Cause, Event, Malformed, decode, now, types_by_model
 from entresol_eventing.reactions import Outcome, Reactions
-from entresol_eventing.statements import Statement
+from entresol_eventing.statements import Statement, asks_each
 from entresol_eventing.store import cursor, inbox
 from entresol_eventing.units import Job, Recorded
 from entresol_eventing.wire import parse_headers
@@ -29,9 +29,6 @@ log = logging.getLogger(__name__)
 _SEEN = select(inbox.c.id, inbox.c.source).where(inbox.c.id.in_(bindparam("ids", expanding=True)))
 _SEEN_ONE = Statement(select(inbox.c.id).where(inbox.c.id == bindparam("id"), inbox.c.source == bindparam("source")))
 _REMEMBER = Statement(insert(inbox))
-
-FEW = 8
-"""Events up to which a question for each costs less than one for all."""
 
 Ingest: TypeAlias = Callable[[str, Mapping[str, str], bytes, Session], Iterable[Outcome]]
 """Handles a message that somebody outside published: (log subject, headers, body, session)."""
@@ -151,7 +148,7 @@ class BatchJob:
 
 def _seen(events: Sequence[Event[Any]], connection: Connection) -> set[tuple[str, str]]:
     """Id and source of those events that were handled already."""
-    if len(events) > FEW:
+    if not asks_each(connection, len(events)):
         return {(row.id, row.source) for row in connection.execute(_SEEN, {"ids": [event.id for event in events]})}
     known = (one for one in events if _SEEN_ONE.first(connection, id=one.id, source=one.source))
     return {(one.id, one.source) for one in known}

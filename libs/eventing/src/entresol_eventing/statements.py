@@ -5,7 +5,7 @@ On PostgreSQL the way to the server costs most, and SQLAlchemy runs them.
 """
 
 import sqlite3
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
@@ -17,6 +17,14 @@ from sqlalchemy.types import TypeEngine
 
 Clause: TypeAlias = Select[Any] | Insert | Update | Delete
 Convert: TypeAlias = Callable[[Any], Any] | None
+
+
+FEW = 8
+
+
+def asks_each(connection: Connection, count: int) -> bool:
+    """Whether that many questions cost less one by one than as one with a list: on SQLite, always; else if few."""
+    return connection.dialect.name == "sqlite" or count <= FEW
 
 
 class Statement:
@@ -48,6 +56,11 @@ class Statement:
             return connection.execute(self._clause, values).rowcount
         count: int = self._for(connection.dialect).run(connection, values).rowcount
         return count
+
+    def each(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> Iterator[tuple[Any, ...]]:
+        """Every row found for each of the parameters in turn. Only where asking is cheap: see `asks_each`."""
+        for values in rows:
+            yield from self.rows(connection, **values)
 
     def many(self, connection: Connection, rows: Sequence[Mapping[str, Any]]) -> None:
         """Run it for each of the rows; each must name every parameter."""

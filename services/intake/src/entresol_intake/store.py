@@ -5,10 +5,12 @@ Everything here runs inside somebody else's transaction: the writer thread's for
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
+from entresol_eventing.statements import Statement
 from entresol_eventing.store import UtcDateTime, one_of, table_base
-from sqlalchemy import JSON, Index, Table, Text, delete, insert, select, update
+from sqlalchemy import JSON, Index, Table, Text, bindparam, delete, insert, select, update
 from sqlmodel import Field, Session, SQLModel
 
 if TYPE_CHECKING:
@@ -111,8 +113,24 @@ requests, resources, approvals = table(Request), table(Resource), table(Approval
 manifests, idempotency_keys, received, tokens = table(Manifest), table(IdempotencyKey), table(Received), table(Token)
 
 
+@cache
+def _adding(into: Table) -> Statement:
+    return Statement(insert(into))
+
+
+_CHANGE_VERSION = Statement(
+    update(resources).where(resources.c.resource_id == bindparam("key")).values(offering_version=bindparam("version"))
+)
+_ANSWER = Statement(
+    select(idempotency_keys.c.digest, idempotency_keys.c.answer).where(
+        idempotency_keys.c.scope == bindparam("scope"), idempotency_keys.c.key == bindparam("key")
+    )
+)
+
+
 def add(session: Session, into: Table, row: Mapping[str, Any]) -> None:
-    session.connection().execute(insert(into), [dict(row)])
+    """Insert the row, which names every column."""
+    _adding(into).change(session.connection(), **row)
 
 
 def request_of(request_id: str, session: Session) -> Request | None:
@@ -133,11 +151,8 @@ def version_of(resource_id: str, session: Session) -> str | None:
 
 def remember_resource(resource_id: str, version: str, session: Session) -> None:
     connection = session.connection()
-    changed = connection.execute(
-        update(resources).where(resources.c.resource_id == resource_id).values(offering_version=version)
-    )
-    if not changed.rowcount:
-        connection.execute(insert(resources), [{"resource_id": resource_id, "offering_version": version}])
+    if not _CHANGE_VERSION.change(connection, key=resource_id, version=version):
+        add(session, resources, {"resource_id": resource_id, "offering_version": version})
 
 
 def forget_resource(resource_id: str, session: Session) -> None:
@@ -146,15 +161,7 @@ def forget_resource(resource_id: str, session: Session) -> None:
 
 def answer_of(scope: str, key: str, session: Session) -> tuple[str, str] | None:
     """The body's digest and the answer that belong to a key, if it was used."""
-    found = (
-        session.connection()
-        .execute(
-            select(idempotency_keys.c.digest, idempotency_keys.c.answer).where(
-                idempotency_keys.c.scope == scope, idempotency_keys.c.key == key
-            )
-        )
-        .first()
-    )
+    found = _ANSWER.first(session.connection(), scope=scope, key=key)
     return (found[0], found[1]) if found else None
 
 

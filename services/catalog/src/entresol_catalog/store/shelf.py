@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Generic, NamedTuple, TypeVar
 
-from entresol_eventing.statements import Statement
+from entresol_eventing.statements import Statement, asks_each
 from entresol_eventing.store import one_of
 from pydantic import TypeAdapter
 from sqlalchemy import Connection, Table, bindparam, insert, select, update
@@ -25,10 +25,6 @@ def adapter(kind: type[D]) -> TypeAdapter[D]:
 
 _ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}
 """Made once each: building one costs milliseconds."""
-
-
-FEW = 8
-"""Keys up to which a question for each costs less than one for all."""
 
 
 class _Statements(NamedTuple):
@@ -75,15 +71,15 @@ class Shelf(Generic[D]):
 
     def _rows(self, keys: list[Key], connection: Connection) -> Iterable[Any]:
         columns = list(self.table.primary_key)
-        if len(keys) <= FEW:
-            one = _statements(self.table).one
+        if asks_each(connection, len(keys)):
             names = [f"key_{column.name}" for column in columns]
-            for key in keys:
-                yield from one.rows(connection, **dict(zip(names, key, strict=True)))
+            yield from _statements(self.table).one.each(
+                connection, [dict(zip(names, key, strict=True)) for key in keys]
+            )
             return
         query = select(*columns, self.table.c.position, self.table.c.document)
-        wanted = columns[0].in_([key[0] for key in keys]) if len(columns) == 1 else one_of(columns, keys)
-        yield from connection.execute(query.where(wanted))
+        listed = columns[0].in_([key[0] for key in keys]) if len(columns) == 1 else one_of(columns, keys)
+        yield from connection.execute(query.where(listed))
 
     def get(self, *key: str) -> D | None:
         return self.things.get(key)
