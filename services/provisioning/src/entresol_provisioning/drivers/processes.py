@@ -4,9 +4,11 @@ import asyncio
 import contextlib
 import os
 import signal
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from entresol_eventing.failpoints import failpoint
 
@@ -30,37 +32,37 @@ async def run(
 ) -> Finished:
     """Run it to its end in a process group of its own.
 
-    When cancelled the group is interrupted, and killed after the grace time. `keep_open` are file descriptors that
-    it inherits: a lock that it holds on outlives this process together with it.
+    What it says goes to files without a name: a pipe that breaks with this process would kill it between an effect
+    and its own record of it. When cancelled the group is interrupted, and killed after the grace time. `keep_open`
+    are file descriptors that it inherits: a lock that it holds on outlives this process together with it.
     """
-    child = await asyncio.create_subprocess_exec(
-        *arguments,
-        stdin=asyncio.subprocess.DEVNULL,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        env=dict(env),
-        cwd=directory,
-        start_new_session=True,
-        pass_fds=tuple(keep_open),
-    )
-    talking = asyncio.ensure_future(child.communicate())
-    try:
-        failpoint("effect.running")
-        out, err = await asyncio.shield(talking)
-    except BaseException:
-        await asyncio.shield(_end(child, talking, grace_seconds))
-        raise
-    return Finished(child.returncode or 0, _text(out), _text(err))
+    with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
+        child = await asyncio.create_subprocess_exec(
+            *arguments,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            env=dict(env),
+            cwd=directory,
+            start_new_session=True,
+            pass_fds=tuple(keep_open),
+        )
+        running = asyncio.ensure_future(child.wait())
+        try:
+            failpoint("effect.running")
+            await asyncio.shield(running)
+        except BaseException:
+            await asyncio.shield(_end(child, running, grace_seconds))
+            raise
+        return Finished(child.returncode or 0, _text(out), _text(err))
 
 
-async def _end(
-    child: asyncio.subprocess.Process, talking: "asyncio.Future[tuple[bytes, bytes]]", grace_seconds: float
-) -> None:
+async def _end(child: asyncio.subprocess.Process, running: "asyncio.Future[int]", grace_seconds: float) -> None:
     if grace_seconds:
         _signal(child, signal.SIGINT)
-        await asyncio.wait((talking,), timeout=grace_seconds)
+        await asyncio.wait((running,), timeout=grace_seconds)
     _signal(child, signal.SIGKILL)
-    await talking
+    await running
 
 
 def _signal(child: asyncio.subprocess.Process, number: int) -> None:
@@ -68,5 +70,6 @@ def _signal(child: asyncio.subprocess.Process, number: int) -> None:
         os.killpg(child.pid, number)
 
 
-def _text(raw: bytes) -> str:
-    return raw[-LARGEST_BYTES:].decode(errors="replace")
+def _text(said: IO[bytes]) -> str:
+    said.seek(max(0, said.seek(0, os.SEEK_END) - LARGEST_BYTES))
+    return said.read().decode(errors="replace")

@@ -75,8 +75,14 @@ class Remote:
         return (await self._git(mirror, "rev-parse", "--verify", f"refs/fetched/{branch}")).out.strip()
 
     async def _prepare(self, mirror: Path) -> None:
-        if await asyncio.to_thread(_is_new, mirror):
-            await self._git(mirror, "init", "--quiet", "--bare", ".")
+        """Make the mirror if there is none: beside its place, and moved there when it is whole."""
+        if (mirror / "HEAD").exists():
+            return
+        making = mirror.with_name(f"{mirror.name}.making")
+        await asyncio.to_thread(_make_empty, making)
+        await self._git(making, "init", "--quiet", "--bare", ".")
+        await asyncio.to_thread(shutil.rmtree, mirror, ignore_errors=True)
+        making.rename(mirror)
 
     async def push(self, mirror: Path, commit: str, branch: str) -> None:
         """Raise PushRefused if the branch has moved since it was fetched."""
@@ -150,13 +156,9 @@ class Remote:
         return StepFailed(f"git {command} failed: {said}", retryable=True)
 
 
-def _is_new(mirror: Path) -> bool:
-    """Whether there is a mirror to be made; what a crash has left of one that was being made is removed."""
-    if (mirror / "HEAD").exists():
-        return False
-    shutil.rmtree(mirror, ignore_errors=True)
-    mirror.mkdir(parents=True)
-    return True
+def _make_empty(directory: Path) -> None:
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
 
 
 def checked_url(url: str, *, local: bool) -> str:
