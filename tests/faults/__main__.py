@@ -82,19 +82,15 @@ def _run(proof: Proof, database: str, scale: Scale, seed: int, keep: Path | None
         return Outcome(proof, database, scale, seed, Evidence(), 0.0, missing)
     print(f"      {proof.guarantee} on {database}: {proof.promise}", flush=True)
     began = time.monotonic()
-    with ExitStack() as stack:
-        scratch = stack.enter_context(
-            tempfile.TemporaryDirectory(prefix="entresol-faults-", ignore_cleanup_errors=True)
-        )
-        postgres = stack.enter_context(PostgresServer()) if database == POSTGRESQL else None
 
-        def say(text: str) -> None:
-            print(f"      {proof.guarantee} {time.monotonic() - began:4.0f} s  {text}", flush=True)
+    def say(text: str) -> None:
+        print(f"      {proof.guarantee} {time.monotonic() - began:4.0f} s  {text}", flush=True)
 
-        trial = Trial(scale, database, seed, Path(scratch), postgres, say)
+    with tempfile.TemporaryDirectory(prefix="entresol-faults-", ignore_cleanup_errors=True) as scratch:
         try:
-            with _alarm(PROOF_SECONDS[scale]):
-                evidence = proof.prove(trial)
+            with _alarm(PROOF_SECONDS[scale]), ExitStack() as stack:
+                postgres = stack.enter_context(PostgresServer()) if database == POSTGRESQL else None
+                evidence = proof.prove(Trial(scale, database, seed, Path(scratch), postgres, say))
         except Exception as error:
             place = traceback.format_exc().strip().splitlines()
             evidence = Evidence(breaches=[f"{type(error).__name__}: {error}", *place[-12:]])
