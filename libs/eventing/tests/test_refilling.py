@@ -123,6 +123,14 @@ async def test_nothing_is_published_into_a_lost_log_before_it_is_refilled(
             await put_back(nats, database_url)
 
 
+async def test_a_lost_log_shows_although_nothing_is_to_be_said(tmp_path: Path, nats: NatsServer) -> None:
+    async with running(Counting().service(tmp_path, nats.url)) as service:
+        await say(service, ["before"])
+        await eventually(partial(counted_log, nats, 1))
+        await lose_disk(nats)
+        await eventually(lambda: any("refill" in one for one in service.health()["problems"]), seconds=30)
+
+
 async def test_a_refill_that_was_interrupted_goes_on_where_it_ended(
     tmp_path: Path, nats: NatsServer, database_url: str
 ) -> None:

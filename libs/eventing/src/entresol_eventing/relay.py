@@ -107,16 +107,17 @@ class Relay:
         while True:
             self._wake.clear()
             batch = await self._next()
-            if not batch:
+            if not batch and self._admitted == self._at():
                 await self._wake.wait()
                 continue
             try:
                 if self._admitted != self._at() and not await self._admit():
                     self.failing_since = None  # the log has all of it from a refill
                     continue
-                failpoint("publish.before")
-                await self._publisher().publish(batch)
-                failpoint("publish.after")
+                if batch:
+                    failpoint("publish.before")
+                    await self._publisher().publish(batch)
+                    failpoint("publish.after")
             except (TimeoutError, NotTaken, Unavailable, nats.errors.Error, OSError) as error:
                 attempt += 1
                 self._admitted = None
@@ -128,14 +129,16 @@ class Relay:
             if self.failing_since is not None:
                 log.info("the bus takes events again")
             attempt, self.failing_since = 0, None
-            for _ in range(min(len(batch), len(self._ahead))):
-                self._ahead.popleft()
-            self.position = self._writer.relayed = batch[-1].position
-            self._published(len(batch))
+            if batch:
+                for _ in range(min(len(batch), len(self._ahead))):
+                    self._ahead.popleft()
+                self.position = self._writer.relayed = batch[-1].position
+                self._published(len(batch))
 
     def doubt(self) -> None:
-        """The log may be another one than before: look again before publishing anything."""
+        """The log may be another one than before: look again, before anything is published."""
         self._admitted = None
+        self._wake.set()
 
     def _at(self) -> tuple[Client, int]:
         connection = self._publisher().connection
