@@ -15,7 +15,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
-import nats.errors
 from entresol_contracts import EVENT_TYPES
 from nats.aio.client import Client
 from sqlalchemy import MetaData, select
@@ -28,6 +27,7 @@ from entresol_eventing.consumer import BatchJob, Handling, Ingest, IngestJob, Me
 from entresol_eventing.envelope import Cause, covered
 from entresol_eventing.fencing import exclusive
 from entresol_eventing.log import Subscription, connect
+from entresol_eventing.parts import Parts
 from entresol_eventing.permissions import EVENTS, INGEST, INGEST_CONSUMER, inbox_prefix
 from entresol_eventing.publishing import Publisher
 from entresol_eventing.pull import Linger
@@ -87,8 +87,7 @@ class Service:
         self._workers = workers
         self._ingest = ingest
         self._linger = linger
-        self._tasks: set[asyncio.Task[None]] = set()
-        self._worker_tasks: set[asyncio.Task[None]] = set()
+        self._parts, self._at_work = Parts(name), Parts(name)
         self._subscriptions: list[Subscription] = []
         self._stack = contextlib.ExitStack()
         self._reader: Client | None = None
@@ -133,13 +132,12 @@ class Service:
                 self.telemetry.metrics.recorded.labels(self.name, known.fact)
         for prepare in self.on_start:
             await prepare()
-        self._spawn(self._attach, "bus")
-        self._spawn(self._run_deadlines, "deadlines")
-        self._spawn(self._run_retries, "retries")
-        self._spawn(self._look, "look")
+        self._parts.begin(self._attach, "bus")
+        self._parts.begin(self._run_deadlines, "deadlines")
+        self._parts.begin(self._run_retries, "retries")
+        self._parts.begin(self._look, "look")
         for worker in self._workers:
-            task = asyncio.create_task(self._keep(partial(worker, self), "worker"), name=f"{self.name}-worker")
-            self._worker_tasks.add(task)
+            self._at_work.begin(partial(worker, self), "worker")
 
     def announce_stop(self) -> None:
         """Say that the end is near, before the door closes: a door waits for its open streams."""
@@ -153,7 +151,7 @@ class Service:
             async with asyncio.timeout(self.settings.grace_seconds):
                 for subscription in self._subscriptions:
                     await subscription.pause()
-                await _cancel(self._worker_tasks)
+                await self._at_work.end()
                 connected = self._publisher is not None and self._publisher.connection.is_connected
                 if connected and not self.fenced.is_set():
                     await self._relay.drained()
@@ -164,8 +162,8 @@ class Service:
         await self._end()
 
     async def _end(self) -> None:
-        await _cancel(self._worker_tasks)
-        await _cancel(self._tasks)
+        await self._at_work.end()
+        await self._parts.end()
         if self._writer is not None and self._writer.alive:
             await self._writer.stop()
         for connection in (self._reader, self._publisher.connection if self._publisher else None):
@@ -224,27 +222,6 @@ class Service:
         """Whether the process can still do its work; if not, it is to be restarted."""
         return self._writer is not None and self._writer.alive
 
-    def _spawn(self, work: Callable[[], Awaitable[None]], name: str) -> None:
-        task = asyncio.create_task(self._keep(work, name), name=f"{self.name}-{name}")
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-    async def _keep(self, work: Callable[[], Awaitable[None]], name: str) -> None:
-        """Run a part of the service; begin it again, ever later, if it fails: a database may be away for a while."""
-        attempt = 0
-        while True:
-            try:
-                await work()
-                return
-            except Exception as error:
-                attempt += 1
-                log.warning(
-                    "a part of the service has failed and begins again",
-                    extra={"service": self.name, "part": name, "reason": repr(error)},
-                    exc_info=None if isinstance(error, nats.errors.Error | OSError) else error,
-                )
-                await asyncio.sleep(backoff(attempt, random.random(), most_seconds=5))
-
     async def _submit(self, job: Job) -> Any:
         if self._writer is None:
             raise RuntimeError(f"{self.name} is not started")
@@ -260,8 +237,8 @@ class Service:
     def _step_back(self) -> None:
         log.error("another instance has taken over; this one does nothing more", extra={"service": self.name})
         self.fenced.set()
-        for task in [*self._tasks, *self._worker_tasks]:
-            task.cancel()
+        self._at_work.cancel()
+        self._parts.cancel()
         for subscription in self._subscriptions:
             subscription.abandon()
 
@@ -293,7 +270,7 @@ class Service:
                 if self._publisher is None:
                     connection = await connect(self.settings, self.name, "publisher", lost=self._lost)
                     self._publisher = Publisher(connection, inbox_prefix(self.name))
-                    self._spawn(self._relay.run, "relay")
+                    self._parts.begin(self._relay.run, "relay")
                 if self._reader is None:
                     self._reader = await connect(self.settings, self.name, "reader", reconnected=self._reconnected)
                 self._subscriptions = await self._subscribe(Wire(self._reader))
@@ -309,7 +286,7 @@ class Service:
 
     async def _reconnected(self) -> None:
         for one in self._subscriptions:
-            self._spawn(partial(_again, one), "reconnected")
+            self._parts.begin(partial(_again, one), "reconnected")
 
     async def _subscribe(self, wire: Wire) -> list[Subscription]:
         """Begin to read."""
@@ -334,8 +311,8 @@ class Service:
                 targets=self._targets if stream == EVENTS and callable(self._subjects) else None,
             )
             subscriptions.append(subscription)
-            self._spawn(subscription.run, "reader")
-            self._spawn(subscription.watch, "watch")
+            self._parts.begin(subscription.run, "reader")
+            self._parts.begin(subscription.watch, "watch")
         return subscriptions
 
     async def _targets(self) -> list[str]:
@@ -437,13 +414,3 @@ async def _again(subscription: Subscription) -> None:
         await subscription.reset("the connection was lost for a while")
     except Exception as error:  # the watch looks again within seconds
         log.warning("the log can't be read anew yet", extra={"reason": repr(error)})
-
-
-async def _cancel(tasks: "set[asyncio.Task[None]]") -> None:
-    pending = set(tasks)
-    while pending:
-        for task in pending:
-            task.cancel()
-        # Again after a while: a cancellation that comes as a time-out does can be swallowed by the client library.
-        _, pending = await asyncio.wait(pending, timeout=0.5)
-    tasks.clear()
