@@ -37,6 +37,8 @@ def _causes(records: Records) -> Findings:
     places = {fact.id: fact.position for fact in records.log}
     for fact in records.log:
         if fact.cause is None:
+            if fact.publisher != "intake" and "request_id" in fact.data:
+                yield Finding(UNEXPLAINED, f"{fact} does not say what it follows from")
             continue
         cause = places.get(fact.cause)
         if cause is None:

@@ -12,10 +12,20 @@ from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from tests.faults.judge.findings import CONTRADICTED, DISORDERED, DOUBLED, LOST, STUCK, Finding, Findings
+from tests.faults.judge.findings import (
+    CONTRADICTED,
+    DISORDERED,
+    DOUBLED,
+    INCONSISTENT,
+    LOST,
+    STUCK,
+    Finding,
+    Findings,
+)
 from tests.faults.judge.records import Fact, Records
 
-POLICY_ENDS = frozenset({"request.denied", "approval.rejected", "approval.expired"})
+VERDICTS = frozenset({"request.allowed", "request.denied", "approval.rejected", "approval.expired"})
+"""What policy says of a request, once; a cancellation may come before it says anything."""
 RUN_ENDS = frozenset({"run.succeeded", "run.failed", "run.cancelled"})
 ENDS: Mapping[str, str] = {
     "succeeded": "run.succeeded",
@@ -96,10 +106,12 @@ def _ends(request: str, facts: list[Fact], records: Records) -> Findings:
         found = [one for one in facts if one.fact == fact]
         if len(found) > 1:
             yield Finding(DOUBLED, f"{request} has {len(found)} {fact}: {', '.join(map(str, found))}")
-    for ends in (POLICY_ENDS, RUN_ENDS):
+    for ends, word in ((VERDICTS, "was decided"), (RUN_ENDS, "ended")):
         found = [one for one in facts if one.fact in ends]
         if len(found) > 1:
-            yield Finding(DOUBLED, f"{request} ended {len(found)} times: {', '.join(map(str, found))}")
+            yield Finding(DOUBLED, f"{request} {word} {len(found)} times: {', '.join(map(str, found))}")
+    if len(keys := {one.key for one in facts}) > 1:
+        yield Finding(INCONSISTENT, f"{request} has facts under {len(keys)} keys: {', '.join(sorted(keys))}")
     completed = [one for one in facts if one.fact == "request.completed"]
     if not completed:
         yield Finding(STUCK, f"{request} has not ended; its last fact is {facts[-1]}")
