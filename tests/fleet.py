@@ -21,7 +21,7 @@ from entresol_eventing.permissions import SERVICES
 from entresol_eventing.testing import make_streams
 from entresol_eventing.testing.postgres import PostgresServer
 
-from tests.forks import Process, await_end, fork_server
+from tests.forks import PLANTED, Process, await_end, fork_server
 
 READY_SECONDS = 60.0
 END_SECONDS = 30.0
@@ -55,6 +55,8 @@ class Fleet:
         self.token = "entresol_" + secrets.token_urlsafe(32)
         self.databases = {service: f"sqlite:///{data / service / service}.db" for service in SERVICES}
         """URL of each service's database."""
+        self.planted: dict[str, str] = {}
+        """Bugs of `tests.faults.planted` that services have from their next start on; forked ones only."""
         self._settings = dict(settings or {})
         self._postgres = postgres
         self._forked = forked
@@ -128,6 +130,7 @@ class Fleet:
             **os.environ,
             **{prefix + name: value for name, value in own.items()},
             **self._settings,
+            PLANTED: self.planted.get(service, ""),
             **(environment or {}),
         }
         output = self.data / f"{service}.log"
