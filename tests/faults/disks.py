@@ -58,9 +58,15 @@ class Disk:
         self._ballast.unlink(missing_ok=True)
 
 
+def _cycles(trial: Trial) -> int:
+    """How often a disk is full."""
+    return trial.count(3, 10, 50)
+
+
 def prove_database(trial: Trial) -> Evidence:
     """The service's database on a disk that is full again and again: the door says 503, and goes on by itself."""
-    with small_disk(192 if trial.database == POSTGRESQL else 24) as disk:
+    growing = 8 * _cycles(trial)  # MiB: what is written between two times stays
+    with small_disk(growing + (192 if trial.database == POSTGRESQL else 24)) as disk:
         if trial.database != POSTGRESQL:
             bus = fresh_bus(trial.scratch / "nats")
             try:
@@ -84,7 +90,7 @@ def prove_database(trial: Trial) -> Evidence:
 
 
 def _database(trial: Trial, bus: NatsServer, disk: Disk, url: str, revive: Callable[[], None]) -> Evidence:
-    cycles, slowest, breaches = trial.count(3, 10, 50), 0.0, list[str]()
+    cycles, slowest, breaches = _cycles(trial), 0.0, list[str]()
     with Scribe(trial.scratch / "scribe.log", bus.url, url) as scribe, Books(url) as books:
         with Load(lambda: scribe, bus, filling=60_000) as load:
             for number in range(cycles):
@@ -117,9 +123,9 @@ def prove_bus(trial: Trial) -> Evidence:
 
     A nats-server that finds no room disables JetStream until it is started again; that is its supervisor's part.
     """
-    cycles, slowest, breaches, revived = trial.count(3, 10, 50), 0.0, list[str](), 0
+    cycles, slowest, breaches, revived = _cycles(trial), 0.0, list[str](), 0
     url = _url(trial)
-    with small_disk(24) as disk:
+    with small_disk(24 + 8 * cycles) as disk:
         bus = fresh_bus(disk.at / "nats")
         try:
             with Scribe(trial.scratch / "scribe.log", bus.url, url) as scribe, Books(url) as books:
