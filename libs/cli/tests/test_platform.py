@@ -199,7 +199,13 @@ def test_a_catalog_comes_in_and_goes_out(run: Run, tmp_path: Path) -> None:
 def test_events_are_followed_live(child: Child, run: Run) -> None:
     environment = {**os.environ, "ENTRESOL_SERVER": child.url, "ENTRESOL_TOKEN": child.token}
     arguments = [sys.executable, "-m", "entresol", "events", "--follow", "--type", "request.completed", "-o", "json"]
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True, env=environment) as follower:
+
+    def interruptible() -> None:
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored if a shell runs the tests in the background
+
+    with subprocess.Popen(
+        arguments, stdout=subprocess.PIPE, text=True, env=environment, preexec_fn=interruptible
+    ) as follower:
         lines: queue.Queue[str] = queue.Queue()
         stdout = follower.stdout
         assert stdout is not None
@@ -214,7 +220,10 @@ def test_events_are_followed_live(child: Child, run: Run) -> None:
             assert json.loads(lines.get())["type"] == "dev.entresol.request.completed.v1"
         finally:
             follower.send_signal(signal.SIGINT)
-            assert follower.wait(10) == 130
+            try:
+                assert follower.wait(10) == 130
+            finally:
+                follower.kill()
 
 
 def test_nothing_waits_for_an_operator(run: Run) -> None:
