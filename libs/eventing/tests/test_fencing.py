@@ -120,7 +120,8 @@ async def test_events_of_a_commit_whose_answer_was_lost_are_published_in_their_p
 
         @hooks.listens_for(service.database.writer, "commit")
         def lose(connection: Any) -> None:
-            if losing:
+            said = connection.exec_driver_sql("SELECT count(*) FROM eventing_outbox").scalar()
+            if losing and said == 2:  # the runtime has commits of its own
                 losing.clear()
                 driver = connection.connection.dbapi_connection
                 driver.execute("COMMIT") if service.database.dialect == "sqlite" else driver.commit()

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from entresol_eventing import upkeep
 from entresol_eventing.envelope import now
-from entresol_eventing.store import metadata, one_of, outbox
+from entresol_eventing.store import inbox, metadata, one_of, outbox
 from entresol_eventing.testing import memory_session
 from sqlalchemy import Column, MetaData, String, Table, create_engine, insert, select
 
@@ -42,3 +42,14 @@ def test_the_outbox_forgets_what_is_past_its_retention_and_published(relayed: in
         list(upkeep.prune(30, relayed, 0.0, session))
         left = list(session.execute(select(outbox.c.position).order_by(outbox.c.position)).scalars())
     assert left == kept
+
+
+def test_the_inbox_remembers_what_was_heard_while_the_clock_was_wrong() -> None:
+    old, young, wrong = now() - timedelta(days=32), now() - timedelta(days=1), now() - timedelta(days=3650)
+    rows = [
+        {"id": str(number), "source": "s", "seen_at": at} for number, at in enumerate([old, old, young, wrong, young])
+    ]
+    with memory_session(metadata) as session:
+        session.execute(insert(inbox), rows)
+        list(upkeep.prune(30, 0, 0.0, session))
+        assert list(session.execute(select(inbox.c.id)).scalars()) == ["2", "3", "4"]

@@ -17,7 +17,7 @@ from typing import Any
 from nats.aio.client import Client
 from nats.js.api import StreamInfo
 from pydantic_core import from_json
-from sqlalchemy import ColumnClause, Row, Select, func, literal_column, select
+from sqlalchemy import Row, Select, func, select
 from sqlmodel import Session
 
 from entresol_eventing.envelope import CONTENT_TYPE, new_id, now
@@ -25,7 +25,7 @@ from entresol_eventing.lineage import INCOMPLETE, REFILLED, refilled, strange
 from entresol_eventing.permissions import EVENTS, REBUILT
 from entresol_eventing.publishing import message_id
 from entresol_eventing.replay import Entry, replay
-from entresol_eventing.store import Database, inbox, outbox
+from entresol_eventing.store import Database, arrival, inbox, outbox
 
 MAX_BATCH = 200
 MAX_BATCH_BYTES = 8 * 1024 * 1024
@@ -174,9 +174,8 @@ def _load(service: str, since: datetime, session: Session) -> tuple[list[Kept], 
 
 def _order(session: Session) -> list[tuple[str, str]]:
     """(id, source) of what a service has read, in the order in which it lay on the log."""
-    name = "rowid" if session.connection().dialect.name == "sqlite" else "arrival"
-    order: ColumnClause[int] = literal_column(name)
-    return [(row.id, row.source) for row in session.execute(select(inbox.c.id, inbox.c.source).order_by(order))]
+    query = select(inbox.c.id, inbox.c.source).order_by(arrival(session.connection()))
+    return [(row.id, row.source) for row in session.execute(query)]
 
 
 async def _headers(connection: Client, info: StreamInfo) -> AsyncIterator[Entry]:

@@ -15,6 +15,7 @@ from sqlalchemy import (
     BigInteger,
     Column,
     ColumnElement,
+    Connection,
     DateTime,
     Dialect,
     Engine,
@@ -29,6 +30,7 @@ from sqlalchemy import (
     create_engine,
     event,
     false,
+    literal_column,
     make_url,
     tuple_,
 )
@@ -98,6 +100,13 @@ inbox = Table(
 Its rows keep the order in which they were inserted, the log's: in SQLite's row ids, on PostgreSQL in the column
 `arrival`, which numbers itself. A refill of a lost log follows it.
 """
+
+
+def arrival(connection: Connection) -> ColumnElement[int]:
+    """The order of the inbox's rows."""
+    name = "rowid" if connection.dialect.name == "sqlite" else "arrival"
+    return literal_column(f"eventing_inbox.{name}", Integer)
+
 
 outbox = Table(
     "eventing_outbox",

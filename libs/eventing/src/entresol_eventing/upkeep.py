@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 
-from sqlalchemy import delete, func, insert, select, update
+from sqlalchemy import ColumnElement, Table, delete, func, insert, select, true, update
 from sqlmodel import Session
 
 from entresol_eventing.envelope import now
 from entresol_eventing.reactions import Outcome
-from entresol_eventing.store import cursor, deadline, inbox, outbox, parked
+from entresol_eventing.store import arrival, cursor, deadline, inbox, outbox, parked
 
 _AT_ONCE = 1000
 
@@ -70,19 +70,31 @@ def horizon(name: str, keep: timedelta, ran_seconds: float, session: Session) ->
 def prune(retention_days: int, relayed: int, ran_seconds: float, session: Session) -> Generator[Outcome, None, None]:
     """Forget what is a day older than the bus keeps: nothing can be delivered after the inbox has forgotten it.
 
-    The outbox is looked through from its beginning and no further than it is old, so its length does not matter. Its
-    newest row stays, for the next position is counted from it.
+    Both tables are looked through from their beginning, and no further than they are old: their length does not
+    matter, and what was written while a clock stood years back goes with its neighbours. The outbox's newest row
+    stays, for the next position is counted from it.
     """
     before = horizon("log", timedelta(days=retention_days + 1), ran_seconds, session)
-    session.execute(delete(inbox).where(inbox.c.seen_at < before))
+    _forget(inbox, arrival(session.connection()), inbox.c.seen_at, true(), before, session)
     last = select(func.max(outbox.c.position)).scalar_subquery()
     published = (outbox.c.position <= relayed) & (outbox.c.position < last)
-    first = select(outbox.c.position, outbox.c.recorded_at).order_by(outbox.c.position).limit(_AT_ONCE)
-    while True:
-        rows = session.execute(first.where(published)).all()
-        old = [row.position for row in takewhile(lambda row: row.recorded_at < before, rows)]
-        if old:
-            session.execute(delete(outbox).where(outbox.c.position <= old[-1]))
-        if len(old) < _AT_ONCE:
-            break
+    _forget(outbox, outbox.c.position, outbox.c.recorded_at, published, before, session)
     yield from ()
+
+
+def _forget(
+    table: Table,
+    order: ColumnElement[int],
+    written_at: ColumnElement[datetime],
+    condition: ColumnElement[bool],
+    before: datetime,
+    session: Session,
+) -> None:
+    """Delete from the table's beginning in this order up to the first row that is not old enough, or not to go."""
+    first = select(order, written_at).where(condition).order_by(order).limit(_AT_ONCE)
+    while True:
+        old = [row[0] for row in takewhile(lambda row: row[1] < before, session.execute(first))]
+        if old:
+            session.execute(delete(table).where(order <= old[-1]))
+        if len(old) < _AT_ONCE:
+            return

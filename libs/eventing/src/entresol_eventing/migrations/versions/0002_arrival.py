@@ -9,6 +9,7 @@ down_revision = "0001"
 def upgrade() -> None:
     if op.get_bind().dialect.name == "postgresql":
         op.execute("ALTER TABLE eventing_inbox ADD COLUMN arrival BIGINT GENERATED ALWAYS AS IDENTITY")
+        op.create_index("eventing_inbox_arrival", "eventing_inbox", ["arrival"])
 
 
 def downgrade() -> None:
