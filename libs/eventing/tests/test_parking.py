@@ -22,7 +22,7 @@ from entresol_contracts.events import (
 )
 from entresol_eventing import parking
 from entresol_eventing.consumer import BatchJob, Message, RetryJob
-from entresol_eventing.envelope import encode
+from entresol_eventing.envelope import MAX_HOPS, encode
 from entresol_eventing.nats_server import NatsServer
 from entresol_eventing.reactions import Outcome
 from entresol_eventing.service import Service
@@ -282,3 +282,15 @@ async def test_a_dead_letter_that_can_be_read_by_now_is_handled_once(
         await publish(nats, body, encode(event(merged("cart", 2))))
         await eventually(lambda: has_counted(service, 2))
         assert await counted(service) == ["cart#1", "cart#2"]
+
+
+@pytest.mark.parametrize("hops", [33, 10**30])
+async def test_a_loop_is_told_of_although_its_chain_is_too_long(
+    tmp_path: Path, nats: NatsServer, database_url: str, hops: int
+) -> None:
+    """What is said about it belongs to the chain, and must not be taken for another turn of the loop."""
+    async with running(Counting().service(tmp_path, nats.url, database_url=database_url)) as service:
+        await publish(nats, encode(event(merged("cart", 1), hopcount=hops)))
+        await eventually(lambda: said(service, MessageQuarantined))
+        (told,) = [one for one in await published(service) if isinstance(one.data, MessageQuarantined)]
+        assert told.hopcount <= MAX_HOPS

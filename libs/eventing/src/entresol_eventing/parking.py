@@ -27,7 +27,7 @@ from entresol_contracts.events import (
 from sqlalchemy import Row, delete, func, insert, select, update
 from sqlmodel import Session
 
-from entresol_eventing.envelope import Cause, Event, Malformed, decode, new_id, now
+from entresol_eventing.envelope import MAX_HOPS, Cause, Event, Malformed, decode, new_id, now
 from entresol_eventing.reactions import Emit, Outcome
 from entresol_eventing.store import parked
 from entresol_eventing.units import LONGEST_BACKOFF_SECONDS, Recorded, backoff
@@ -42,13 +42,17 @@ TOLD_FROM = 2
 
 
 def origin(message: "Message | Row[Any] | None") -> Cause:
-    """What a message says about its chain; empty if it says nothing that can be read."""
+    """What a message says about its chain; empty if it says nothing that can be read.
+
+    However long the chain is: what is said about it must not be taken for another turn of a loop.
+    """
     if message is None:
         return Cause()
     try:
-        return decode(message.body).cause
+        cause = decode(message.body).cause
     except Malformed:
         return Cause()
+    return cause.model_copy(update={"hopcount": min(cause.hopcount, MAX_HOPS - 1)})
 
 
 def park(
