@@ -49,7 +49,7 @@ def main() -> int:
         journal.add(outcomes[-1])
         print(outcomes[-1].line(), flush=True)
     if arguments.write is not None:
-        arguments.write.write_text(page(outcomes, scale), encoding="utf-8")
+        arguments.write.write_text(page(outcomes, PROOFS, scale), encoding="utf-8")
     broken = [one for one in outcomes if one.evidence.breaches]
     print(f"\nseed {seed}, scale {arguments.scale}, {sum(one.seconds for one in outcomes):.0f} s")
     for one in outcomes:
@@ -61,14 +61,14 @@ def main() -> int:
 
 
 def _chosen(only: Sequence[str] | None, database: str | None, scale: Scale) -> Iterator[tuple[Proof, str]]:
-    """The proofs to run, each on every kind of database it is for; at the short scale on the first kind alone."""
+    """The proofs to run, each on the first kind of database it is for; in the long run, or if named, on every kind."""
     known = {proof.guarantee for proof in PROOFS}
     if unknown := set(only or ()) - known:
         sys.exit(f"no proof of {', '.join(sorted(unknown))}; there are {', '.join(sorted(known))}")
     for proof in PROOFS:
         if (only and proof.guarantee not in only) or (not only and scale < proof.shortest):
             continue
-        first_alone = scale is Scale.SHORT and database is None and not only
+        first_alone = scale < Scale.LONG and database is None and not only
         for kind in proof.databases[:1] if first_alone else proof.databases:
             if database in (None, kind):
                 yield proof, kind

@@ -60,7 +60,7 @@ class Disk:
 
 def _cycles(trial: Trial) -> int:
     """How often a disk is full."""
-    return trial.count(3, 10, 50)
+    return trial.count(3, 6, 50)
 
 
 def prove_database(trial: Trial) -> Evidence:

@@ -14,7 +14,7 @@ from typing import Any
 from entresol_eventing.nats_server import executable
 from entresol_eventing.testing.postgres import binaries
 
-from tests.faults.trials import Evidence, Proof, Scale
+from tests.faults.trials import POSTGRESQL, SQLITE, Evidence, Proof, Scale
 
 INTRODUCTION = """\
 # Faults: what was tried, and what was lost
@@ -33,7 +33,7 @@ REPETITION = """
 ## Repeat it
 
     make faults-long    # hours; writes this page
-    make faults         # about ten minutes, fewer trials
+    make faults         # some ten minutes, fewer trials, each on one kind of database
     .venv/bin/python -m tests.faults --scale {scale} --only G1 --seed {seed}
 
 The seed decides which faults strike in which order; the machine decides what they meet, so two runs with one seed are
@@ -105,7 +105,7 @@ class Journal:
                 yield json.loads(line)
 
 
-def page(outcomes: Sequence[Outcome], scale: Scale) -> str:
+def page(outcomes: Sequence[Outcome], proofs: Sequence[Proof], scale: Scale) -> str:
     """The page of docs that tells users what was tried and what was found."""
     run = [one for one in outcomes if not one.skipped]
     seeds = ", ".join(str(seed) for seed in sorted({one.seed for one in run}))
@@ -120,9 +120,14 @@ def page(outcomes: Sequence[Outcome], scale: Scale) -> str:
         cells = (one.proof.guarantee, one.proof.promise, one.database, one.tried, held, f"{one.seconds:,.0f}")
         lines.append(f"| {' | '.join(cell.replace('|', '/') for cell in cells)} |")
     lines.append(REPETITION.format(scale=scale.name.lower(), seed=run[0].seed if run else 1))
-    lines += [f"- {one.proof.guarantee}, {one.proof.promise}: {one.skipped}" for one in outcomes if one.skipped] or [
-        "Everything that there is a proof of was run."
-    ]
+    lines += [f"- {one.proof.guarantee}, {one.proof.promise}: {one.skipped}" for one in outcomes if one.skipped]
+    known = {(one.proof.guarantee, one.database) for one in outcomes}
+    for database in (SQLITE, POSTGRESQL):
+        left = [one.guarantee for one in proofs if database in one.databases]
+        if left := [guarantee for guarantee in left if (guarantee, database) not in known]:
+            lines.append(f"- on {database} at this scale: {', '.join(left)}")
+    if scale is not Scale.LONG:
+        lines.append("- the long counts: `make faults-long`")
     return "\n".join(lines) + "\n"
 
 
