@@ -116,7 +116,7 @@ def description(where: Path) -> dict[str, str]:
     return {
         "cores": f"{len(os.sched_getaffinity(0))} ({_processor()})",
         "memory": f"{memory:.0f} GiB",
-        "kernel": f"{platform.system()} {platform.release()}",
+        "kernel": f"{platform.system()} {platform.release().partition('-')[0]}",
         "disk": _file_system(where),
         "Python": platform.python_version(),
         "nats-server": version.rsplit(" ", 1)[-1].strip().removeprefix("v"),
