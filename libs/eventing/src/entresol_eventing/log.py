@@ -119,7 +119,6 @@ class Subscription:
         self._name = name
         self._user = user
         self._subjects = sorted(subjects)
-        self._linger = linger
         self._wants = wants
         self._commit = commit
         self._load = load

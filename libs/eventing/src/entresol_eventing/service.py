@@ -96,7 +96,6 @@ class Service:
         self._deadline_wake = Wake()
         self._parking_wake = Wake()
         self._pending = 0
-        self._looked_at = float("-inf")
 
     async def start(self) -> None:
         """Migrate the store, start the workers, and connect to the bus in the background.
