@@ -38,6 +38,14 @@ class Verdict(Payload):
     """
     The rule's reason, or the error's text.
     """
+    missing: str | None = None
+    """
+    For an error: the field that was not there, such as `request.inputs.size`.
+    """
+    waived_by: str | None = None
+    """
+    Waiver because of which this verdict stands in nobody's way.
+    """
 
 
 class Answer(Payload):
@@ -101,12 +109,169 @@ class StepPlan(Payload):
     """
     One line for each thing that would change.
     """
+    digest: str | None = None
+    """
+    SHA-256 over everything that the step would do; what it is held against when it is applied.
+    """
+    unknown: bool | None = None
+    """
+    Known only after other steps were applied, so there is nothing to hold it against.
+    """
 
 
 class Commit(Payload):
     id: str
     message: str
     author: str | None = None
+
+
+class PlannedResource(Payload):
+    """
+    One thing in the world that a plan would touch.
+    """
+
+    step: str
+    """
+    Step that would do it.
+    """
+    address: str
+    """
+    What it is called by its driver, such as a file or a terraform address.
+    """
+    type: str | None = None
+    """
+    Its type where the driver knows one, such as `terraform_data`.
+    """
+    change: Literal['add', 'change', 'destroy', 'replace']
+
+
+class PlanOutline(Payload):
+    """
+    What people are asked to approve, in figures; the whole is in run.planned of the same digest.
+    """
+
+    digest: str
+    """
+    Of the plan.
+    """
+    adds: Annotated[int, Field(ge=0)]
+    """
+    Things that would be new.
+    """
+    changes: Annotated[int, Field(ge=0)]
+    """
+    Things that would change.
+    """
+    destroys: Annotated[int, Field(ge=0)]
+    """
+    Things that would be gone.
+    """
+    cost: float | None = None
+    """
+    Cost per month after the change, if the offering tells.
+    """
+    unknown: list[str] | None = None
+    """
+    Steps that can't be planned before others were applied.
+    """
+    summary: list[str] | None = None
+    """
+    One line for each thing that would change; the first of them if there are many.
+    """
+
+
+class Hold(Payload):
+    """
+    Why a request that people agreed to may not begin yet.
+    """
+
+    kind: Literal['lock', 'window']
+    name: str
+    """
+    The lock's id, or the window's name.
+    """
+    because: str
+    """
+    Why, in the words of who set it up.
+    """
+    by: str | None = None
+    """
+    Who placed the lock.
+    """
+    until: AwareDatetime | None = None
+    """
+    When it ends or opens by itself; absent if nobody knows.
+    """
+
+
+class QuotaUse(Payload):
+    """
+    How much of a quota is used, with and without the request.
+    """
+
+    quota: str
+    """
+    Name of the quota.
+    """
+    per: str | None = None
+    """
+    Whose share it is, if each has one of its own.
+    """
+    used: float
+    """
+    Used already, by resources and by requests that were allowed.
+    """
+    asked: float
+    """
+    What the request adds.
+    """
+    limit: float
+    """
+    What there is.
+    """
+    exceeded: bool | None = None
+    """
+    Whether it would be too much.
+    """
+    waived_by: str | None = None
+    """
+    Waiver because of which it may be too much.
+    """
+
+
+class Scope(Payload):
+    """
+    What a lock or waiver is about: a request that fits every field that is there.
+    """
+
+    project: str | None = None
+    environment: str | None = None
+    offering: str | None = None
+    resource: str | None = None
+    """
+    project/environment/offering/name.
+    """
+    action: str | None = None
+    request: str | None = None
+    """
+    One request, by its id.
+    """
+
+
+class ScorecardRule(Payload):
+    name: str
+    """
+    Name of the rule.
+    """
+    level: str
+    """
+    Level that needs it.
+    """
+    passed: bool
+    because: str | None = None
+    """
+    Why it did not pass, or could not be evaluated.
+    """
 
 
 class AlertFired(Payload):
@@ -153,6 +318,25 @@ class AnswerRefused(Payload):
     reason: str
 
 
+class AnswerWithdrawn(Payload):
+    """
+    Somebody takes back a grant; policy decides whether that still counts.
+    """
+
+    approval_id: str
+    request_id: str
+    project: str
+    by: str
+    """
+    Actor who said it.
+    """
+    groups: list[str]
+    """
+    Groups the actor was in when it said so.
+    """
+    reason: str | None = None
+
+
 class ApprovalAnswered(Payload):
     """
     Somebody answered an approval; policy decides whether the answer counts.
@@ -165,6 +349,86 @@ class ApprovalAnswered(Payload):
     by: str
     groups: list[str]
     reason: str | None = None
+
+
+class ApprovalClosed(Payload):
+    """
+    The question is not open any more, though nobody decided it: the rules have changed, or there is a newer plan.
+    """
+
+    approval_id: str
+    request_id: str
+    """
+    The request.
+    """
+    resource_id: str
+    """
+    project/environment/offering/name.
+    """
+    project: str
+    """
+    Project the resource belongs to.
+    """
+    policy: str
+    """
+    Policy that asked.
+    """
+    because: str
+
+
+class ApprovalDelegated(Payload):
+    """
+    Somebody hands an approval on to another person; policy decides whether that counts.
+    """
+
+    approval_id: str
+    request_id: str
+    project: str
+    by: str
+    """
+    Actor who said it.
+    """
+    groups: list[str]
+    """
+    Groups the actor was in when it said so.
+    """
+    to: str
+    """
+    Who may answer instead.
+    """
+    reason: str | None = None
+
+
+class ApprovalEscalated(Payload):
+    """
+    Nobody answered in time, so others may answer too.
+    """
+
+    approval_id: str
+    request_id: str
+    """
+    The request.
+    """
+    resource_id: str
+    """
+    project/environment/offering/name.
+    """
+    project: str
+    """
+    Project the resource belongs to.
+    """
+    policy: str
+    """
+    Policy that asked.
+    """
+    approvers: Annotated[list[str], Field(min_length=1)]
+    """
+    Who may answer from now on, besides those before.
+    """
+    expires_at: AwareDatetime
+    """
+    When it ends unanswered.
+    """
 
 
 class ApprovalExpired(Payload):
@@ -209,6 +473,14 @@ class ApprovalGranted(Payload):
     """
     policy: str
     answers: list[Answer]
+    review: bool | None = None
+    """
+    It was the review of a broken glass; no request waited for it.
+    """
+    plan_digest: str | None = None
+    """
+    Plan that was approved or not.
+    """
 
 
 class ApprovalRejected(Payload):
@@ -231,6 +503,50 @@ class ApprovalRejected(Payload):
     """
     policy: str
     answers: list[Answer]
+    review: bool | None = None
+    """
+    It was the review of a broken glass; no request waited for it.
+    """
+    plan_digest: str | None = None
+    """
+    Plan that was approved or not.
+    """
+
+
+class ApprovalReminded(Payload):
+    """
+    Somebody is still expected to answer.
+    """
+
+    approval_id: str
+    request_id: str
+    """
+    The request.
+    """
+    resource_id: str
+    """
+    project/environment/offering/name.
+    """
+    project: str
+    """
+    Project the resource belongs to.
+    """
+    policy: str
+    """
+    Policy that asked.
+    """
+    approvers: Annotated[list[str], Field(min_length=1)]
+    """
+    Who may answer now.
+    """
+    expires_at: AwareDatetime
+    """
+    When it ends unanswered; for a review, when it was due.
+    """
+    review: bool | None = None
+    """
+    It is a review of a broken glass, which no time ends.
+    """
 
 
 class ApprovalRequested(Payload):
@@ -274,6 +590,31 @@ class ApprovalRequested(Payload):
     action: str | None = None
     environment: str | None = None
     verdicts: list[Verdict] | None = None
+    plan: PlanOutline | None = None
+    all: bool | None = None
+    """
+    Each of the approvers has to grant, not only `count` of those who may.
+    """
+    remind_at: AwareDatetime | None = None
+    """
+    When they are reminded.
+    """
+    escalates_at: AwareDatetime | None = None
+    """
+    When others may answer too.
+    """
+    escalates_to: list[str] | None = None
+    """
+    Those others.
+    """
+    review: bool | None = None
+    """
+    Nothing waits for it: a glass was broken, and somebody has to sign that off.
+    """
+    reason: str | None = None
+    """
+    Why it was asked for, in the requester's words.
+    """
 
 
 class ArtifactPublished(Payload):
@@ -465,6 +806,140 @@ class ExternalReceived(Payload):
     """
 
 
+class GlassBroken(Payload):
+    """
+    A request went past what stood in its way, with a reason, and is to be reviewed.
+    """
+
+    request_id: str
+    """
+    The request.
+    """
+    resource_id: str
+    """
+    project/environment/offering/name.
+    """
+    project: str
+    """
+    Project the resource belongs to.
+    """
+    actor: str
+    """
+    Who broke it.
+    """
+    reason: str
+    """
+    Why, in their words.
+    """
+    bypassed: Annotated[list[str], Field(min_length=1)]
+    """
+    What stood in the way, one line each.
+    """
+    review_id: str
+    """
+    Approval by which it is signed off.
+    """
+    reviewers: Annotated[list[str], Field(min_length=1)]
+    """
+    Who may sign it off.
+    """
+    review_by: AwareDatetime
+    """
+    When the review is due.
+    """
+    offering: str | None = None
+    action: str | None = None
+    environment: str | None = None
+    policy: str | None = None
+    """
+    Policy that lets the glass be broken.
+    """
+    verdicts: list[Verdict] | None = None
+    """
+    Every rule's verdict.
+    """
+    holds: list[Hold] | None = None
+    """
+    Locks and windows it went past.
+    """
+    quotas: list[QuotaUse] | None = None
+    """
+    Quotas it went past.
+    """
+
+
+class HoldOverridden(Payload):
+    """
+    Somebody wants a held request to begin now; policy decides whether that counts.
+    """
+
+    request_id: str
+    """
+    The request.
+    """
+    resource_id: str
+    """
+    project/environment/offering/name.
+    """
+    project: str
+    """
+    Project the resource belongs to.
+    """
+    by: str
+    """
+    Actor who said it.
+    """
+    groups: list[str]
+    """
+    Groups the actor was in when it said so.
+    """
+    reason: str
+
+
+class LockExpired(Payload):
+    """
+    A lock has come to its end.
+    """
+
+    lock_id: str
+    because: str | None = None
+    """
+    What it was for.
+    """
+
+
+class LockLifted(Payload):
+    """
+    A lock is gone before its end.
+    """
+
+    lock_id: str
+    by: str
+    reason: str | None = None
+
+
+class LockPlaced(Payload):
+    """
+    Nobody changes what the scope names until the lock ends or is lifted.
+    """
+
+    lock_id: str
+    scope: Scope
+    reason: str
+    by: str
+    """
+    Its owner.
+    """
+    exempt: list[str]
+    """
+    Who is not held: actors, or group:….
+    """
+    until: AwareDatetime | None = None
+    """
+    When it ends by itself.
+    """
+
+
 class ManifestApplied(Payload):
     """
     A manifest was accepted, new or changed; it is whole and self-contained.
@@ -623,6 +1098,20 @@ class NotificationFailed(Payload):
     reason: str
 
 
+class OverrideRefused(Payload):
+    """
+    Somebody who may not, or too late, wanted to let a held request begin.
+    """
+
+    request_id: str
+    project: str
+    by: str
+    reason: str
+    """
+    Why it does not count.
+    """
+
+
 class PipelineFinished(Payload):
     """
     A CI pipeline ended.
@@ -635,6 +1124,29 @@ class PipelineFinished(Payload):
     revision: str | None = None
     url: str | None = None
     by: str | None = None
+
+
+class PlanRequested(Payload):
+    """
+    Rules look at the plan, so the request is planned before it is decided.
+    """
+
+    request_id: str
+    """
+    The request.
+    """
+    resource_id: str
+    """
+    project/environment/offering/name.
+    """
+    project: str
+    """
+    Project the resource belongs to.
+    """
+    policies: list[str] | None = None
+    """
+    Policies that want to see it.
+    """
 
 
 class RedriveRequested(Payload):
@@ -679,6 +1191,30 @@ class RequestAllowed(Payload):
     approvals: list[str] | None = None
     """
     Approvals that were granted for it.
+    """
+    plan_digest: str | None = None
+    """
+    Plan that was looked at; apply refuses any other.
+    """
+    unconcerned: list[str] | None = None
+    """
+    Policies in force whose `when` does not hold.
+    """
+    quotas: list[QuotaUse] | None = None
+    """
+    Quotas that count the request.
+    """
+    policies: Annotated[int | None, Field(ge=0)] = None
+    """
+    How many policies were in force.
+    """
+    overridden: list[Hold] | None = None
+    """
+    Locks and windows that somebody let it through.
+    """
+    glass_broken: bool | None = None
+    """
+    It went past what stood in its way; see glass.broken.
     """
 
 
@@ -757,6 +1293,45 @@ class RequestDenied(Payload):
     """
     because: Annotated[list[str], Field(min_length=1)]
     verdicts: list[Verdict]
+    plan_digest: str | None = None
+    """
+    Plan that was looked at; apply refuses any other.
+    """
+    unconcerned: list[str] | None = None
+    """
+    Policies in force whose `when` does not hold.
+    """
+    quotas: list[QuotaUse] | None = None
+    """
+    Quotas that count the request.
+    """
+    policies: Annotated[int | None, Field(ge=0)] = None
+    """
+    How many policies were in force.
+    """
+
+
+class RequestHeld(Payload):
+    """
+    Nobody objects, but a lock or a window does not let the request begin yet.
+    """
+
+    request_id: str
+    """
+    The request.
+    """
+    resource_id: str
+    """
+    project/environment/offering/name.
+    """
+    project: str
+    """
+    Project the resource belongs to.
+    """
+    holds: Annotated[list[Hold], Field(min_length=1)]
+    """
+    What holds it.
+    """
 
 
 class RequestStalled(Payload):
@@ -826,6 +1401,10 @@ class RequestSubmitted(Payload):
     trigger: str | None = None
     """
     Trigger that asked, if one did.
+    """
+    break_glass: str | None = None
+    """
+    Why nothing may stand in its way; a policy says who may say so.
     """
 
 
@@ -1060,6 +1639,22 @@ class RunPlanned(Payload):
     changes: Annotated[int, Field(ge=0)]
     destroys: Annotated[int, Field(ge=0)]
     steps: list[StepPlan]
+    cost: float | None = None
+    """
+    Cost per month after the change, if the offering tells.
+    """
+    unknown: list[str] | None = None
+    """
+    Steps that can't be planned before others were applied.
+    """
+    resources: list[PlannedResource] | None = None
+    """
+    What would be touched; the first 1,000.
+    """
+    replaces: str | None = None
+    """
+    Digest of the plan that was approved and does not hold any more.
+    """
 
 
 class RunProgressed(Payload):
@@ -1155,6 +1750,32 @@ class RunSucceeded(Payload):
     dry_run: bool = False
 
 
+class ScorecardChanged(Payload):
+    """
+    An entity reached another level of a scorecard, or another rule of it holds.
+    """
+
+    scorecard: str
+    blueprint: str
+    identifier: str
+    rank: Annotated[int, Field(ge=0)]
+    """
+    Its place among the levels, from 1; 0 for none.
+    """
+    rules: list[ScorecardRule]
+    """
+    Every rule.
+    """
+    level: str | None = None
+    """
+    Highest level whose rules, and those of every lower level, pass; absent if there is none.
+    """
+    previous: str | None = None
+    """
+    Level before; absent if there was none.
+    """
+
+
 class TokenIssued(Payload):
     """
     A bearer token exists from now on; only its hash is told.
@@ -1185,4 +1806,54 @@ class TokenRevoked(Payload):
 
     token_id: str
     by: str | None = None
+    reason: str | None = None
+
+
+class WaiverExpired(Payload):
+    """
+    A waiver has come to its end.
+    """
+
+    waiver_id: str
+    waives: str
+    """
+    Kind/name of what it was about.
+    """
+    ticket: str | None = None
+
+
+class WaiverGranted(Payload):
+    """
+    A policy, quota or window does not hold for what the scope names, for a while.
+    """
+
+    waiver_id: str
+    waives: str
+    """
+    Kind/name, such as Policy/sensible-sizes.
+    """
+    scope: Scope
+    reason: str
+    ticket: str
+    """
+    Where it was agreed.
+    """
+    until: AwareDatetime
+    """
+    When it ends.
+    """
+    by: str
+    rule: Annotated[int | None, Field(ge=0)] = None
+    """
+    Only this rule of the policy, counted from 0.
+    """
+
+
+class WaiverRevoked(Payload):
+    """
+    A waiver ends before its time.
+    """
+
+    waiver_id: str
+    by: str
     reason: str | None = None

@@ -83,6 +83,20 @@ class LogChannel(Document):
     kind: Literal['log']
 
 
+class AnswersAs(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    actor: str
+    """
+    The one person who reads this channel: links in it answer approvals as them.
+    """
+    groups: list[str] | None = None
+    """
+    Groups of theirs, without group:.
+    """
+
+
 class WebhookChannel(Document):
     model_config = ConfigDict(
         extra='forbid',
@@ -93,6 +107,7 @@ class WebhookChannel(Document):
     """
     env:NAME or file:/PATH; resolved where it is used, never stored.
     """
+    answersAs: Annotated[AnswersAs | None, Field(title='AnswersAs')] = None
 
 
 class SlackChannel(Document):
@@ -104,6 +119,7 @@ class SlackChannel(Document):
     """
     env:NAME or file:/PATH; resolved where it is used, never stored.
     """
+    answersAs: Annotated[AnswersAs | None, Field(title='AnswersAs')] = None
 
 
 class EmailChannel(Document):
@@ -113,6 +129,7 @@ class EmailChannel(Document):
     kind: Literal['email']
     to: Annotated[list[str], Field(min_length=1)]
     from_: Annotated[str | None, Field(alias='from')] = None
+    answersAs: Annotated[AnswersAs | None, Field(title='AnswersAs')] = None
 
 
 class Channel(Document):
@@ -321,6 +338,10 @@ class OfferingSpec(Document):
     """
     What a resource contributes to the catalog.
     """
+    cost: str | None = None
+    """
+    What a resource costs per month, a number: CEL over inputs and environment. Policies see it as plan.cost.
+    """
 
 
 class Offering(Document):
@@ -358,17 +379,46 @@ class DenyRule(Document):
     because: str
 
 
+class Escalation(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    after: str
+    """
+    How long after asking.
+    """
+    to: Annotated[list[str], Field(min_length=1)]
+    """
+    Who may answer then, too.
+    """
+
+
 class Approve(Document):
     model_config = ConfigDict(
         extra='forbid',
     )
     from_: Annotated[list[str], Field(alias='from', min_length=1)]
+    """
+    user:…, group:…, or owner:BLUEPRINT/IDENTIFIER for the team that the catalog names; `${…}` is CEL.
+    """
     count: Annotated[int | None, Field(ge=1)] = None
+    """
+    How many different people have to grant; absent: 1.
+    """
     within: str | None = None
     """
     Such as 90s, 4h, 5d or 1d12h.
     """
     notSelf: bool | None = None
+    all: bool | None = None
+    """
+    Each of `from` has to grant, each by another person.
+    """
+    remind: str | None = None
+    """
+    Remind whoever has not answered after so long, and again after as long.
+    """
+    escalate: Annotated[Escalation | None, Field(title='Escalation')] = None
 
 
 class ApproveRule(Document):
@@ -383,6 +433,43 @@ class ApproveRule(Document):
     because: str | None = None
 
 
+class Review(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    from_: Annotated[list[str], Field(alias='from', min_length=1)]
+    """
+    Who signs it off afterwards; never the one who did it.
+    """
+    within: str | None = None
+    """
+    When that is due; absent: 3d. They are reminded until it is done.
+    """
+
+
+class BreakGlass(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    by: Annotated[list[str], Field(min_length=1)]
+    """
+    Who may go past everything, with a reason.
+    """
+    review: Annotated[Review, Field(title='Review')]
+
+
+class BreakGlassRule(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    breakGlass: Annotated[BreakGlass, Field(title='BreakGlass')]
+    when: str | None = None
+    """
+    A CEL expression.
+    """
+    because: str | None = None
+
+
 class PolicySpec(Document):
     model_config = ConfigDict(
         extra='forbid',
@@ -390,13 +477,17 @@ class PolicySpec(Document):
     description: str | None = None
     when: str | None = None
     """
-    A CEL expression.
+    Which requests it is about: a CEL expression, which may not name the plan.
     """
     mode: Literal['enforce', 'audit'] | None = None
     """
     audit: record, never block.
     """
-    rules: Annotated[list[DenyRule | ApproveRule], Field(min_length=1)]
+    rules: Annotated[list[DenyRule | ApproveRule | BreakGlassRule], Field(min_length=1)]
+    plan: bool | None = None
+    """
+    Plan first even if no rule names the plan, so that people approve what will be applied.
+    """
 
 
 class Policy(Document):
@@ -411,6 +502,51 @@ class Policy(Document):
     kind: Literal['Policy']
     metadata: Annotated[PolicyMetadata, Field(title='PolicyMetadata')]
     spec: Annotated[PolicySpec, Field(title='PolicySpec')]
+
+
+class QuotaMetadata(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    name: str
+    title: str | None = None
+    owner: str | None = None
+    labels: dict[str, str] | None = None
+
+
+class QuotaSpec(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    description: str | None = None
+    when: str | None = None
+    """
+    Which resources count: CEL over `resource`; absent: all.
+    """
+    per: str | None = None
+    """
+    Each value of this has a share of its own, such as `resource.project`; absent: one for all.
+    """
+    sum: str | None = None
+    """
+    What a resource counts, a number, such as `resource.inputs.storage_gb`; absent: 1.
+    """
+    limit: Annotated[float, Field(ge=0.0)]
+    because: str | None = None
+
+
+class Quota(Document):
+    """
+    How much of something there may be.
+    """
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    apiVersion: Literal['entresol.dev/v1']
+    kind: Literal['Quota']
+    metadata: Annotated[QuotaMetadata, Field(title='QuotaMetadata')]
+    spec: Annotated[QuotaSpec, Field(title='QuotaSpec')]
 
 
 class RouteMetadata(Document):
@@ -455,6 +591,62 @@ class Route(Document):
     kind: Literal['Route']
     metadata: Annotated[RouteMetadata, Field(title='RouteMetadata')]
     spec: Annotated[RouteSpec, Field(title='RouteSpec')]
+
+
+class ScorecardMetadata(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    name: str
+    title: str | None = None
+    owner: str | None = None
+    labels: dict[str, str] | None = None
+
+
+class LevelRule(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    name: str
+    title: str | None = None
+    holds: str
+    """
+    CEL over `entity`: identifier, title, team, properties, relations.
+    """
+
+
+class Level(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    name: str
+    rules: Annotated[list[LevelRule], Field(min_length=1)]
+
+
+class ScorecardSpec(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    description: str | None = None
+    blueprint: str
+    levels: Annotated[list[Level], Field(min_length=1)]
+    """
+    From the lowest to the highest; each needs those before it.
+    """
+
+
+class Scorecard(Document):
+    """
+    Levels of quality that entities of a blueprint reach.
+    """
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    apiVersion: Literal['entresol.dev/v1']
+    kind: Literal['Scorecard']
+    metadata: Annotated[ScorecardMetadata, Field(title='ScorecardMetadata')]
+    spec: Annotated[ScorecardSpec, Field(title='ScorecardSpec')]
 
 
 class SourceMetadata(Document):
@@ -565,3 +757,67 @@ class Trigger(Document):
     kind: Literal['Trigger']
     metadata: Annotated[TriggerMetadata, Field(title='TriggerMetadata')]
     spec: Annotated[TriggerSpec, Field(title='TriggerSpec')]
+
+
+class WindowMetadata(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    name: str
+    title: str | None = None
+    owner: str | None = None
+    labels: dict[str, str] | None = None
+
+
+class WindowSpec(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    description: str | None = None
+    when: str | None = None
+    """
+    Which requests it is about; absent: all.
+    """
+    effect: Literal['allow', 'deny']
+    """
+    allow: only in this time (or that of another such window); deny: not in this time, whatever others allow.
+    """
+    cron: str
+    """
+    When it opens: minute, hour, day of month, month, day of week.
+    """
+    duration: str
+    """
+    How long it stays open.
+    """
+    timeZone: str | None = None
+    """
+    IANA name, such as Europe/Berlin; absent: UTC.
+    """
+    expect: str | None = None
+    """
+    How long a run takes; absent: as long as the longest of the last five like it.
+    """
+    outlast: Literal['finish', 'wait', 'deny'] | None = None
+    """
+    What happens to a request whose run is expected to outlast the time it may run in: it begins all the same (the default), waits for the next time, or is denied.
+    """
+    override: Annotated[list[str] | None, Field(min_length=1)] = None
+    """
+    Who may let a held request through, with a reason.
+    """
+    because: str
+
+
+class Window(Document):
+    """
+    When changes may happen, or may not.
+    """
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    apiVersion: Literal['entresol.dev/v1']
+    kind: Literal['Window']
+    metadata: Annotated[WindowMetadata, Field(title='WindowMetadata')]
+    spec: Annotated[WindowSpec, Field(title='WindowSpec')]

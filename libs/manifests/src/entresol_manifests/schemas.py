@@ -21,9 +21,12 @@ KINDS: Final = (
     "Entity",
     "Offering",
     "Policy",
+    "Quota",
     "Route",
+    "Scorecard",
     "Source",
     "Trigger",
+    "Window",
 )
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 MOST_FINDINGS: Final = 50

@@ -22,6 +22,11 @@ WHEN = -1
 class Unclear(Exception):
     """A condition could not be evaluated; the text says which field was missing or of which wrong type."""
 
+    def __init__(self, reason: str, missing: str | None = None) -> None:
+        super().__init__(reason)
+        self.missing = missing
+        """The field that was not there, such as `request.inputs.size`; None if it is something else."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ask:
