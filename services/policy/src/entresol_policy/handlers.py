@@ -1,250 +1,266 @@
-"""What policy does when events arrive: decide requests, weigh answers, let approvals end.
+"""What policy does when events arrive, by subject: requests and their runs, what is in force, the catalog, resources.
 
-What it could get wrong is deciding twice. Every change is guarded by the state it starts from, so a repeated or
-late event, or a deadline that comes after the answer, changes nothing and says nothing.
+What it could get wrong is deciding twice. Every change is guarded by the state it starts from, so a repeated or late
+event, or a deadline that comes after the answer, changes nothing and says nothing.
 """
 
-from collections.abc import Iterator
-from dataclasses import replace
+from collections.abc import Callable, Iterator
+from datetime import datetime
 
-from entresol_contracts.events import Answer as AnswerSaid
 from entresol_contracts.events import (
-    AnswerRefused,
+    AnswerWithdrawn,
     ApprovalAnswered,
-    ApprovalExpired,
-    ApprovalGranted,
-    ApprovalRejected,
-    ApprovalRequested,
+    ApprovalDelegated,
+    EntityChanged,
+    EntityRemoved,
+    HoldOverridden,
+    LockExpired,
+    LockLifted,
+    LockPlaced,
     ManifestApplied,
     ManifestRemoved,
-    RequestAllowed,
     RequestCancelled,
-    RequestDenied,
     RequestSubmitted,
-    Verdict,
+    ResourceChanged,
+    ResourceDeleted,
+    ResourceProvisioned,
+    RunCancelled,
+    RunFailed,
+    RunPlanned,
+    ScorecardChanged,
+    WaiverExpired,
+    WaiverGranted,
+    WaiverRevoked,
 )
-from entresol_eventing.envelope import Event, new_id
+from entresol_eventing.envelope import Event, now
 from entresol_eventing.reactions import Cancel, Deadline, Due, Emit, Outcome, Reactions
 from sqlmodel import Session
 
-from entresol_policy import store
-from entresol_policy.domain.approvals import UNKNOWN, Answer, Approval, Refusal, weigh
-from entresol_policy.domain.judging import Judgement, Policy, Unclear, judge
-from entresol_policy.rules import compile_policy, scope
+from entresol_policy.books import KINDS, Books
+from entresol_policy.counting import Counting
+from entresol_policy.evaluation import Evaluator
+from entresol_policy.examining import ESCALATION, EXPIRY, HOLD_END, REMINDER, Examiner, end
+from entresol_policy.people import SYSTEM, People
+from entresol_policy.store import books, cases, entities, shares
+from entresol_policy.store.cases import Case
 
-KIND = "Policy"
-EXPIRY = "approval-expiry"
-SYSTEM = "system:policy"
+LOCK_END = "lock-end"
+WAIVER_END = "waiver-end"
+REEXAMINATION = "reexamination"
+BITE = 50
+"""Requests that are examined again in one transaction."""
 
 
 class Gate:
-    """Policy's handlers, with the compiled policies between them and the store.
+    """Policy's handlers. Only the writer thread comes here."""
 
-    Only the writer thread comes here. The compiled policies are dropped whenever a policy changes and after every
-    rollback, and are read again for the next request.
-    """
-
-    def __init__(self) -> None:
-        self._policies: tuple[Policy, ...] | None = None
+    def __init__(self, evaluator: Evaluator, clock: Callable[[], datetime] = now) -> None:
+        self._books = Books()
+        self._counting = Counting(evaluator)
+        self._examiner = Examiner(self._books, self._counting, evaluator, clock)
+        self._people = People(self._examiner, clock)
+        self._clock = clock
 
     def reactions(self) -> Reactions:
+        people = self._people
         return Reactions(
             to={
+                RequestSubmitted: self.decide,
+                RunPlanned: self.weigh_plan,
+                RunFailed: self.conclude,
+                RunCancelled: self.conclude,
+                RequestCancelled: self.cancel,
+                ApprovalAnswered: people.answer,
+                AnswerWithdrawn: people.withdraw,
+                ApprovalDelegated: people.delegate,
+                HoldOverridden: people.override,
                 ManifestApplied: self.apply,
                 ManifestRemoved: self.remove,
-                RequestSubmitted: self.decide,
-                RequestCancelled: cancel,
-                ApprovalAnswered: answer,
+                LockPlaced: self.lock,
+                LockLifted: self.lift,
+                WaiverGranted: self.waive,
+                WaiverRevoked: self.revoke,
+                EntityChanged: keep_entity,
+                EntityRemoved: forget_entity,
+                ScorecardChanged: rate_entity,
+                ResourceProvisioned: self.count,
+                ResourceChanged: self.count,
+                ResourceDeleted: discount,
             },
-            when_due={EXPIRY: expire},
-            forget=self.forget,
+            when_due={
+                EXPIRY: people.expire,
+                REMINDER: people.remind,
+                ESCALATION: people.escalate,
+                HOLD_END: self.look_again,
+                LOCK_END: self.end_lock,
+                WAIVER_END: self.end_waiver,
+                REEXAMINATION: self.reexamine,
+            },
+            forget=self._books.forget,
         )
 
-    def forget(self) -> None:
-        self._policies = None
-
-    def apply(self, event: Event[ManifestApplied], session: Session) -> Iterator[Outcome]:
-        if event.data.kind == KIND:
-            store.put_policy(session, event.data.name, event.data.digest, event.data.manifest)
-            self.forget()
-        yield from ()
-
-    def remove(self, event: Event[ManifestRemoved], session: Session) -> Iterator[Outcome]:
-        if event.data.kind == KIND:
-            store.remove_policy(session, event.data.name)
-            self.forget()
-        yield from ()
+    # Requests
 
     def decide(self, event: Event[RequestSubmitted], session: Session) -> Iterator[Outcome]:
-        """Allow, deny, or ask people; the inputs are those the event froze, "now" is the event's time."""
-        request = event.data
-        if self._policies is None:
-            self._policies = tuple(compile_policy(*found) for found in store.policies(session))
-        ids = {"request_id": request.request_id, "resource_id": request.resource_id, "project": request.project}
-        try:
-            judgement = judge(self._policies, scope(event)) if self._policies else Judgement((), (), ())
-        except Unclear as unclear:
-            judgement = Judgement((), (f"no policy can judge this request: {unclear}",), ())
-        verdicts = [
-            Verdict(
-                policy=one.policy,
-                version=one.version,
-                rule=one.rule,
-                effect=one.effect,
-                mode=one.mode,
-                matched=one.matched,
-                because=one.because,
-            )
-            for one in judgement.verdicts
-        ]
-        if judgement.denials:
-            denied = RequestDenied(**ids, because=list(judgement.denials), verdicts=verdicts)
-            yield Emit(denied, subject=request.request_id, partitionkey=request.resource_id)
-        elif not judgement.wanted:
-            allowed = RequestAllowed(**ids, verdicts=verdicts)
-            yield Emit(allowed, subject=request.request_id, partitionkey=request.resource_id)
-        elif not store.is_known(session, request.request_id):
-            yield from _ask(event, judgement, verdicts, session)
+        """Examine a request for the first time; the inputs are those the event froze."""
+        if cases.state_of(session, event.data.request_id) is None:
+            yield from self._examiner.examine(session, Case(event.data, event.cause, "submitted"))
+
+    def weigh_plan(self, event: Event[RunPlanned], session: Session) -> Iterator[Outcome]:
+        """Examine a request with its plan: the first, or one in place of a plan that does not hold any more."""
+        case = cases.find(session, event.data.request_id)
+        if case is None or not (case.state == cases.PLANNING or (case.plan is not None and event.data.replaces)):
+            return
+        if case.state in (cases.PLANNING, cases.ALLOWED):
+            shares.release(session, case.id)
+            case.plan, case.cause, case.state = event.data, event.cause, cases.PLANNING
+            cases.save(session, case)
+            yield from self._examiner.examine(session, case)
+
+    def conclude(self, event: Event[RunFailed | RunCancelled], session: Session) -> Iterator[Outcome]:
+        """The request is over: what it was allowed counts no more, and nobody is asked about it any more."""
+        shares.release(session, event.data.request_id)
+        state = cases.FAILED if isinstance(event.data, RunFailed) else cases.CANCELLED
+        yield from self._end(session, event.data.request_id, state)
+
+    def cancel(self, event: Event[RequestCancelled], session: Session) -> Iterator[Outcome]:
+        """Stop asking. Policy says nothing about it: provisioning alone answers a cancellation."""
+        yield from self._end(session, event.data.request_id, cases.CANCELLED)
+
+    def _end(self, session: Session, request_id: str, state: str) -> Iterator[Outcome]:
+        case = cases.find(session, request_id)
+        if case is not None and case.state in (cases.PLANNING, *cases.OPEN):
+            case.state = state
+            cases.save(session, case)
+            yield from end(session, request_id)
+
+    def look_again(self, due: Due, session: Session) -> Iterator[Outcome]:
+        """What held a request is over, as far as was known."""
+        case = cases.find(session, due.args["request"])
+        if case is not None and case.state == cases.HELD:
+            yield from self._examiner.examine(session, case)
+
+    def reexamine(self, due: Due, session: Session) -> Iterator[Outcome]:
+        """Examine the requests that wait, some at a time."""
+        waiting = cases.open_after(session, due.args["after"], BITE)
+        for request_id in waiting:
+            case = cases.find(session, request_id)
+            assert case is not None
+            yield from self._examiner.examine(session, case)
+        if len(waiting) == BITE:
+            yield self._reexamination(after=waiting[-1])
+
+    def _reexamination(self, after: str = "") -> Deadline:
+        """Requests that have ended are left in peace. What changes meanwhile begins it anew."""
+        return Deadline(REEXAMINATION, REEXAMINATION, self._clock(), {"after": after})
+
+    # What is in force
+
+    def apply(self, event: Event[ManifestApplied], session: Session) -> Iterator[Outcome]:
+        fact = event.data
+        if fact.kind not in KINDS:
+            return
+        books.put_manifest(session, fact.kind, fact.name, fact.digest, fact.manifest)
+        self._books.forget()
+        if fact.kind == "Quota":
+            quota = next(one for one in self._books.open(session).quotas if one.name == fact.name)
+            self._counting.recount(session, quota)
+        yield self._reexamination()
+
+    def remove(self, event: Event[ManifestRemoved], session: Session) -> Iterator[Outcome]:
+        fact = event.data
+        if fact.kind not in KINDS:
+            return
+        books.remove_manifest(session, fact.kind, fact.name)
+        self._books.forget()
+        if fact.kind == "Quota":
+            shares.forget_quota(session, fact.name)
+        yield self._reexamination()
+
+    def lock(self, event: Event[LockPlaced], session: Session) -> Iterator[Outcome]:
+        """Hold what the lock is about from now on; what has begun goes on."""
+        fact = event.data
+        row = {
+            "id": fact.lock_id,
+            "scope": fact.scope.model_dump(exclude_none=True),
+            "because": fact.reason,
+            "by": fact.by,
+            "exempt": fact.exempt,
+            "until": fact.until,
+        }
+        books.put_lock(session, row)
+        self._books.forget()
+        if fact.until is not None:
+            yield Deadline(f"lock:{fact.lock_id}", LOCK_END, fact.until, {"lock": fact.lock_id})
+
+    def lift(self, event: Event[LockLifted], session: Session) -> Iterator[Outcome]:
+        if books.remove_lock(session, event.data.lock_id) is not None:
+            self._books.forget()
+            yield Cancel(f"lock:{event.data.lock_id}")
+            yield self._reexamination()
+
+    def end_lock(self, due: Due, session: Session) -> Iterator[Outcome]:
+        row = books.remove_lock(session, due.args["lock"])
+        if row is not None:
+            self._books.forget()
+            yield Emit(LockExpired(lock_id=row["id"], because=row["because"]), subject=row["id"], actor=SYSTEM)
+            yield self._reexamination()
+
+    def waive(self, event: Event[WaiverGranted], session: Session) -> Iterator[Outcome]:
+        fact = event.data
+        row = {
+            "id": fact.waiver_id,
+            "waives": fact.waives,
+            "rule": fact.rule,
+            "scope": fact.scope.model_dump(exclude_none=True),
+            "ticket": fact.ticket,
+            "until": fact.until,
+        }
+        books.put_waiver(session, row)
+        self._books.forget()
+        yield Deadline(f"waiver:{fact.waiver_id}", WAIVER_END, fact.until, {"waiver": fact.waiver_id})
+        yield self._reexamination()
+
+    def revoke(self, event: Event[WaiverRevoked], session: Session) -> Iterator[Outcome]:
+        if books.remove_waiver(session, event.data.waiver_id) is not None:
+            self._books.forget()
+            yield Cancel(f"waiver:{event.data.waiver_id}")
+            yield self._reexamination()
+
+    def end_waiver(self, due: Due, session: Session) -> Iterator[Outcome]:
+        row = books.remove_waiver(session, due.args["waiver"])
+        if row is not None:
+            self._books.forget()
+            ended = WaiverExpired(waiver_id=row["id"], waives=row["waives"], ticket=row["ticket"])
+            yield Emit(ended, subject=row["id"], actor=SYSTEM)
+            yield self._reexamination()
+
+    # Resources, as quotas see them
+
+    def count(self, event: Event[ResourceProvisioned | ResourceChanged], session: Session) -> Iterator[Outcome]:
+        self._counting.settle(session, event.data, self._books.open(session))
+        yield from ()
 
 
-def _ask(
-    event: Event[RequestSubmitted], judgement: Judgement, verdicts: list[Verdict], session: Session
-) -> Iterator[Outcome]:
-    request = event.data
-    asked = [
-        ApprovalRequested(
-            approval_id=new_id(),
-            request_id=request.request_id,
-            resource_id=request.resource_id,
-            project=request.project,
-            policy=wanted.policy,
-            approvers=list(wanted.ask.approvers),
-            count=wanted.ask.count,
-            not_self=wanted.ask.not_self,
-            because=wanted.because,
-            requested_by=request.actor.id,
-            expires_at=event.time + wanted.ask.within,
-            offering=request.offering,
-            action=request.action,
-            environment=request.environment,
-            verdicts=verdicts,
-        )
-        for wanted in judgement.wanted
-    ]
-    store.put_waiting(
-        session,
-        {
-            "id": request.request_id,
-            "resource_id": request.resource_id,
-            "project": request.project,
-            "requested_by": request.actor.id,
-            "verdicts": [one.model_dump(mode="json", exclude_none=True) for one in verdicts],
-            "state": "waiting",
-            "submitted_at": event.time,
-        },
-        [
-            {
-                "id": one.approval_id,
-                "request_id": one.request_id,
-                "policy": one.policy,
-                "approvers": one.approvers,
-                "count": one.count,
-                "not_self": one.not_self,
-                "expires_at": one.expires_at,
-                "state": "pending",
-                "answers": [],
-            }
-            for one in asked
-        ],
-    )
-    for one in asked:
-        yield Emit(one, subject=one.approval_id, partitionkey=one.resource_id)
-        yield Deadline(_key(one.approval_id), EXPIRY, one.expires_at, {"approval": one.approval_id})
+def discount(event: Event[ResourceDeleted], session: Session) -> Iterator[Outcome]:
+    shares.remove_resource(session, event.data.resource_id)
+    yield from ()
 
 
-def cancel(event: Event[RequestCancelled], session: Session) -> Iterator[Outcome]:
-    """Stop asking. Policy says nothing about it: provisioning alone answers a cancellation."""
-    if store.end_request(session, event.data.request_id, "cancelled"):
-        yield from _close(session, event.data.request_id)
+def keep_entity(event: Event[EntityChanged], session: Session) -> Iterator[Outcome]:
+    fact = event.data
+    entities.keep(session, fact.blueprint, fact.identifier, fact.revision, fact.entity)
+    yield from ()
 
 
-def answer(event: Event[ApprovalAnswered], session: Session) -> Iterator[Outcome]:
-    """Count an answer, or refuse it; the last grant that was missing allows the request."""
-    said = event.data
-    asked = store.asked(session, said.approval_id)
-    if asked is None:
-        yield _refused(event, UNKNOWN.reason, event.partitionkey)
-        return
-    counted = Answer(said.by, said.answer, said.reason, event.time)
-    weighed = weigh(asked.approval, asked.request_state, counted, said.groups)
-    if isinstance(weighed, Refusal):
-        yield _refused(event, weighed.reason, asked.resource_id)
-        return
-    store.save_approval(session, asked.id, weighed)
-    if weighed.state == "rejected":
-        store.end_request(session, asked.request_id, "rejected")
-        yield Cancel(_key(asked.id))
-        yield _end(ApprovalRejected, asked, weighed)
-        yield from _close(session, asked.request_id)
-    elif weighed.state == "granted":
-        yield Cancel(_key(asked.id))
-        yield _end(ApprovalGranted, asked, weighed)
-        if not store.approvals(session, asked.request_id, "pending"):
-            yield from _allow(asked, session)
+def forget_entity(event: Event[EntityRemoved], session: Session) -> Iterator[Outcome]:
+    entities.forget(session, event.data.blueprint, event.data.identifier, event.data.revision)
+    yield from ()
 
 
-def expire(due: Due, session: Session) -> Iterator[Outcome]:
-    """End an approval that nobody answered in time, and with it the request."""
-    asked = store.asked(session, due.args["approval"])
-    if asked is None or asked.approval.state != "pending":
-        return
-    store.save_approval(session, asked.id, replace(asked.approval, state="expired"))
-    store.end_request(session, asked.request_id, "expired")
-    yield _end(ApprovalExpired, asked, asked.approval, actor=SYSTEM)
-    yield from _close(session, asked.request_id)
-
-
-def _allow(asked: store.Asked, session: Session) -> Iterator[Outcome]:
-    if store.end_request(session, asked.request_id, "allowed"):
-        allowed = RequestAllowed(
-            request_id=asked.request_id,
-            resource_id=asked.resource_id,
-            project=asked.project,
-            verdicts=store.verdicts(session, asked.request_id),
-            approvals=store.approvals(session, asked.request_id, "granted"),
-        )
-        yield Emit(allowed, subject=asked.request_id, partitionkey=asked.resource_id)
-
-
-def _end(
-    fact: type[ApprovalGranted] | type[ApprovalRejected] | type[ApprovalExpired],
-    asked: store.Asked,
-    approval: Approval,
-    actor: str | None = None,
-) -> Emit:
-    ended = fact(
-        approval_id=asked.id,
-        request_id=asked.request_id,
-        resource_id=asked.resource_id,
-        project=asked.project,
-        policy=asked.policy,
-        answers=[AnswerSaid(by=one.by, answer=one.answer, reason=one.reason, at=one.at) for one in approval.answers],
-    )
-    return Emit(ended, subject=asked.id, partitionkey=asked.resource_id, actor=actor)
-
-
-def _close(session: Session, request_id: str) -> Iterator[Outcome]:
-    for approval_id in store.close_approvals(session, request_id):
-        yield Cancel(_key(approval_id))
-
-
-def _refused(event: Event[ApprovalAnswered], reason: str, partitionkey: str) -> Emit:
-    said = event.data
-    refused = AnswerRefused(
-        approval_id=said.approval_id, request_id=said.request_id, project=said.project, by=said.by, reason=reason
-    )
-    return Emit(refused, subject=said.approval_id, partitionkey=partitionkey)
-
-
-def _key(approval_id: str) -> str:
-    return f"approval:{approval_id}"
+def rate_entity(event: Event[ScorecardChanged], session: Session) -> Iterator[Outcome]:
+    fact = event.data
+    level = {"level": fact.level, "rank": fact.rank, "rules": [one.model_dump(exclude_none=True) for one in fact.rules]}
+    known = level if fact.rules else None
+    entities.rate(session, fact.blueprint, fact.identifier, fact.scorecard, known)
+    yield from ()

@@ -1,22 +1,17 @@
-"""Which answers to an approval count, and what they amount to.
+"""The life of one approval."""
 
-An answer counts if the approval is still open, its time is not over, and the actor is entitled, is not the
-requester (unless that is wanted) and has not answered before. Each refusal has a reason for its author.
-"""
-
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Literal, TypeAlias
+from typing import Any, Literal, TypeAlias
+
+from entresol_policy.domain.scopes import entitled
 
 ApprovalState: TypeAlias = Literal["pending", "granted", "rejected", "expired", "closed"]
-RequestState: TypeAlias = Literal["waiting", "allowed", "rejected", "expired", "cancelled"]
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What one person said."""
-
     by: str
     answer: Literal["granted", "rejected"]
     reason: str | None
@@ -25,36 +20,63 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """A question to people about one request."""
-
     approvers: tuple[str, ...]
     count: int
     not_self: bool
     requested_by: str
     expires_at: datetime
-    state: ApprovalState
-    answers: tuple[Answer, ...]
+    all_: bool = False
+    review: bool = False
+    state: ApprovalState = "pending"
+    answers: tuple[Answer, ...] = ()
+    escalated_to: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "approvers": list(self.approvers),
+            "count": self.count,
+            "not_self": self.not_self,
+            "requested_by": self.requested_by,
+            "expires_at": self.expires_at.isoformat(),
+            "all": self.all_,
+            "review": self.review,
+            "state": self.state,
+            "answers": [
+                {"by": a.by, "answer": a.answer, "reason": a.reason, "at": a.at.isoformat()} for a in self.answers
+            ],
+            "escalated_to": list(self.escalated_to),
+        }
+
+    @classmethod
+    def from_json(cls, d: Mapping[str, Any]) -> "Approval":
+        return cls(
+            tuple(d["approvers"]),
+            d["count"],
+            d["not_self"],
+            d["requested_by"],
+            datetime.fromisoformat(d["expires_at"]),
+            d.get("all", False),
+            d.get("review", False),
+            d["state"],
+            tuple(Answer(a["by"], a["answer"], a.get("reason"), datetime.fromisoformat(a["at"])) for a in d["answers"]),
+            tuple(d.get("escalated_to", ())),
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """An answer that does not count, and why."""
-
     reason: str
 
 
 UNKNOWN = Refusal("too late: no such approval is waiting for an answer")
 
 
-def weigh(approval: Approval, request: RequestState, answer: Answer, groups: Collection[str]) -> Approval | Refusal:
-    """The approval after the answer, or why the answer does not count.
-
-    One rejection decides; grants decide when `count` different people gave one.
-    """
+def weigh(approval: Approval, request: str, answer: Answer, groups: Collection[str]) -> Approval | Refusal:
     if reason := _over(approval, request, answer.at):
         return Refusal(reason)
-    if not entitled(approval.approvers, answer.by, groups):
-        return Refusal(f"not an approver: {answer.by} is none of {', '.join(approval.approvers)}")
+    who = (*approval.approvers, *approval.escalated_to)
+    if not entitled(who, answer.by, groups):
+        return Refusal(f"not an approver: {answer.by} is none of {', '.join(who)}")
     if approval.not_self and answer.by == approval.requested_by:
         return Refusal(f"own request: {answer.by} asked for it and may not answer it")
     if any(earlier.by == answer.by for earlier in approval.answers):
@@ -67,15 +89,24 @@ def weigh(approval: Approval, request: RequestState, answer: Answer, groups: Col
     return replace(approval, answers=answers)
 
 
-def entitled(approvers: Collection[str], actor: str, groups: Collection[str]) -> bool:
-    """Whether the actor is named, or is in a named group. Groups of actors come without the `group:`."""
-    return actor in approvers or any(f"group:{group}" in approvers for group in groups)
+def withdraw(a: Approval, by: str, at: datetime) -> Approval | Refusal:
+    return replace(a, answers=tuple(x for x in a.answers if x.by != by))
 
 
-def _over(approval: Approval, request: RequestState, at: datetime) -> str | None:
+def delegate(a: Approval, by: str, groups: Collection[str], to: str, at: datetime) -> Approval | Refusal:
+    return replace(a, escalated_to=(*a.escalated_to, to))
+
+
+def escalate(a: Approval, to: Collection[str]) -> Approval:
+    return replace(a, escalated_to=(*a.escalated_to, *to))
+
+
+def _over(approval: Approval, request: str, at: datetime) -> str | None:
     if request == "cancelled":
         return "too late: the request was cancelled"
-    if approval.state == "expired" or (approval.state == "pending" and at >= approval.expires_at):
+    if approval.state == "expired" or (
+        approval.state == "pending" and at >= approval.expires_at and not approval.review
+    ):
         return f"too late: it expired at {approval.expires_at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     if approval.state in ("granted", "rejected"):
         return f"closed: it is {approval.state} already"

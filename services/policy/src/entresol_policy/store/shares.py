@@ -1,0 +1,99 @@
+"""What counts in quotas: resources as they are, and what requests that were allowed will make of them."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from entresol_eventing.statements import Statement
+from sqlalchemy import bindparam, delete, func, insert, or_, select, update
+from sqlmodel import Session
+
+from entresol_policy.domain.quotas import Share
+from entresol_policy.store.tables import ResourceRow, ShareRow, table
+
+resource, share = table(ResourceRow), table(ShareRow)
+
+AS_IT_IS = ""
+"""In place of a request: the resource as it is."""
+
+_FIND = Statement(select(resource.c.document).where(resource.c.id == bindparam("key")))
+_ADD = Statement(insert(resource))
+_CHANGE = Statement(update(resource).where(resource.c.id == bindparam("key")).values(document=bindparam("document")))
+_REMOVE = Statement(delete(resource).where(resource.c.id == bindparam("key")))
+_RELEASE = Statement(delete(share).where(share.c.request_id == bindparam("key")))
+_ADD_SHARE = Statement(insert(share))
+
+
+def find_resource(session: Session, resource_id: str) -> dict[str, Any] | None:
+    found = _FIND.first(session.connection(), key=resource_id)
+    return None if found is None else found[0]
+
+
+def keep_resource(session: Session, resource_id: str, document: dict[str, Any]) -> None:
+    connection = session.connection()
+    if not _CHANGE.change(connection, key=resource_id, document=document):
+        _ADD.change(connection, id=resource_id, document=document)
+
+
+def remove_resource(session: Session, resource_id: str) -> None:
+    connection = session.connection()
+    _REMOVE.change(connection, key=resource_id)
+    connection.execute(delete(share).where(share.c.resource_id == resource_id, share.c.request_id == AS_IT_IS))
+
+
+def resources(session: Session) -> Iterator[dict[str, Any]]:
+    for (document,) in session.connection().execute(select(resource.c.document)):
+        yield document
+
+
+def release(session: Session, request_id: str) -> None:
+    """What the request was allowed does not count any more: it has come about, or never will."""
+    _RELEASE.change(session.connection(), key=request_id)
+
+
+def forget_quota(session: Session, quota: str) -> None:
+    session.connection().execute(delete(share).where(share.c.quota == quota))
+
+
+def unrecorded(session: Session, quota: str, resource_id: str, request_id: str) -> None:
+    """The resource, or the request, counts nothing in the quota."""
+    condition = (share.c.quota == quota, share.c.resource_id == resource_id, share.c.request_id == request_id)
+    session.connection().execute(delete(share).where(*condition))
+
+
+def record(session: Session, rows: Iterable[tuple[str, str, str, Share | str]]) -> None:
+    """Write down shares by quota, resource and request; a text in place of a share says why it can't be counted."""
+    connection = session.connection()
+    for quota, resource_id, request_id, counted in rows:
+        known = isinstance(counted, Share)
+        row = {
+            "quota": quota,
+            "resource_id": resource_id,
+            "request_id": request_id,
+            "per": counted.per if isinstance(counted, Share) else "",
+            "amount": counted.amount if isinstance(counted, Share) else 0.0,
+            "uncounted": None if known else counted,
+        }
+        _ADD_SHARE.change(connection, **row)
+
+
+def used(session: Session, quota: str, per: str, *, without: str) -> tuple[float, list[str]]:
+    """How much of the share is used by other resources than `without`, and why some could not be counted."""
+    concerned = (share.c.quota == quota, or_(share.c.per == per, share.c.uncounted.is_not(None)))
+    largest = (
+        select(func.max(share.c.amount).label("amount"))
+        .where(*concerned, share.c.resource_id != without)
+        .group_by(share.c.resource_id)
+        .subquery()
+    )
+    connection = session.connection()
+    amount = connection.execute(select(func.coalesce(func.sum(largest.c.amount), 0.0))).scalar_one()
+    errors = select(share.c.uncounted).where(*concerned, share.c.uncounted.is_not(None)).limit(3)
+    return float(amount), [str(one) for one in connection.execute(errors).scalars()]
+
+
+def counted(session: Session, quota: str, resource_id: str) -> float:
+    """The most that the resource counts already, as it is or as a request was allowed."""
+    query = select(func.coalesce(func.max(share.c.amount), 0.0)).where(
+        share.c.quota == quota, share.c.resource_id == resource_id
+    )
+    return float(session.connection().execute(query).scalar_one())
