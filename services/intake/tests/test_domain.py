@@ -7,6 +7,9 @@ from entresol_intake.domain.faults import Invalid, pointer
 from entresol_intake.domain.outside import Fact, fits, read_event
 from entresol_intake.domain.throttle import Throttle
 from entresol_intake.hooks import github
+from entresol_intake.triggers import Trigger
+from entresol_manifests.checking import check
+from entresol_manifests.expressions import Scope
 
 
 @pytest.mark.parametrize(
@@ -32,6 +35,15 @@ def test_every_fault_of_an_ask_is_told_at_once():
         "/name",
         "/inputs",
     }
+
+
+def test_a_trigger_can_not_break_glass(make_manifest):
+    """The schema of triggers does not let it through; if it ever did, the reading would not either."""
+    request = {"offering": "a", "action": "create", "project": "b", "environment": "c", "name": "d", "break_glass": "e"}
+    manifest = make_manifest("Trigger", "deploy", on="dev.entresol.change.merged.v1", request=request)
+    assert "/spec/request/break_glass" in {each.pointer for each in check(manifest)}
+    with pytest.raises(Invalid, match="/break_glass is not known here"):
+        Trigger.of(manifest).ask(Scope(event={}), "user:ada")
 
 
 @pytest.mark.parametrize("document", [None, 5, "x", [], True])

@@ -24,7 +24,15 @@ from schemathesis.specs.openapi.checks import (
 from starlette.routing import Route
 
 ADMIN = "entresol_admin-token-for-tests-0123456789"
-WRITES = ["/v1/requests", "/v1/manifests", "/v1/tokens", "/v1/approvals/x", "/v1/events", "/v1/dead-letters/redrive"]
+WRITES = [
+    "/v1/requests",
+    "/v1/requests/x/override",
+    "/v1/manifests",
+    "/v1/tokens",
+    "/v1/approvals/x",
+    "/v1/events",
+    "/v1/dead-letters/redrive",
+]
 
 
 def permissions(dependant):
@@ -51,6 +59,7 @@ def test_every_route_has_a_guard_or_is_public_on_purpose(service):
     assert guarded == {
         ("/v1/requests", "POST"): ["requests:write"],
         ("/v1/requests/{request_id}/cancel", "POST"): ["requests:write"],
+        ("/v1/requests/{request_id}/override", "POST"): ["requests:write"],
         ("/v1/manifests", "POST"): ["manifests:write"],
         ("/v1/manifests/{kind}/{name:path}", "DELETE"): ["manifests:write"],
         ("/v1/approvals/{approval_id}", "POST"): ["approvals:answer"],

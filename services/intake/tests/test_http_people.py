@@ -171,6 +171,7 @@ async def test_operators_order_about_dead_letters(service, enter):
     [
         ("viewer", "POST", "/v1/requests"),
         ("publisher", "POST", "/v1/requests/x/cancel"),
+        ("viewer", "POST", "/v1/requests/x/override"),
         ("developer", "POST", "/v1/manifests"),
         ("developer", "DELETE", "/v1/manifests/Offering/x"),
         ("viewer", "POST", "/v1/approvals/x"),

@@ -62,6 +62,9 @@ async def test_an_ask_is_stored_and_said_before_it_is_answered(service, stocked,
         ({"lifetime": 5}, "/lifetime"),
         ({"dry_run": "yes"}, "/dry_run"),
         ({"reason": ""}, "/reason"),
+        ({"break_glass": ""}, "/break_glass"),
+        ({"break_glass": True}, "/break_glass"),
+        ({"break_glass": "x" * 2001}, "/break_glass"),
         ({"colour": "red"}, "/colour"),
     ],
 )
@@ -79,6 +82,12 @@ async def test_refusals_never_repeat_the_value(stocked, make_ask):
     )
     assert answer.status_code == 422
     assert "canary" not in answer.text
+
+
+async def test_why_a_glass_is_broken_is_said_with_the_request(service, stocked, make_ask):
+    assert (await stocked.post("/v1/requests", json=make_ask(break_glass="the shop is down"))).status_code == 202
+    assert (await stocked.post("/v1/requests", json=make_ask())).status_code == 202
+    assert [each.data.break_glass for each in await submitted(service)] == ["the shop is down", None]
 
 
 @pytest.mark.parametrize(
@@ -192,6 +201,35 @@ async def test_what_can_not_be_stopped_says_nothing(service, stocked, enter, mak
     for identifier in (request_id, "unknown", "x" * 500, "a%00b"):
         assert (await grace.post(f"/v1/requests/{identifier}/cancel")).status_code == 404
     assert (await stocked.post(f"/v1/requests/{request_id}/cancel", json={"why": 1})).status_code == 422
+    assert len(await published(service)) == before
+
+
+async def test_a_held_request_can_be_asked_to_begin(service, stocked, enter, make_ask):
+    request_id = (await stocked.post("/v1/requests", json=make_ask())).json()["id"]
+    ada = await enter(groups=["sre"], projects=["shop"])
+    answer = await ada.post(f"/v1/requests/{request_id}/override", json={"reason": "the fix can't wait"})
+    assert (answer.status_code, answer.json()) == (202, {"id": request_id})
+    event = (await published(service))[-1]
+    assert event.type == "dev.entresol.hold.overridden.v1"
+    assert (event.subject, event.correlationid, event.partitionkey) == (request_id, request_id, event.data.resource_id)
+    assert (event.data.by, event.data.groups, event.data.reason) == ("user:ada", ["sre"], "the fix can't wait")
+
+
+async def test_an_override_needs_a_reason_and_a_request_within_reach(service, stocked, enter, make_ask):
+    path = f"/v1/requests/{(await stocked.post('/v1/requests', json=make_ask())).json()['id']}/override"
+    grace = await enter(actor="user:grace", projects=["bank"])
+    before = len(await published(service))
+    for body in (
+        {},
+        {"reason": ""},
+        {"reason": None},
+        {"reason": 1},
+        {"reason": "x" * 2001},
+        {"reason": "x", "now": 1},
+    ):
+        assert (await stocked.post(path, json=body)).status_code == 422
+    for unreachable in (path, "/v1/requests/unknown/override", "/v1/requests/a%00b/override"):
+        assert (await grace.post(unreachable, json={"reason": "now"})).status_code == 404
     assert len(await published(service)) == before
 
 

@@ -165,6 +165,11 @@ def answer_of(scope: str, key: str, session: Session) -> tuple[str, str] | None:
     return (found[0], found[1]) if found else None
 
 
+def remember_answer(scope: str, key: str, digest: str, answer: str, at: datetime, session: Session) -> None:
+    row = {"scope": scope, "key": key, "digest": digest, "answer": answer, "answered_at": at}
+    add(session, idempotency_keys, row)
+
+
 def documents_of(
     kind: str, session: Session, *names: str, removed: bool = False
 ) -> Sequence[tuple[dict[str, Any], bool]]:

@@ -51,6 +51,7 @@ def submit(
             lifetime_seconds=fitting.lifetime_seconds,
             reason=ask.reason,
             trigger=trigger,
+            break_glass=ask.break_glass,
         ),
         subject=request_id,
         partitionkey=ask.resource_id,

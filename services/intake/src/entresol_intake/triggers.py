@@ -7,7 +7,7 @@ from typing import Any, Final
 from entresol_contracts import EVENT_TYPES
 from entresol_manifests.expressions import Expression, Scope, compile_expression, interpolate
 
-from entresol_intake.domain.asks import MAX_REASON, Ask, read_ask
+from entresol_intake.domain.asks import MAX_REASON, WITHOUT_ANYBODY, Ask, read_ask
 from entresol_intake.domain.outside import EXTERNAL, OUTSIDE_FACTS
 
 POSSIBLE_TYPES: Final = tuple(
@@ -41,4 +41,4 @@ class Trigger:
             return None
         document = interpolate(dict(self.request), scope)
         reason = f"{document['reason']} (by {actor})" if document.get("reason") else f"by {actor}"
-        return read_ask(document | {"reason": reason[:MAX_REASON]})
+        return read_ask(document | {"reason": reason[:MAX_REASON]}, WITHOUT_ANYBODY)

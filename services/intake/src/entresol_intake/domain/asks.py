@@ -3,7 +3,7 @@
 The same reading serves the HTTP door and triggers, so neither accepts what the other refuses.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,7 +28,10 @@ FIELDS: Final = (
     "lifetime",
     "reason",
     "dry_run",
+    "break_glass",
 )
+WITHOUT_ANYBODY: Final = tuple(name for name in FIELDS if name != "break_glass")
+"""What a trigger may fill in."""
 MAX_REASON: Final = 2000
 MAX_KEY: Final = 255
 
@@ -47,15 +50,17 @@ class Ask:
     lifetime: str | None
     reason: str | None
     dry_run: bool
+    break_glass: str | None = None
+    """Why nothing may stand in its way. People say so, never triggers: somebody has to answer for it."""
 
     @property
     def resource_id(self) -> str:
         return f"{self.project}/{self.environment}/{self.offering}/{self.name}"
 
 
-def read_ask(document: object) -> Ask:
-    """Read an ask from JSON; raise Invalid with all that is wrong."""
-    fields = Fields(document, FIELDS)
+def read_ask(document: object, known: Collection[str] = FIELDS) -> Ask:
+    """Read an ask from JSON that has only the fields in `known`; raise Invalid with all that is wrong."""
+    fields = Fields(document, known)
     ask = Ask(
         offering=fields.slug("offering"),
         version=fields.text("version", most=40),
@@ -67,6 +72,7 @@ def read_ask(document: object) -> Ask:
         lifetime=fields.text("lifetime", most=40),
         reason=fields.text("reason", most=MAX_REASON),
         dry_run=fields.flag("dry_run"),
+        break_glass=fields.text("break_glass", most=MAX_REASON),
     )
     if ask.version is not None and not is_version(ask.version):
         fields.refuse("version", "must be a semantic version such as 1.2.0")

@@ -1,6 +1,5 @@
 """Approvals: people's answers. Whether an answer counts is for policy to say."""
 
-from collections.abc import Generator
 from functools import partial
 from typing import Annotated, Literal, cast
 
@@ -10,7 +9,6 @@ from entresol_eventing.envelope import Cause
 from entresol_eventing.reactions import Emit
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
-from sqlmodel import Session
 
 from entresol_intake.domain.asks import MAX_REASON
 from entresol_intake.domain.faults import Invalid
@@ -58,11 +56,7 @@ def router(desk: Desk) -> APIRouter:
             actor=who.actor,
             cause=Cause.model_validate(found.cause),
         )
-
-        def unit(_session: Session) -> Generator[Emit, None, None]:
-            yield emit
-
-        await desk.transact(unit, who.actor)
+        await desk.say(emit, who.actor)
         return JSONResponse({"id": found.approval_id}, 202)
 
     return routes

@@ -3,7 +3,6 @@
 Each service obeys for its own. An order that names one message also reaches one that is still being retried.
 """
 
-from collections.abc import Generator
 from typing import Annotated, Any
 
 from entresol_contracts.events import DiscardRequested, RedriveRequested
@@ -13,7 +12,6 @@ from entresol_eventing.permissions import SERVICES
 from entresol_eventing.reactions import Emit
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
-from sqlmodel import Session
 
 from entresol_intake.domain.asks import MAX_REASON
 from entresol_intake.domain.faults import Invalid
@@ -69,8 +67,5 @@ def _read(document: object, *, reason_required: bool) -> dict[str, Any]:
 
 
 async def _say(desk: Desk, order: RedriveRequested | DiscardRequested, who: Principal) -> Response:
-    def unit(_session: Session) -> Generator[Emit, None, None]:
-        yield Emit(order, subject=order.message_id or order.service, partitionkey=order.service)
-
-    await desk.transact(unit, who.actor)
+    await desk.say(Emit(order, subject=order.message_id or order.service, partitionkey=order.service), who.actor)
     return JSONResponse({}, 202)

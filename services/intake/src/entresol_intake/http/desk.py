@@ -1,17 +1,19 @@
 """What every part of the door needs: reading bodies, checking callers, and turning faults into problem details."""
 
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeVar
 
 from entresol_eventing.access import Principal
 from entresol_eventing.http import Guard, Problem, Violation, strict_json
-from entresol_eventing.reactions import Unit
+from entresol_eventing.reactions import Emit, Unit
 from entresol_eventing.service import Service
 from fastapi import Request
 from sqlmodel import Session
 
+from entresol_intake.domain.asks import MAX_REASON
 from entresol_intake.domain.faults import Fault, Invalid
+from entresol_intake.domain.shapes import Fields
 from entresol_intake.domain.throttle import Throttle
 from entresol_intake.facts import refused
 from entresol_intake.settings import Settings
@@ -46,15 +48,19 @@ class Desk:
             )
         return await self.service.transact(unit, actor=actor)
 
+    async def say(self, emit: Emit, actor: str) -> None:
+        """Record one event, where nothing of intake's own changes with it."""
+
+        def unit(_session: Session) -> Generator[Emit, None, None]:
+            yield emit
+
+        await self.transact(unit, actor)
+
     async def tell_refused(self, door: str, source: str, reason: str, body: bytes) -> None:
         """Record that something was refused; a flood of it is told only in part, so that it can't fill the log."""
         if not self._told.admits():
             return
-
-        def unit(_session: Session) -> Any:
-            yield refused(door, source, reason, body)
-
-        await self.transact(unit, actor=f"system:{self.service.name}")
+        await self.say(refused(door, source, reason, body), f"system:{self.service.name}")
 
 
 async def read_json(request: Request, *, most: int | None = None) -> Any:
@@ -72,6 +78,17 @@ def expect_json(request: Request) -> None:
     media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
     if media_type != "application/json" and not media_type.endswith("+json"):
         raise Problem(415, "The body must be JSON", "Send Content-Type: application/json.")
+
+
+def read_reason(document: object, *, required: bool = False) -> str | None:
+    """The reason in a body that may hold nothing else; raise a Problem."""
+    try:
+        fields = Fields(document, ("reason",))
+        reason = fields.text("reason", most=MAX_REASON, required=required)
+        fields.done()
+    except Invalid as invalid:
+        raise unprocessable(invalid) from None
+    return reason
 
 
 def violations(faults: Iterable[Fault]) -> list[Violation]:

@@ -1,4 +1,4 @@
-"""Requests: asking, and asking that one be stopped."""
+"""Requests: asking, asking that one be stopped, and asking that one that is held begin now."""
 
 import hashlib
 import json
@@ -6,7 +6,7 @@ from collections.abc import Generator, Mapping
 from functools import partial
 from typing import Annotated
 
-from entresol_contracts.events import RequestCancelled
+from entresol_contracts.events import HoldOverridden, RequestCancelled
 from entresol_eventing.access import Principal
 from entresol_eventing.envelope import MAX_DATA_BYTES, new_id, now
 from entresol_eventing.http import Problem, strict_json
@@ -15,14 +15,15 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from sqlmodel import Session
 
-from entresol_intake.domain.asks import APPLY, DELETE, MAX_KEY, MAX_REASON, Ask, read_ask
-from entresol_intake.domain.faults import Fault, Invalid
-from entresol_intake.domain.shapes import Fields
+from entresol_intake.domain.asks import APPLY, DELETE, Ask, read_ask
+from entresol_intake.domain.faults import Invalid
 from entresol_intake.http import shapes
-from entresol_intake.http.desk import Desk, expect_json, not_found, plain_id, read_json, unprocessable
+from entresol_intake.http.desk import Desk, expect_json, not_found, plain_id, read_json, read_reason, unprocessable
+from entresol_intake.http.idempotency import key_of, replay
 from entresol_intake.offerings import Fitting, Offering
 from entresol_intake.shelf import choose
-from entresol_intake.store import add, answer_of, idempotency_keys, request_of, version_of
+from entresol_intake.store import Request as Requested
+from entresol_intake.store import answer_of, remember_answer, request_of, version_of
 from entresol_intake.submission import submit
 
 MAX_ASK_BYTES = MAX_DATA_BYTES - 8 * 1024
@@ -51,40 +52,52 @@ def router(desk: Desk) -> APIRouter:
         openapi_extra=shapes.takes(shapes.REASON, required=False),
     )
     async def cancel(request_id: str, request: Request, who: Annotated[Principal, writes]) -> Response:
-        reason = _reason(await read_json(request))
-        found = await desk.service.read(partial(request_of, plain_id(request_id, "request")))
-        if found is None or not who.reaches(found.project):
-            raise not_found("request")
-        emit = Emit(
-            RequestCancelled(
-                request_id=found.request_id,
-                resource_id=found.resource_id,
-                project=found.project,
-                by=who.actor,
-                reason=reason,
-            ),
-            subject=found.request_id,
-            partitionkey=found.resource_id,
-            correlationid=found.correlationid,
+        reason = read_reason(await read_json(request))
+        found = await _find(desk, request_id, who)
+        cancelled = RequestCancelled(
+            request_id=found.request_id,
+            resource_id=found.resource_id,
+            project=found.project,
+            by=who.actor,
+            reason=reason,
         )
+        return await _say(desk, cancelled, found, who)
 
-        def unit(_session: Session) -> Generator[Emit, None, None]:
-            yield emit
-
-        await desk.transact(unit, who.actor)
-        return JSONResponse({"id": found.request_id}, 202)
+    @routes.post(
+        "/v1/requests/{request_id}/override",
+        status_code=202,
+        summary="Ask that a held request begin now",
+        responses=shapes.answers(202, shapes.NAMED, "Stored; policy says whether it counts"),
+        openapi_extra=shapes.takes(shapes.BECAUSE),
+    )
+    async def override(request_id: str, request: Request, who: Annotated[Principal, writes]) -> Response:
+        reason = read_reason(await read_json(request), required=True)
+        found = await _find(desk, request_id, who)
+        overridden = HoldOverridden(
+            request_id=found.request_id,
+            resource_id=found.resource_id,
+            project=found.project,
+            by=who.actor,
+            groups=list(who.groups),
+            reason=reason or "",
+        )
+        return await _say(desk, overridden, found, who)
 
     return routes
 
 
-def _reason(document: object) -> str | None:
-    try:
-        fields = Fields(document, ("reason",))
-        reason = fields.text("reason", most=MAX_REASON)
-        fields.done()
-    except Invalid as invalid:
-        raise unprocessable(invalid) from None
-    return reason
+async def _find(desk: Desk, request_id: str, who: Principal) -> Requested:
+    found = await desk.service.read(partial(request_of, plain_id(request_id, "request")))
+    if found is None or not who.reaches(found.project):
+        raise not_found("request")
+    return found
+
+
+async def _say(desk: Desk, what: RequestCancelled | HoldOverridden, about: Requested, who: Principal) -> Response:
+    """Record what somebody wants of a request, in the request's chain."""
+    emit = Emit(what, subject=about.request_id, partitionkey=about.resource_id, correlationid=about.correlationid)
+    await desk.say(emit, who.actor)
+    return JSONResponse({"id": about.request_id}, 202)
 
 
 async def _ask(desk: Desk, request: Request, who: Principal) -> Response:
@@ -92,7 +105,7 @@ async def _ask(desk: Desk, request: Request, who: Principal) -> Response:
     expect_json(request)
     if len(raw) > MAX_ASK_BYTES:
         raise Problem(413, "The body is too large", f"At most {MAX_ASK_BYTES} bytes are accepted.")
-    key = _key(request.headers.get("idempotency-key"))
+    key = key_of(request)
     try:
         ask = read_ask(strict_json(raw))
     except Invalid as invalid:
@@ -105,7 +118,7 @@ async def _ask(desk: Desk, request: Request, who: Principal) -> Response:
     except Invalid as invalid:
         # What was accepted once is answered the same, even if the offering has changed since.
         if key is not None and (before := await desk.service.read(partial(answer_of, scope, key))) is not None:
-            return _replay(before, digest)
+            return replay(before, digest, 202)
         raise unprocessable(invalid) from None
     request_id = new_id()
     answer = _answer(fitting, request_id, desk.settings.catalog_url)
@@ -115,20 +128,14 @@ async def _ask(desk: Desk, request: Request, who: Principal) -> Response:
         if key is not None:
             if (before := answer_of(scope, key, session)) is not None:
                 return before
-            row = {"scope": scope, "key": key, "digest": digest, "answer": answer, "answered_at": at}
-            add(session, idempotency_keys, row)
+            remember_answer(scope, key, digest, answer, at, session)
         yield from submit(fitting, request_id, who.actor, who.groups, at, session)
         return None
 
     before = await desk.transact(unit, who.actor)
-    return _accepted(answer) if before is None else _replay(before, digest)
-
-
-def _key(value: str | None) -> str | None:
-    if value is not None and not (0 < len(value) <= MAX_KEY and value.isascii() and value.isprintable()):
-        detail = f"It must have 1 to {MAX_KEY} printable ASCII characters."
-        raise Problem(400, "The Idempotency-Key is not usable", detail)
-    return value
+    if before is not None:
+        return replay(before, digest, 202)
+    return Response(answer, 202, media_type="application/json")
 
 
 async def _fit(desk: Desk, ask: Ask) -> Fitting:
@@ -149,14 +156,3 @@ def _answer(fitting: Fitting, request_id: str, catalog_url: str) -> str:
         f'"version":"{fitting.version}","action":"{fitting.action}",'
         f'"links":{{"self":{json.dumps(f"{catalog_url}/v1/requests/{request_id}")}}}}}'
     )
-
-
-def _accepted(answer: str, headers: dict[str, str] | None = None) -> Response:
-    return Response(answer, 202, headers, media_type="application/json")
-
-
-def _replay(before: tuple[str, str], digest: str) -> Response:
-    if before[0] != digest:
-        fault = Fault("", "differs from the body that this Idempotency-Key was first used with; take a new key")
-        raise unprocessable(Invalid([fault]), "The Idempotency-Key was used for something else")
-    return _accepted(before[1], {"Idempotency-Replayed": "true"})

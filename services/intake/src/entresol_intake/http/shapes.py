@@ -41,6 +41,9 @@ ASK: Final = record(
         "lifetime": maybe(text(40, examples=["5d"])),
         "reason": maybe(text(MAX_REASON)),
         "dry_run": {"type": "boolean", "default": False},
+        "break_glass": maybe(
+            text(MAX_REASON, description="Why nothing may stand in its way; a policy says who may say so.")
+        ),
     },
 )
 ACCEPTED: Final = record(
@@ -51,6 +54,7 @@ ACCEPTED: Final = record(
     },
 )
 REASON: Final = record([], {"reason": maybe(text(MAX_REASON))})
+BECAUSE: Final = record(["reason"], {"reason": text(MAX_REASON)})
 ANSWER: Final = record(["answer"], {"answer": {"enum": ["granted", "rejected"]}, "reason": maybe(text(MAX_REASON))})
 TOKEN: Final = record(
     ["actor", "role"],
