@@ -30,6 +30,8 @@ WRITES = [
     "/v1/manifests",
     "/v1/tokens",
     "/v1/approvals/x",
+    "/v1/approvals/x/withdraw",
+    "/v1/approvals/x/delegate",
     "/v1/events",
     "/v1/dead-letters/redrive",
 ]
@@ -63,6 +65,8 @@ def test_every_route_has_a_guard_or_is_public_on_purpose(service):
         ("/v1/manifests", "POST"): ["manifests:write"],
         ("/v1/manifests/{kind}/{name:path}", "DELETE"): ["manifests:write"],
         ("/v1/approvals/{approval_id}", "POST"): ["approvals:answer"],
+        ("/v1/approvals/{approval_id}/withdraw", "POST"): ["approvals:answer"],
+        ("/v1/approvals/{approval_id}/delegate", "POST"): ["approvals:answer"],
         ("/v1/events", "POST"): ["events:publish"],
         ("/v1/events", "OPTIONS"): ["events:publish"],
         ("/v1/tokens", "POST"): ["tokens:manage"],

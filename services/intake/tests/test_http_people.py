@@ -138,10 +138,67 @@ async def test_an_answer_joins_the_chain_of_its_question(service, enter, approva
     assert (said.data.answer, said.data.by, said.data.groups) == (given, "user:grace", ["sre"])
 
 
+@pytest.mark.parametrize(
+    ("door", "body", "fact"),
+    [
+        ("withdraw", {"reason": "read it again"}, "answer.withdrawn"),
+        ("withdraw", None, "answer.withdrawn"),
+        ("delegate", {"to": "user:linus", "reason": "on leave"}, "approval.delegated"),
+        ("delegate", {"to": "user:linus"}, "approval.delegated"),
+    ],
+)
+async def test_an_answer_is_taken_back_or_handed_on_in_the_same_chain(service, enter, approval, door, body, fact):
+    grace = await enter(actor="user:grace", groups=["sre"], projects=["shop"])
+    answer = await grace.post(f"/v1/approvals/a-1/{door}", json=body)
+    assert (answer.status_code, answer.json()) == (202, {"id": "a-1"})
+    said = (await published(service))[-1]
+    assert (said.type, said.subject, said.partitionkey) == (
+        f"dev.entresol.{fact}.v1",
+        "a-1",
+        "shop/prod/database/orders",
+    )
+    assert (said.causationid, said.correlationid, said.actor) == (approval.id, "r-1", "user:grace")
+    assert (said.data.by, said.data.groups, said.data.request_id) == ("user:grace", ["sre"], "r-1")
+    assert said.data.reason == (body or {}).get("reason")
+    assert getattr(said.data, "to", None) == (body or {}).get("to")
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({}, "/to"),
+        ({"to": None}, "/to"),
+        ({"to": 5}, "/to"),
+        ({"to": "linus"}, "/to"),
+        ({"to": "user:"}, "/to"),
+        ({"to": "user:a b"}, "/to"),
+        ({"to": "user:a\nb"}, "/to"),
+        ({"to": "group:sre"}, "/to"),
+        ({"to": "ci:robot"}, "/to"),
+        ({"to": "user:" + "x" * 255}, "/to"),
+        ({"to": "user:grace"}, "/to"),
+        ({"to": "user:linus", "reason": ""}, "/reason"),
+        ({"to": "user:linus", "for": "1h"}, "/for"),
+    ],
+)
+async def test_a_question_is_handed_on_to_another_person_only(service, enter, approval, body, pointer):
+    grace = await enter(actor="user:grace")
+    before = len(await published(service))
+    answer = await grace.post("/v1/approvals/a-1/delegate", json=body)
+    assert answer.status_code == 422
+    assert pointer in [each["pointer"] for each in answer.json()["violations"]]
+    assert len(await published(service)) == before
+
+
 async def test_another_projects_approval_is_not_found(enter, approval):
     stranger = await enter(projects=["bank"])
-    assert (await stranger.post("/v1/approvals/a-1", json={"answer": "granted"})).status_code == 404
-    assert (await stranger.post("/v1/approvals/unknown", json={"answer": "granted"})).status_code == 404
+    for approval_id in ("a-1", "unknown", "x" * 500, "a%00b"):
+        for door, body in (
+            ("", {"answer": "granted"}),
+            ("/withdraw", {"reason": "no"}),
+            ("/delegate", {"to": "user:linus"}),
+        ):
+            assert (await stranger.post(f"/v1/approvals/{approval_id}{door}", json=body)).status_code == 404
     assert (await stranger.post("/v1/approvals/a-1", json={"answer": "maybe"})).status_code == 422
 
 
@@ -175,6 +232,8 @@ async def test_operators_order_about_dead_letters(service, enter):
         ("developer", "POST", "/v1/manifests"),
         ("developer", "DELETE", "/v1/manifests/Offering/x"),
         ("viewer", "POST", "/v1/approvals/x"),
+        ("viewer", "POST", "/v1/approvals/x/withdraw"),
+        ("publisher", "POST", "/v1/approvals/x/delegate"),
         ("viewer", "POST", "/v1/events"),
         ("platform", "POST", "/v1/tokens"),
         ("platform", "DELETE", "/v1/tokens/x"),

@@ -22,6 +22,12 @@ def is_version(value: object) -> bool:
     return isinstance(value, str) and _version(value) is not None
 
 
+def is_actor(value: str, kinds: Collection[str]) -> bool:
+    """Whether it is one of the kinds, a colon, and a name without blanks."""
+    kind, _, name = value.partition(":")
+    return kind in kinds and name != "" and name.isprintable() and " " not in name
+
+
 class Fields:
     """One JSON object being read. `done()` raises Invalid with everything that was wrong."""
 

@@ -56,6 +56,9 @@ ACCEPTED: Final = record(
 REASON: Final = record([], {"reason": maybe(text(MAX_REASON))})
 BECAUSE: Final = record(["reason"], {"reason": text(MAX_REASON)})
 ANSWER: Final = record(["answer"], {"answer": {"enum": ["granted", "rejected"]}, "reason": maybe(text(MAX_REASON))})
+DELEGATION: Final = record(
+    ["to"], {"to": text(255, pattern="^user:[^\\s]+$", examples=["user:grace"]), "reason": maybe(text(MAX_REASON))}
+)
 TOKEN: Final = record(
     ["actor", "role"],
     {

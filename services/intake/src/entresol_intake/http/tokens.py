@@ -12,7 +12,7 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 
 from entresol_intake.domain.faults import Fault, Invalid, pointer
-from entresol_intake.domain.shapes import Fields, is_slug
+from entresol_intake.domain.shapes import Fields, is_actor, is_slug
 from entresol_intake.http import shapes
 from entresol_intake.http.desk import Desk, not_found, plain_id, read_json, unprocessable
 from entresol_intake.tokens import issue, revoke
@@ -73,8 +73,7 @@ def router(desk: Desk) -> APIRouter:
 def _read(document: object) -> Principal:
     fields = Fields(document, FIELDS)
     actor = fields.text("actor", most=255, required=True) or ""
-    kind, _, name = actor.partition(":")
-    if actor and (kind not in ACTOR_KINDS or not name or not name.isprintable() or " " in name):
+    if actor and not is_actor(actor, ACTOR_KINDS):
         fields.refuse("actor", f"must be a kind ({', '.join(ACTOR_KINDS)}), a colon and a name without blanks")
     groups = fields.texts("groups", most=255, default=[])
     role = fields.choice("role", PERMISSIONS)
