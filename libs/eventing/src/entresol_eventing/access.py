@@ -12,13 +12,16 @@ TOKEN_PREFIX: Final = "entresol_"
 PERMISSIONS: Final[Mapping[str, frozenset[str]]] = {
     "viewer": frozenset({"catalog:read"}),
     "publisher": frozenset({"events:publish"}),
-    "developer": frozenset({"catalog:read", "requests:write", "approvals:answer", "events:publish"}),
+    "developer": frozenset({"catalog:read", "requests:write", "approvals:answer", "events:publish", "locks:write"}),
     "platform": frozenset(
         {
             "catalog:read",
             "requests:write",
             "approvals:answer",
             "events:publish",
+            "locks:write",
+            "locks:everything",
+            "waivers:write",
             "manifests:write",
             "dead-letters:manage",
         }
@@ -29,13 +32,19 @@ PERMISSIONS: Final[Mapping[str, frozenset[str]]] = {
             "requests:write",
             "approvals:answer",
             "events:publish",
+            "locks:write",
+            "locks:everything",
+            "waivers:write",
             "manifests:write",
             "dead-letters:manage",
             "tokens:manage",
         }
     ),
 }
-"""What each role may do; anything that is not listed is refused."""
+"""What each role may do; anything that is not listed is refused.
+
+`locks:everything` is to lock without naming anything, and to lift what others placed.
+"""
 
 
 @dataclass(frozen=True, slots=True)
