@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from entresol_eventing.statements import Statement
 from entresol_eventing.store import UtcDateTime, one_of, table_base
-from sqlalchemy import JSON, Index, Table, Text, bindparam, delete, insert, select, update
+from sqlalchemy import JSON, Index, Table, Text, bindparam, delete, insert, or_, select, update
 from sqlmodel import Field, Session, SQLModel
 
 if TYPE_CHECKING:
@@ -49,6 +49,33 @@ class Approval(Base, table=True):
     resource_id: str
     project: str
     cause: dict[str, Any] = Field(sa_type=JSON)
+
+
+class Lock(Base, table=True):
+    """Locks that were placed: who may lift one, and whether there is anything left to lift."""
+
+    __tablename__ = "lock"
+    lock_id: str = Field(primary_key=True)
+    placed_by: str
+    project: str | None
+    """The project that it can't reach out of; None if it covers several."""
+    placed_at: datetime = Field(sa_type=UtcDateTime)
+    ends_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    ended_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When it was lifted, if it was."""
+
+
+class Waiver(Base, table=True):
+    """Waivers that were granted."""
+
+    __tablename__ = "waiver"
+    waiver_id: str = Field(primary_key=True)
+    project: str | None
+    """The project that it can't reach out of; None if it covers several."""
+    granted_at: datetime = Field(sa_type=UtcDateTime)
+    ends_at: datetime = Field(sa_type=UtcDateTime)
+    ended_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When it was revoked, if it was."""
 
 
 class Manifest(Base, table=True):
@@ -110,6 +137,7 @@ def table(model: type[SQLModel]) -> Table:
 
 
 requests, resources, approvals = table(Request), table(Resource), table(Approval)
+locks, waivers = table(Lock), table(Waiver)
 manifests, idempotency_keys, received, tokens = table(Manifest), table(IdempotencyKey), table(Received), table(Token)
 
 
@@ -141,6 +169,22 @@ def approval_of(approval_id: str, session: Session) -> Approval | None:
     return session.get(Approval, approval_id)
 
 
+def lock_of(lock_id: str, session: Session) -> Lock | None:
+    return session.get(Lock, lock_id)
+
+
+def waiver_of(waiver_id: str, session: Session) -> Waiver | None:
+    return session.get(Waiver, waiver_id)
+
+
+def end(standing: Table, identifier: str, at: datetime, session: Session) -> bool:
+    """End a lock or waiver; return False if there is none that has not ended, by itself or by somebody."""
+    (key,) = standing.primary_key.columns
+    stands = or_(standing.c.ends_at.is_(None), standing.c.ends_at > at)
+    ending = update(standing).where(key == identifier, standing.c.ended_at.is_(None), stands).values(ended_at=at)
+    return session.connection().execute(ending).rowcount == 1
+
+
 def version_of(resource_id: str, session: Session) -> str | None:
     """The version a resource was last provisioned with; None if there is no such resource."""
     found = session.connection().execute(
@@ -163,11 +207,6 @@ def answer_of(scope: str, key: str, session: Session) -> tuple[str, str] | None:
     """The body's digest and the answer that belong to a key, if it was used."""
     found = _ANSWER.first(session.connection(), scope=scope, key=key)
     return (found[0], found[1]) if found else None
-
-
-def remember_answer(scope: str, key: str, digest: str, answer: str, at: datetime, session: Session) -> None:
-    row = {"scope": scope, "key": key, "digest": digest, "answer": answer, "answered_at": at}
-    add(session, idempotency_keys, row)
 
 
 def documents_of(

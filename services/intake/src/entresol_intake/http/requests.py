@@ -1,6 +1,5 @@
 """Requests: asking, asking that one be stopped, and asking that one that is held begin now."""
 
-import hashlib
 import json
 from collections.abc import Generator, Mapping
 from functools import partial
@@ -19,11 +18,11 @@ from entresol_intake.domain.asks import APPLY, DELETE, Ask, read_ask
 from entresol_intake.domain.faults import Invalid
 from entresol_intake.http import shapes
 from entresol_intake.http.desk import Desk, expect_json, not_found, plain_id, read_json, read_reason, unprocessable
-from entresol_intake.http.idempotency import key_of, replay
+from entresol_intake.http.idempotency import Once, key_of
 from entresol_intake.offerings import Fitting, Offering
 from entresol_intake.shelf import choose
 from entresol_intake.store import Request as Requested
-from entresol_intake.store import answer_of, remember_answer, request_of, version_of
+from entresol_intake.store import request_of, version_of
 from entresol_intake.submission import submit
 
 MAX_ASK_BYTES = MAX_DATA_BYTES - 8 * 1024
@@ -112,29 +111,28 @@ async def _ask(desk: Desk, request: Request, who: Principal) -> Response:
         raise unprocessable(invalid) from None
     if not who.reaches(ask.project):
         raise not_found("project")
-    scope, digest = f"{ask.project} {who.actor}", hashlib.sha256(raw).hexdigest()
+    once = Once.of(f"{ask.project} {who.actor}", key, raw)
     try:
         fitting = await _fit(desk, ask)
     except Invalid as invalid:
         # What was accepted once is answered the same, even if the offering has changed since.
-        if key is not None and (before := await desk.service.read(partial(answer_of, scope, key))) is not None:
-            return replay(before, digest, 202)
+        if key is not None and (before := await desk.service.read(once.before)) is not None:
+            return once.replay(before, 202)
         raise unprocessable(invalid) from None
     request_id = new_id()
     answer = _answer(fitting, request_id, desk.settings.catalog_url)
 
     def unit(session: Session) -> Generator[Emit, None, tuple[str, str] | None]:
+        if (before := once.before(session)) is not None:
+            return before
         at = now()
-        if key is not None:
-            if (before := answer_of(scope, key, session)) is not None:
-                return before
-            remember_answer(scope, key, digest, answer, at, session)
+        once.remember(answer, at, session)
         yield from submit(fitting, request_id, who.actor, who.groups, at, session)
         return None
 
     before = await desk.transact(unit, who.actor)
     if before is not None:
-        return replay(before, digest, 202)
+        return once.replay(before, 202)
     return Response(answer, 202, media_type="application/json")
 
 

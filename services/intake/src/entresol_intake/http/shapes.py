@@ -78,6 +78,43 @@ ISSUED: Final = record(
         "expires_at": maybe({"type": "string", "format": "date-time"}),
     },
 )
+_SCOPE: Final[dict[str, Schema]] = {
+    "project": _SLUG,
+    "environment": _SLUG,
+    "offering": _SLUG,
+    "resource": text(255, pattern="^[a-z0-9-]+(/[a-z0-9-]+){3}$", description="project/environment/offering/name."),
+    "action": _SLUG,
+}
+_TERM: Final[dict[str, Schema]] = {
+    "until": maybe(text(40, format="date-time", description="When it ends; not beside `for`.")),
+    "for": maybe(text(40, examples=["4h"], description="How long from now; not beside `until`.")),
+}
+LOCK: Final = record(
+    ["scope", "reason"],
+    {
+        "scope": {**record([], _SCOPE), "description": "What fits every field is held; `{}` is everything."},
+        "reason": text(MAX_REASON),
+        "exempt": {
+            "type": "array",
+            "items": text(255, pattern="^(user|group|ci|service|trigger|system):.+$"),
+            "maxItems": 100,
+            "default": [],
+        },
+        **_TERM,
+    },
+)
+WAIVER: Final = record(
+    ["waives", "scope", "reason", "ticket"],
+    {
+        "waives": text(80, pattern="^(Policy|Quota|Window)/.+$", examples=["Policy/sensible-sizes"]),
+        "rule": maybe({"type": "integer", "minimum": 0, "description": "Only this rule of the policy, from 0."}),
+        "scope": record([], {**_SCOPE, "request": text(128, description="One request, by its id.")}),
+        "reason": text(MAX_REASON),
+        "ticket": text(255, description="Where it was agreed.", examples=["OPS-812"]),
+        **_TERM,
+    },
+)
+STANDING: Final = record(["id", "until"], {"id": _NAME, "until": maybe({"type": "string", "format": "date-time"})})
 DEAD_LETTERS: Final = record(
     ["service"],
     {
