@@ -45,6 +45,9 @@ class Metrics:
         self.deadlines = gauge("deadlines", "Deadlines that are still to come")
         self.overdue = gauge("deadlines_overdue_seconds", "For how long the first deadline has not been answered")
         self.stalled = gauge("requests_stalled", "Requests that nobody has moved on for longer than expected")
+        self.held = gauge("requests_held", "Requests that a lock or a window holds")
+        self.reviews = gauge("reviews_open", "Broken glasses that nobody has signed off yet")
+        self.reviews_overdue = gauge("reviews_overdue", "Those of them whose review was due already")
         self.waiting = Gauge(
             "entresol_work_waiting", "Work for the outside world that waits", ["service", "what"], registry=registry
         )
