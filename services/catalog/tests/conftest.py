@@ -50,26 +50,59 @@ class Traffic:
     def submitted(self) -> Event[Any]:
         return self.say(facts.RequestSubmitted(**self.about, **self.names, actor=self.actor, **self._submitted))
 
-    def asked(self, approval_id: str = "approval-1", hours: float = 4) -> Event[Any]:
+    def asked(self, approval_id: str = "approval-1", hours: float = 4, **more: Any) -> Event[Any]:
+        sane: dict[str, Any] = {
+            "policy": "production",
+            "approvers": ["group:sre"],
+            "count": 1,
+            "not_self": True,
+            "requested_by": "user:ada",
+            "expires_at": self.at + timedelta(hours=hours),
+        }
+        return self.say(facts.ApprovalRequested(**self.about, approval_id=approval_id, **(sane | more)))
+
+    def ended(
+        self, kind: type[Any], answer: str | None = None, approval_id: str = "approval-1", **more: Any
+    ) -> Event[Any]:
+        answers = [facts.Answer(by="user:bob", answer=answer, reason="because", at=self.at)] if answer else []
+        return self.say(kind(**self.about, approval_id=approval_id, policy="production", answers=answers, **more))
+
+    def approval(self, kind: type[Any], approval_id: str = "approval-1", **more: Any) -> Event[Any]:
+        """A fact about an approval of intake's, which says less of the request than one of policy's."""
+        about = {name: self.about[name] for name in kind.model_fields if name in self.about}
+        policy = {"policy": "production"} if "policy" in kind.model_fields else {}
+        return self.say(kind(**about, **policy, approval_id=approval_id, **more))
+
+    def plan_wanted(self) -> Event[Any]:
+        return self.say(facts.PlanRequested(**self.about, policies=["plans"]))
+
+    def planned(self, digest: str = "sha256:one", **more: Any) -> Event[Any]:
+        figures: dict[str, Any] = {"adds": 2, "changes": 0, "destroys": 1, "steps": []}
+        return self.say(facts.RunPlanned(**self.about, run_id="run-1", digest=digest, **(figures | more)))
+
+    def held(self, *until: datetime | None) -> Event[Any]:
+        holds = [
+            facts.Hold(kind="lock", name=f"lock-{number}", because="the ledger moves", by="user:ada", until=one)
+            for number, one in enumerate(until)
+        ]
+        return self.say(facts.RequestHeld(**self.about, holds=holds))
+
+    def broken(self, review_id: str = "review-1") -> Event[Any]:
         return self.say(
-            facts.ApprovalRequested(
+            facts.GlassBroken(
                 **self.about,
-                approval_id=approval_id,
-                policy="production",
-                approvers=["group:sre"],
-                count=1,
-                not_self=True,
-                requested_by="user:ada",
-                expires_at=self.at + timedelta(hours=hours),
+                actor="user:ada",
+                reason="the shop is down",
+                bypassed=["window no-fridays"],
+                review_id=review_id,
+                reviewers=["group:sre"],
+                review_by=self.at + timedelta(days=2),
+                policy="emergencies",
             )
         )
 
-    def ended(self, kind: type[Any], answer: str | None = None, approval_id: str = "approval-1") -> Event[Any]:
-        answers = [facts.Answer(by="user:bob", answer=answer, reason="because", at=self.at)] if answer else []
-        return self.say(kind(**self.about, approval_id=approval_id, policy="production", answers=answers))
-
-    def allowed(self) -> Event[Any]:
-        return self.say(facts.RequestAllowed(**self.about, verdicts=[]))
+    def allowed(self, **more: Any) -> Event[Any]:
+        return self.say(facts.RequestAllowed(**self.about, **({"verdicts": []} | more)))
 
     def denied(self) -> Event[Any]:
         return self.say(facts.RequestDenied(**self.about, because=["too large"], verdicts=[]))

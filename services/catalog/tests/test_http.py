@@ -59,6 +59,27 @@ async def test_a_request_is_shown_with_everything_known_of_it(catalog: Any, traf
         assert entity["resources"] == [one.resource]
 
 
+async def test_reviews_are_found_among_the_approvals(catalog: Any, traffic: type[Any]) -> None:
+    one, other = traffic(), traffic(name="other")
+    await catalog.project(one.submitted(), one.allowed(), one.asked("review-1", review=True, plan=None))
+    outline = facts.PlanOutline(digest="sha256:one", adds=1, changes=0, destroys=0)
+    await catalog.project(other.submitted(), other.plan_wanted(), other.planned(), other.asked(plan=outline, all=True))
+    async with catalog.client() as client:
+
+        async def found(query: str) -> list[str]:
+            return [item["id"] for item in (await client.get(f"/v1/approvals?{query}")).json()["items"]]
+
+        assert await found("state=pending") == ["approval-1", "review-1"]
+        assert await found("state=pending&review=true") == ["review-1"]
+        assert await found("review=false") == ["approval-1"]
+        await catalog.project(one.succeeded(), one.ended(facts.ApprovalGranted, "granted", "review-1", review=True))
+        assert await found("state=pending&review=true") == []
+        (signed,) = (await client.get(f"/v1/requests/{one.id}")).json()["approvals"]
+        assert (signed["state"], signed["answers"][0]["by"]) == ("granted", "user:bob")
+        (asked,) = (await client.get("/v1/approvals?state=pending")).json()["items"]
+        assert (asked["plan"]["digest"], asked["all"]) == ("sha256:one", True)
+
+
 async def test_the_chain_holds_the_catalogs_own_facts_too(catalog: Any, traffic: type[Any]) -> None:
     one = traffic()
     await catalog.project(*one.whole(ENTITY))
@@ -330,4 +351,15 @@ async def test_nothing_stalls_while_the_picture_is_behind_the_log(
     assert looks >= 6
     gauge = catalog.service.telemetry.metrics.stalled.labels("catalog")
     await eventually(lambda: gauge._value.get() == 1)
+    watching.cancel()
+
+
+async def test_what_is_held_and_what_is_to_be_reviewed_is_counted(catalog: Any, traffic: type[Any]) -> None:
+    one, other = traffic(), traffic(name="other")
+    await catalog.project(one.submitted(), one.held(None), other.submitted(), other.allowed())
+    await catalog.project(other.asked("late", hours=-1, review=True), other.asked("due", hours=10**5, review=True))
+    watching = asyncio.create_task(watch(catalog.service, 0.05, Settings().patience_seconds))
+    metrics = catalog.service.telemetry.metrics
+    gauges = (metrics.held, metrics.reviews, metrics.reviews_overdue)
+    await eventually(lambda: [gauge.labels("catalog")._value.get() for gauge in gauges] == [1, 2, 1])
     watching.cancel()

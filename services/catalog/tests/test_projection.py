@@ -17,7 +17,7 @@ from entresol_catalog.handlers.projection import projection
 from entresol_catalog.settings import Settings
 from entresol_catalog.store import tables
 from entresol_catalog.store.shelf import adapter
-from entresol_catalog.workers import tell
+from entresol_catalog.workers import standing, tell
 from entresol_contracts import events as facts
 from entresol_eventing.envelope import Event, decode
 from entresol_eventing.reactions import Emit
@@ -104,6 +104,66 @@ def test_history_keeps_every_event_as_it_was(session: Session, project: Project,
     kept = rows(session, tables.history)
     assert [decode(row.body.encode()) for row in kept] == chain
     assert {(row.request_id, row.project) for row in kept} == {(one.id, "shop")}
+
+
+def test_a_review_is_kept_up_when_its_request_has_ended(session: Session, project: Project, traffic: type[Any]) -> None:
+    one = traffic()
+    project(one.submitted(), one.allowed(glass_broken=True), one.broken())
+    project(one.asked("review-1", hours=48, review=True), one.started(), one.succeeded())
+    about = {"by": "user:bob", "groups": ["sre"], "answer": "rejected", "reason": "because"}
+    project(one.approval(facts.ApprovalAnswered, "review-1", **about))
+    due = one.at + timedelta(hours=1)
+    reminded = one.approval(facts.ApprovalReminded, "review-1", approvers=["group:sre"], expires_at=due, review=True)
+    project(reminded)
+    assert only(session, tables.approval, Approval).reminded_at == reminded.time
+    assert standing(session, due).reviews == 1
+    said = project(one.ended(facts.ApprovalRejected, "rejected", "review-1", review=True))
+    assert said == [], "an objection ends nothing"
+    approval = only(session, tables.approval, Approval)
+    request = only(session, tables.request, Request)
+    assert (approval.state, approval.review, approval.answers[0].by) == ("rejected", True, "user:bob")
+    assert request.approvals == [approval]
+    assert (request.state, request.glass.bypassed, request.glass.review_id) == (
+        "succeeded",
+        ["window no-fridays"],
+        "review-1",
+    )
+    assert standing(session, due).reviews == 0
+
+
+def test_what_policy_said_is_shown_with_the_request(session: Session, project: Project, traffic: type[Any]) -> None:
+    one, other = traffic(), traffic()
+    verdict = facts.Verdict(policy="sizes", version="v", rule=0, effect="deny", mode="enforce", matched=True)
+    quota = facts.QuotaUse(quota="databases", used=2, asked=1, limit=2, exceeded=True)
+    denied = facts.RequestDenied(
+        **other.about, because=["too large"], verdicts=[verdict], quotas=[quota], unconcerned=["windows"], policies=2
+    )
+    hold = facts.Hold(kind="lock", name="lock-1", because="the ledger moves", until=one.at)
+    project(one.submitted(), other.submitted(), other.say(denied))
+    project(one.allowed(verdicts=[verdict], overridden=[hold], approvals=["a"], plan_digest="sha256:one"))
+    first, second = (adapter(Request).validate_json(row.document) for row in rows(session, tables.request))
+    shown = {"policy": "sizes", "version": "v", "rule": 0, "effect": "deny", "mode": "enforce", "matched": True}
+    assert (first.decision.outcome, first.decision.at, first.decision.verdicts) == ("allowed", one.at, [shown])
+    assert first.decision.overridden[0]["name"] == "lock-1"
+    assert (second.decision.outcome, second.decision.unconcerned, second.decision.policies) == (
+        "denied",
+        ["windows"],
+        2,
+    )
+    assert second.decision.quotas == [{"quota": "databases", "used": 2.0, "asked": 1.0, "limit": 2.0, "exceeded": True}]
+
+
+def test_an_override_is_shown_and_why_it_did_not_count(session: Session, project: Project, traffic: type[Any]) -> None:
+    one = traffic()
+    wanted = facts.HoldOverridden(**one.about, by="user:bob", groups=["sre"], reason="it burns")
+    project(one.submitted(), one.held(None), one.say(wanted))
+    refused = facts.OverrideRefused(request_id=one.id, project="shop", by="user:bob", reason="locks are not overridden")
+    project(one.say(refused))
+    request = only(session, tables.request, Request)
+    (override,) = request.overrides
+    assert (override.by, override.reason, override.refused) == ("user:bob", "it burns", "locks are not overridden")
+    assert (request.state, request.waiting_for) == ("held", "lock lock-0 by user:ada: the ledger moves")
+    assert standing(session, one.at).held == 1
 
 
 def test_approvals_follow_their_request(session: Session, project: Project, traffic: type[Any]) -> None:
@@ -241,6 +301,9 @@ def told(session: Session, at: datetime) -> list[Any]:
         ("provisioning", 60, ["submitted", "cancelled"]),
         ("policy", 4 * 3600 + 59, ["submitted", "asked"]),
         ("provisioning", 60, ["submitted", "asked", "cancelled"]),
+        ("provisioning", 300, ["submitted", "plan_wanted"]),
+        ("policy", 60, ["submitted", "plan_wanted", "planned"]),
+        ("provisioning", 300, ["submitted", "plan_wanted", "planned", "allowed"]),
         ("provisioning", 300, ["submitted", "allowed"]),
         ("provisioning", 300, ["submitted", "allowed", "cancelled"]),
         ("provisioning", 3600, ["submitted", "allowed", "started"]),
@@ -272,6 +335,29 @@ def test_a_request_that_waits_behind_a_run_on_its_resource_does_not_stall(
     assert told(session, first.at + timedelta(seconds=299)) == [], "its own time begins when the resource is free"
     (said,) = told(session, first.at + timedelta(seconds=900))
     assert (said.request_id, said.expected) == (second.id, "provisioning")
+
+
+def test_a_request_that_is_held_stalls_after_the_latest_end_of_what_holds_it(
+    session: Session, project: Project, traffic: type[Any]
+) -> None:
+    one = traffic()
+    ends = one.at + timedelta(hours=5)
+    project(one.submitted(), one.held(one.at + timedelta(hours=1), ends))
+    assert told(session, ends + timedelta(seconds=59)) == []
+    (said,) = told(session, ends + timedelta(seconds=61))
+    assert (said.state, said.expected, said.since) == ("held", "policy", one.at)
+
+
+def test_a_request_that_somebody_has_to_let_go_never_stalls(
+    session: Session, project: Project, traffic: type[Any]
+) -> None:
+    one = traffic()
+    project(one.submitted(), one.held(one.at + timedelta(minutes=1), None))
+    for hours in (1, 3, 24, 24 * 30):
+        assert told(session, one.at + timedelta(hours=hours)) == []
+    assert standing(session, one.at).stalled == 0
+    (later,) = session.execute(select(tables.request.c.check_at)).scalars()
+    assert later == one.at + timedelta(hours=24 * 30 + 1)
 
 
 def test_two_that_wait_for_each_other_are_no_excuse(session: Session, project: Project, traffic: type[Any]) -> None:

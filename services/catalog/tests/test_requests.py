@@ -5,7 +5,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from entresol_catalog.domain.approvals import Answer, Approval
+from entresol_catalog.domain.approvals import Answer, Approval, Delegation
+from entresol_catalog.domain.decisions import Decision, Hold
+from entresol_catalog.domain.patience import look_again_at
 from entresol_catalog.domain.requests import TERMINAL, Request
 from entresol_catalog.settings import Settings
 from hypothesis import given
@@ -58,19 +60,35 @@ def approval(approval_id: str = "a1") -> Approval:
     )
 
 
+def holds(*until: datetime | None) -> list[Hold]:
+    return [Hold("lock", f"l{number}", "the ledger moves", "user:ada", one) for number, one in enumerate(until)]
+
+
 def no(reason: str | None) -> list[Answer]:
     return [Answer("user:bob", "rejected", reason, BEGAN)]
 
 
+def decision(digest: str) -> Decision:
+    return Decision("allowed", at(0), [], plan_digest=digest)
+
+
+YES = Answer("user:bob", "granted", None, BEGAN)
 FACTS: dict[str, Fold] = {
     "ask": lambda request, when: request.ask(approval(), when),
-    "grant": lambda request, when: request.grant("a1", [Answer("user:bob", "granted", None, BEGAN)], when),
+    "grant": lambda request, when: request.follow("a1", lambda one: one.end("granted", [YES]), when),
     "reject": lambda request, when: request.reject("a1", no("not today"), when),
     "expire": lambda request, when: request.expire("a1", "production", [], when),
-    "allow": lambda request, when: request.allow(when),
-    "deny": lambda request, when: request.deny(["too large"], when),
+    "allow": lambda request, when: request.allow(Decision("allowed", at(0), []), when),
+    "deny": lambda request, when: request.deny(["too large"], Decision("denied", when, []), when),
     "cancel": lambda request, when: request.cancel("user:ada", "wrong size", when),
     "plan": lambda request, when: request.show({"digest": "sha256:aa"}, when),
+    "want plan": lambda request, when: request.await_plan(when),
+    "plan anew": lambda request, when: request.show({"digest": "sha256:bb", "replaces": "sha256:aa"}, when),
+    "allow plan": lambda request, when: request.allow(decision("sha256:aa"), when),
+    "allow new plan": lambda request, when: request.allow(decision("sha256:bb"), when),
+    "ask again": lambda request, when: request.ask(approval("a2"), when),
+    "hold": lambda request, when: request.hold(holds(at(7200)), when),
+    "hold by a lock": lambda request, when: request.hold(holds(None), when),
     "start": lambda request, when: request.start("run", ["one", "two"], ["one"], when),
     "one": lambda request, when: request.progress("one", "succeeded", 1, None, ["two"], when),
     "two again": lambda request, when: request.progress("two", "retrying", 1, "busy", [], when),
@@ -111,6 +129,28 @@ def folded(*names: str) -> Request:
         ("allow, start, fail", "failed", None),
         ("ask, cancel, stop", "cancelled", None),
         ("deny, stop", "denied", None),
+        ("want plan", "planning", "plan"),
+        ("want plan, cancel", "planning", "provisioning"),
+        ("want plan, plan", "planned", "policy"),
+        ("want plan, plan, deny", "denied", None),
+        ("want plan, plan, want plan", "planned", "policy"),
+        ("want plan, plan, ask", "waiting-for-approval", "approval by group:sre until 2026-11-21T11:00:00Z"),
+        ("want plan, plan, ask, grant, allow plan", "allowed", "provisioning"),
+        ("want plan, plan, allow plan, plan anew", "planned", "policy"),
+        ("want plan, plan, allow plan, plan anew, allow plan", "planned", "policy"),
+        ("want plan, plan, allow plan, plan anew, plan anew", "planned", "policy"),
+        ("want plan, plan, allow plan, plan anew, allow new plan, start", "running", "provisioning"),
+        ("want plan, plan, allow plan, start, plan anew", "running", "provisioning"),
+        ("want plan, stop", "cancelled", None),
+        ("want plan, fail", "failed", None),
+        ("hold", "held", "lock l0 by user:ada until 2026-11-21 12:00 UTC: the ledger moves"),
+        ("hold, hold by a lock", "held", "lock l0 by user:ada: the ledger moves"),
+        ("ask, grant, hold", "held", "lock l0 by user:ada until 2026-11-21 12:00 UTC: the ledger moves"),
+        ("hold, cancel", "held", "provisioning"),
+        ("hold, allow", "allowed", "provisioning"),
+        ("hold, deny", "denied", None),
+        ("hold, ask", "waiting-for-approval", "approval by group:sre until 2026-11-21T11:00:00Z"),
+        ("allow, hold", "allowed", "provisioning"),
         ("stop, succeed", "cancelled", None),
     ],
 )
@@ -143,11 +183,153 @@ def test_a_rejection_without_a_reason_says_whose_it_was() -> None:
 def test_waits_add_up_to_the_duration() -> None:
     request = submitted()
     request.ask(approval(), at(2))
-    request.allow(at(10))
+    request.allow(Decision("allowed", at(10), []), at(10))
     request.start("run", ["one"], ["one"], at(13))
     request.succeed({}, at(20.5))
     assert request.waits == {"policy": 2000, "approval": 8000, "queue": 3000, "run": 7500}
     assert request.duration_ms == 20_500 == sum(request.waits.values())
+
+
+def test_waiting_for_a_plan_and_for_the_end_of_a_hold_is_told_apart() -> None:
+    request = folded("want plan", "plan", "ask", "hold", "allow plan", "start", "succeed")
+    one = 1000
+    assert request.waits == {"policy": 2 * one, "plan": one, "approval": one, "hold": one, "queue": one, "run": one}
+    assert request.duration_ms == sum(request.waits.values())
+    stale = folded("want plan", "plan", "allow plan", "plan anew", "allow new plan", "start", "succeed")
+    assert stale.waits == {"policy": 3 * one, "plan": one, "queue": 2 * one, "run": one}
+
+
+def test_what_was_asked_of_an_older_plan_stays_as_it_ended() -> None:
+    request = folded("want plan", "plan", "ask", "grant", "allow plan", "plan anew", "ask again")
+    assert [(one.id, one.state) for one in request.approvals] == [("a1", "granted"), ("a2", "pending")]
+    assert (request.state, request.decision and request.decision.plan_digest) == ("waiting-for-approval", "sha256:aa")
+    assert request.plan == {"digest": "sha256:bb", "replaces": "sha256:aa"}
+
+
+def test_holds_are_shown_while_they_hold() -> None:
+    request = folded("hold")
+    assert request.hold([*holds(at(7200)), *holds(None)], at(2))
+    assert [one.until for one in request.holds] == [at(7200), None]
+    assert not request.hold([*holds(at(7200)), *holds(None)], at(3))
+    request.allow(decision("sha256:aa"), at(4))
+    assert request.holds == []
+
+
+@pytest.mark.parametrize(
+    ("names", "seconds"),
+    [
+        ("want plan", 1 + 300),
+        ("want plan, cancel", 2 + 300),
+        ("want plan, plan", 2 + 60),
+        ("want plan, plan, allow plan, plan anew", 4 + 60),
+        ("hold", 7200 + 60),
+        ("hold, cancel", 2 + 60),
+        ("hold by a lock", 1 + 60),
+    ],
+)
+def test_somebody_is_expected_by_a_time(names: str, seconds: float) -> None:
+    assert look_again_at(folded(*names.split(", ")), Settings().patience_seconds) == at(seconds)
+
+
+def test_a_grant_that_was_taken_back_is_gone_unless_that_is_refused() -> None:
+    one = approval()
+    given = Answer("user:bob", "granted", None, at(1))
+    assert not one.withdraw("user:bob", None, at(1))
+    one.hear(given)
+    assert one.withdraw("user:bob", "not sure", at(2))
+    assert not one.withdraw("user:bob", "not sure", at(2))
+    assert not one.hear(given)
+    assert (one.answers, [(taken.by, taken.answer) for taken in one.withdrawn]) == ([], [("user:bob", given)])
+    assert one.refuse("user:bob", "only pending grants can be taken back", at(3))
+    assert (one.answers, one.withdrawn) == ([given], [])
+    assert [(late.by, late.at) for late in one.refused] == [("user:bob", at(2))]
+
+
+def test_a_grant_that_was_taken_back_too_late_counts() -> None:
+    one = approval()
+    given = Answer("user:bob", "granted", None, at(1))
+    one.hear(given)
+    one.withdraw("user:bob", None, at(2))
+    one.end("granted", [given])
+    assert (one.answers, one.withdrawn) == ([given], [])
+    assert one.refuse("user:bob", "too late", at(3))
+    assert (one.answers, [late.reason for late in one.refused]) == ([given], ["too late"])
+
+
+def test_a_delegation_is_shown_until_it_is_refused() -> None:
+    one = approval()
+    handed = Delegation("user:bob", "user:eve", "on holiday", at(2))
+    one.hear(Answer("user:bob", "granted", None, at(1)))
+    assert one.delegate(handed)
+    assert not one.delegate(handed)
+    assert one.refuse("user:bob", "eve may not", at(3))
+    assert (one.delegations, len(one.answers)) == ([], 1)
+
+
+def test_an_escalation_adds_approvers_and_a_reminder_moves_nothing() -> None:
+    request = folded("ask")
+    assert request.remind("a1", at(5))
+    assert not request.remind("a1", at(5))
+    assert (request.updated_at, request.approvals[0].reminded_at, request.revision) == (at(1), at(5), 3)
+    escalate = ["group:sre", "group:leads"]
+    assert request.follow("a1", lambda one: one.escalate(escalate, at(7200), at(6)), at(6))
+    assert request.waiting_for == "approval by group:sre or group:leads until 2026-11-21T12:00:00Z"
+    assert (request.approvals[0].escalated_at, request.updated_at) == (at(6), at(6))
+
+
+def test_each_of_several_who_have_to_grant_is_named() -> None:
+    asked = approval()
+    asked.all, asked.approvers = True, ["group:sre", "group:data"]
+    request = submitted()
+    request.ask(asked, at(1))
+    assert request.waiting_for == "approval by group:sre and group:data until 2026-11-21T11:00:00Z"
+
+
+def test_a_question_that_is_closed_leaves_the_request_to_policy() -> None:
+    request = folded("ask")
+    assert request.follow("a1", lambda one: one.end("closed", because="the policies have changed"), at(2))
+    assert (request.state, request.waiting_for) == ("waiting-for-approval", "policy")
+    assert request.approvals[0].closed_because == "the policies have changed"
+    assert look_again_at(request, Settings().patience_seconds) == at(2 + 60)
+
+
+def review() -> Approval:
+    asked = approval("review")
+    asked.review = True
+    return asked
+
+
+def test_a_review_neither_moves_its_request_nor_ends_with_it() -> None:
+    request = folded("allow", "start")
+    assert request.ask(review(), at(3))
+    assert (request.state, request.waiting_for, request.updated_at) == ("running", "provisioning", at(2))
+    request.succeed({}, at(4))
+    assert request.approvals[0].state == "pending"
+    shown = (request.state, request.completed_at, request.duration_ms, dict(request.waits))
+    heard = Answer("user:bob", "rejected", "it was not needed", at(5))
+    assert request.follow("review", lambda one: one.hear(heard), at(5))
+    assert request.remind("review", at(6))
+    assert request.follow("review", lambda one: one.end("rejected", [heard]), at(7))
+    assert request.approvals[0].state == "rejected"
+    assert shown == (request.state, request.completed_at, request.duration_ms, dict(request.waits))
+    assert request.updated_at == at(4)
+
+
+def test_a_review_may_be_asked_for_when_its_request_has_ended() -> None:
+    request = folded("stop")
+    assert not request.ask(approval(), at(2))
+    assert request.ask(review(), at(3))
+    assert [one.state for one in request.approvals] == ["pending"]
+
+
+def test_a_request_that_waits_does_not_wait_for_a_review() -> None:
+    request = folded("ask")
+    request.ask(review(), at(2))
+    request.follow("a1", lambda one: one.end("granted", [YES]), at(3))
+    assert request.waiting_for == "policy"
+    assert look_again_at(request, Settings().patience_seconds) == at(3 + 60)
+    request.allow(decision("sha256:aa"), at(4))
+    assert [one.state for one in request.approvals] == ["granted", "pending"]
 
 
 def test_steps_show_how_far_a_run_has_come() -> None:
@@ -171,24 +353,25 @@ def test_an_approval_ends_with_its_request() -> None:
 
 def test_an_answer_is_shown_until_it_is_refused() -> None:
     request = folded("ask")
-    assert request.hear("a1", Answer("user:ada", "granted", None, at(2)), at(2))
+    assert request.follow("a1", lambda one: one.hear(Answer("user:ada", "granted", None, at(2))), at(2))
     assert [one.by for one in request.approvals[0].answers] == ["user:ada"]
-    assert request.refuse("a1", "user:ada", "the requester's own answer does not count", at(3))
+    reason = "the requester's own answer does not count"
+    assert request.follow("a1", lambda one: one.refuse("user:ada", reason, at(3)), at(3))
     assert request.approvals[0].answers == []
     assert [(one.by, one.at) for one in request.approvals[0].refused] == [("user:ada", at(2))]
-    assert not request.hear("a1", Answer("user:ada", "granted", None, at(2)), at(4))
+    assert not request.follow("a1", lambda one: one.hear(Answer("user:ada", "granted", None, at(2))), at(4))
 
 
 def test_a_stall_is_told_once_and_forgotten_when_somebody_moves() -> None:
     request = folded("allow")
     patience = Settings().patience_seconds
-    assert request.look_again_at(patience) == at(1 + 300)
+    assert look_again_at(request, patience) == at(1 + 300)
     assert request.stall("allowed", at(1))
     assert not request.stall("allowed", at(1))
-    assert request.look_again_at(patience) is None
+    assert look_again_at(request, patience) is None
     request.start("run", [], [], at(400))
     assert request.stalled_since is None
-    assert request.look_again_at(patience) == at(400 + 3600)
+    assert look_again_at(request, patience) == at(400 + 3600)
 
 
 def test_a_stall_that_comes_too_late_is_not_shown() -> None:
@@ -198,9 +381,21 @@ def test_a_stall_that_comes_too_late_is_not_shown() -> None:
 
 
 def test_an_approval_is_not_late_before_it_ends() -> None:
-    assert folded("ask").look_again_at(Settings().patience_seconds) == at(3600 + 60)
+    assert look_again_at(folded("ask"), Settings().patience_seconds) == at(3600 + 60)
 
 
+PLANNED = [
+    "want plan",
+    "plan",
+    "ask",
+    "hold",
+    "allow plan",
+    "plan anew",
+    "ask again",
+    "allow new plan",
+    "start",
+    "stop",
+]
 USUAL = ["ask", "grant", "allow", "start", "one", "two again", "two", "succeed"]
 
 
@@ -233,3 +428,17 @@ def test_a_fact_that_comes_again_changes_nothing(data: st.DataObject) -> None:
         FACTS[name](often, at(USUAL.index(name) + 1))
     assert once == often
     assert once.revision == 1 + len(USUAL)
+
+
+def test_a_request_that_is_planned_asked_about_held_and_planned_again_goes_all_its_way() -> None:
+    states = []
+    request = submitted()
+    for second, name in enumerate(PLANNED, start=1):
+        assert FACTS[name](request, at(second)), name
+        states.append(request.state)
+    waiting = "waiting-for-approval"
+    assert states == [
+        *("planning", "planned", waiting, "held", "allowed"),
+        *("planned", waiting, "allowed", "running", "cancelled"),
+    ]
+    assert request.revision == 1 + len(PLANNED)

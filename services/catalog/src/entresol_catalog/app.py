@@ -26,7 +26,7 @@ SUBJECTS = tuple(
 
 URGENT = frozenset(
     {
-        *("approval.requested", "token.issued", "token.revoked"),
+        *("approval.requested", "request.held", "token.issued", "token.revoked"),
         *("request.denied", "approval.rejected", "approval.expired"),
         *("run.succeeded", "run.failed", "run.cancelled"),
     }

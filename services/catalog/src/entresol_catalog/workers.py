@@ -6,7 +6,9 @@ It says nothing while the picture is behind the log: what looks like a standstil
 
 import asyncio
 from collections.abc import Generator, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import partial
 
 from entresol_contracts.events import RequestStalled
 from entresol_eventing.envelope import decode, now
@@ -20,7 +22,7 @@ from entresol_catalog.domain.listings import Manifest
 from entresol_catalog.domain.patience import stalls_at
 from entresol_catalog.domain.requests import TERMINAL, Request
 from entresol_catalog.store.shelf import adapter
-from entresol_catalog.store.tables import history, manifest, request
+from entresol_catalog.store.tables import approval, history, manifest, request
 
 MOST = 200
 """Requests told of in one transaction."""
@@ -29,7 +31,9 @@ CALM_LOOKS = 2
 RECENT = timedelta(seconds=10)
 """Under load there is always something that is not read yet; a picture this young is complete enough."""
 
-_RUNS = tuple(f"dev.entresol.run.{fact}.v1" for fact in ("started", "progressed", "succeeded", "failed", "cancelled"))
+_RUNS = tuple(
+    f"dev.entresol.run.{fact}.v1" for fact in ("planned", "started", "progressed", "succeeded", "failed", "cancelled")
+)
 
 
 async def watch(service: Service, every_seconds: float, patience_seconds: Mapping[str, float]) -> None:
@@ -41,8 +45,7 @@ async def watch(service: Service, every_seconds: float, patience_seconds: Mappin
             calm = calm + 1 if await _complete(service) else 0
             if calm >= CALM_LOOKS and await service.read(lambda session: bool(_due(session, now(), 1))):
                 count = await service.transact(lambda session: tell(session, now(), patience_seconds))
-            stalled = await service.read(_stalled)
-            service.telemetry.metrics.stalled.labels(service.name).set(stalled)
+            _show(service, await service.read(partial(standing, at=now())))
         except Unavailable:
             pass
         if count < MOST:
@@ -121,11 +124,40 @@ def _newest(session: Session) -> datetime:
     return session.execute(query).scalar() or now()
 
 
-def _stalled(session: Session) -> int:
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """What waits now, counted."""
+
+    stalled: int
     """Requests that were told of and have not moved since: open, and with nothing to be looked at again."""
-    waiting = request.c.state.not_in(sorted(TERMINAL)) & request.c.check_at.is_(None)
-    count: int = session.execute(select(func.count()).select_from(request).where(waiting)).scalar_one()
+    held: int
+    reviews: int
+    """Broken glasses that nobody has signed off."""
+    overdue: int
+    """Those of them that should have been by now."""
+
+
+def standing(session: Session, at: datetime) -> Standing:
+    open_reviews = (approval.c.state == "pending") & approval.c.review_by.is_not(None)
+    return Standing(
+        stalled=_count(session, request.c.state.not_in(sorted(TERMINAL)) & request.c.check_at.is_(None)),
+        held=_count(session, request.c.state == "held"),
+        reviews=_count(session, open_reviews),
+        overdue=_count(session, open_reviews & (approval.c.review_by <= at)),
+    )
+
+
+def _count(session: Session, condition: ColumnElement[bool]) -> int:
+    count: int = session.execute(select(func.count()).where(condition)).scalar_one()
     return count
+
+
+def _show(service: Service, waiting: Standing) -> None:
+    metrics = service.telemetry.metrics
+    metrics.stalled.labels(service.name).set(waiting.stalled)
+    metrics.held.labels(service.name).set(waiting.held)
+    metrics.reviews.labels(service.name).set(waiting.reviews)
+    metrics.reviews_overdue.labels(service.name).set(waiting.overdue)
 
 
 def _due(session: Session, at: datetime, limit: int) -> list[str]:

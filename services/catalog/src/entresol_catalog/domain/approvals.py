@@ -1,8 +1,11 @@
-"""An approval as people see it: who may answer, who has, and how it ended."""
+"""An approval as people see it: who may answer, who has, and how it ended.
+
+A review is an approval that nothing waits for: somebody signs off that a glass was broken. It outlives its request.
+"""
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 ApprovalState = Literal["pending", "granted", "rejected", "expired", "closed"]
 
@@ -17,7 +20,7 @@ class Answer:
 
 @dataclass(slots=True)
 class Refusal:
-    """An answer that did not count, and why."""
+    """An answer, a withdrawal or a delegation that did not count, and why."""
 
     by: str
     reason: str
@@ -26,8 +29,28 @@ class Refusal:
 
 
 @dataclass(slots=True)
+class Withdrawal:
+    """A grant that its author took back."""
+
+    by: str
+    reason: str | None
+    at: datetime
+    answer: Answer
+
+
+@dataclass(slots=True)
+class Delegation:
+    """Somebody who was asked hands it on."""
+
+    by: str
+    to: str
+    reason: str | None
+    at: datetime
+
+
+@dataclass(slots=True)
 class Approval:
-    """Belongs to one request and changes only with it."""
+    """Belongs to one request and, unless it is a review, changes only with it."""
 
     id: str
     request: str
@@ -38,37 +61,98 @@ class Approval:
     count: int
     not_self: bool
     because: str | None
+    """Why the policy asks."""
     requested_by: str
     requested_at: datetime
     expires_at: datetime
+    """When it ends unanswered; for a review, when it is due."""
     state: ApprovalState = "pending"
     answers: list[Answer] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
+    all: bool = False
+    """Each of the approvers has to grant."""
+    reason: str | None = None
+    """Why it was asked for, in the requester's words."""
+    plan: dict[str, Any] | None = None
+    """What people are asked to approve, in figures."""
+    review: bool = False
+    remind_at: datetime | None = None
+    reminded_at: datetime | None = None
+    escalates_at: datetime | None = None
+    escalates_to: list[str] = field(default_factory=list)
+    escalated_at: datetime | None = None
+    delegations: list[Delegation] = field(default_factory=list)
+    withdrawn: list[Withdrawal] = field(default_factory=list)
+    closed_because: str | None = None
+    """Why the question is not open any more though nobody decided it; absent if its request has ended."""
 
     def hear(self, answer: Answer) -> bool:
         """Note an answer that policy has not judged yet."""
         known = {(one.by, one.at) for one in self.answers} | {(one.by, one.at) for one in self.refused}
+        known |= {(one.answer.by, one.answer.at) for one in self.withdrawn}
         if self.state != "pending" or (answer.by, answer.at) in known:
             return False
         self.answers.append(answer)
         return True
 
-    def refuse(self, by: str, reason: str, at: datetime) -> bool:
-        """Move the latest answer of that actor to those that did not count."""
-        if any(one.by == by and one.reason == reason and one.at == at for one in self.refused):
+    def withdraw(self, by: str, reason: str | None, at: datetime) -> bool:
+        """Take back that actor's latest grant, until policy says that it stands."""
+        grants = [one for one in self.answers if one.by == by and one.answer == "granted"]
+        if self.state != "pending" or not grants or grants[-1].at > at:
             return False
-        for index in range(len(self.answers) - 1, -1, -1):
-            if self.answers[index].by == by and self.state == "pending":
-                at = self.answers.pop(index).at
-                break
-        self.refused.append(Refusal(by, reason, at))
+        self.answers.remove(grants[-1])
+        self.withdrawn.append(Withdrawal(by, reason, at, grants[-1]))
         return True
 
-    def end(self, state: ApprovalState, answers: list[Answer] | None = None) -> bool:
-        """The first end counts; with it come the answers that policy has counted."""
+    def delegate(self, delegation: Delegation) -> bool:
+        """Note that somebody handed it on, which policy has not judged yet."""
+        known = {(one.by, one.at) for one in self.delegations} | {(one.by, one.at) for one in self.refused}
+        if self.state != "pending" or (delegation.by, delegation.at) in known:
+            return False
+        self.delegations.append(delegation)
+        return True
+
+    def refuse(self, by: str, reason: str, at: datetime) -> bool:
+        """The latest thing that this actor said does not count: an answer, a withdrawal, or a delegation."""
+        if any(one.by == by and one.reason == reason and one.at == at for one in self.refused):
+            return False
+        said = max(self._said(by), key=lambda one: one.at, default=None) if self.state == "pending" else None
+        if isinstance(said, Answer):
+            self.answers.remove(said)
+        elif isinstance(said, Delegation):
+            self.delegations.remove(said)
+        elif isinstance(said, Withdrawal):
+            self.withdrawn.remove(said)
+            self.answers.append(said.answer)
+            self.answers.sort(key=lambda one: one.at)
+        self.refused.append(Refusal(by, reason, at if said is None else said.at))
+        return True
+
+    def remind(self, at: datetime) -> bool:
+        if self.state != "pending" or self.reminded_at == at:
+            return False
+        self.reminded_at = at
+        return True
+
+    def escalate(self, approvers: list[str], expires_at: datetime, at: datetime) -> bool:
+        """Others may answer too, besides those who were asked."""
+        if self.state != "pending" or self.escalated_at is not None:
+            return False
+        self.approvers = list(dict.fromkeys([*self.approvers, *approvers]))
+        self.escalated_at, self.expires_at = at, expires_at
+        return True
+
+    def end(self, state: ApprovalState, answers: list[Answer] | None = None, because: str | None = None) -> bool:
+        """The first end counts; with it come the answers that policy has counted, withdrawn too late or not."""
         if self.state != "pending":
             return False
-        self.state = state
+        self.state, self.closed_because = state, because
         if answers is not None:
             self.answers = answers
+            counted = {(one.by, one.at) for one in answers}
+            self.withdrawn = [one for one in self.withdrawn if (one.answer.by, one.answer.at) not in counted]
         return True
+
+    def _said(self, by: str) -> list[Answer | Withdrawal | Delegation]:
+        said: list[Answer | Withdrawal | Delegation] = [*self.answers, *self.withdrawn, *self.delegations]
+        return [one for one in said if one.by == by]

@@ -1,7 +1,7 @@
 """How long a request may stay as it is before somebody is to be told, where its state alone does not say.
 
-Two things look like a standstill and are none: waiting for an earlier run on the same resource, and a step that may
-take longer than others because its offering says so.
+Three things look like a standstill and are none: waiting for an earlier run on the same resource, a step that may
+take longer than others because its offering says so, and a lock that stays until somebody lifts it.
 """
 
 import re
@@ -11,8 +11,28 @@ from typing import Any
 
 from entresol_catalog.domain.requests import Request
 
+UNTIL_LIFTED = timedelta(hours=1)
+"""How often a request is looked at that is held by what has no end of its own."""
 _PART = re.compile(r"([0-9]+)(ms|s|m|h|d|w)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
+
+
+def look_again_at(request: Request, patience_seconds: Mapping[str, float]) -> datetime | None:
+    """When somebody must have moved it on: counted from the last fact, or from the end of an approval or of its holds.
+
+    None if nothing is to be expected any more, or if it was told already.
+    """
+    if request.terminal or request.stalled_since is not None:
+        return None
+    patience = _patience(request, patience_seconds)
+    if request.cancellation is None:
+        if request.state == "waiting-for-approval":
+            ends = [one.expires_at for one in request.pending]
+            return max(request.updated_at, min(ends, default=request.updated_at)) + patience
+        if request.state == "held":
+            ends = [one.until for one in request.holds if one.until is not None]
+            return max([request.updated_at, *ends]) + patience
+    return request.updated_at + patience
 
 
 def stalls_at(
@@ -29,8 +49,10 @@ def stalls_at(
     `busy` says that another run is under way on its resource, `freed_at` when the last one ended or made progress,
     `offering` the manifest that the request names.
     """
-    patience = timedelta(seconds=patience_seconds[request.state])
-    if request.cancellation is None and request.state == "allowed":
+    patience = _patience(request, patience_seconds)
+    if request.cancellation is None and request.state == "held" and any(one.until is None for one in request.holds):
+        return at + UNTIL_LIFTED
+    if request.cancellation is None and request.state in ("allowed", "planning"):
         if busy:
             return at + patience
         if freed_at is not None:
@@ -39,6 +61,12 @@ def stalls_at(
         running = {step.name for step in request.steps if step.state in ("running", "retrying")}
         return request.updated_at + patience + timedelta(seconds=_longest(request, offering, running))
     return at
+
+
+def _patience(request: Request, patience_seconds: Mapping[str, float]) -> timedelta:
+    """A plan that policy has to look at waits as long as a request that was submitted."""
+    looked_at = request.state == "planned" and request.undecided
+    return timedelta(seconds=patience_seconds["submitted" if looked_at else request.state])
 
 
 def _longest(request: Request, offering: Mapping[str, Any] | None, steps: set[str]) -> float:

@@ -1,21 +1,26 @@
 """The life of one request, folded from the facts that its chain leaves on the log.
 
-- The first terminal fact wins; after it only answers that came too late are noted.
-- A state never goes back: a fact that comes late fills in what it knows, and no more.
+- The first terminal fact wins; after it only reviews, and answers that came too late, are noted.
+- A state never goes back, but for one way: what was allowed with a plan that does not hold any more is planned again.
 - Each fact that changed something raises the revision by one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal, get_args
 
+from entresol_catalog.domain import steps
 from entresol_catalog.domain.approvals import Answer, Approval
+from entresol_catalog.domain.decisions import Decision, Glass, Hold, Override
+from entresol_catalog.domain.steps import Step
 
 Outcome = Literal["succeeded", "failed", "denied", "rejected", "expired", "cancelled"]
 State = Literal[
     "submitted",
+    "planning",
     "waiting-for-approval",
+    "held",
     "allowed",
     "planned",
     "running",
@@ -26,27 +31,19 @@ State = Literal[
     "expired",
     "cancelled",
 ]
-StepState = Literal["pending", "running", "retrying", "succeeded", "skipped", "failed", "cancelled"]
 
 TERMINAL: frozenset[str] = frozenset(get_args(Outcome))
-_RANK: Mapping[str, int] = {"submitted": 0, "waiting-for-approval": 1, "allowed": 2, "planned": 3, "running": 4}
+_UNDECIDED = frozenset({"submitted", "planning", "waiting-for-approval", "held"})
 _WAIT: Mapping[str, str] = {
     "submitted": "policy",
+    "planning": "plan",
     "waiting-for-approval": "approval",
+    "held": "hold",
     "allowed": "queue",
     "planned": "run",
     "running": "run",
 }
-_DONE = frozenset({"succeeded", "skipped"})
 _MILLISECOND = timedelta(milliseconds=1)
-
-
-@dataclass(slots=True)
-class Step:
-    name: str
-    state: StepState = "pending"
-    attempt: int = 0
-    message: str | None = None
 
 
 @dataclass(slots=True)
@@ -92,47 +89,99 @@ class Request:
     plan: dict[str, Any] | None = None
     cancellation: Cancellation | None = None
     waits: dict[str, int] = field(default_factory=dict)
-    """Milliseconds spent in waiting for policy, an approval, the queue, and the run."""
+    """Milliseconds spent in waiting for policy, a plan, an approval, the end of a hold, the queue, and the run."""
+    break_glass: str | None = None
+    """Why the requester wants nothing to stand in its way."""
+    plan_for_policy: bool = False
+    """Policy wants to see the plan before it decides, or decides anew because the plan it allowed does not hold."""
+    holds: list[Hold] = field(default_factory=list)
+    """What holds it now."""
+    overrides: list[Override] = field(default_factory=list)
+    decision: Decision | None = None
+    glass: Glass | None = None
 
     @property
     def terminal(self) -> bool:
         return self.state in TERMINAL
 
     @property
+    def undecided(self) -> bool:
+        """Policy has not allowed it yet, or looks at it again."""
+        return self.state in _UNDECIDED or (self.state == "planned" and self.plan_for_policy)
+
+    @property
     def expected(self) -> str:
         """The service that has to move it on."""
-        return "policy" if _RANK.get(self.state, 9) < 2 and self.cancellation is None else "provisioning"
+        deciding = self.undecided and self.state != "planning" and self.cancellation is None
+        return "policy" if deciding else "provisioning"
 
     def ask(self, approval: Approval, at: datetime) -> bool:
-        """People are asked; the request waits for them unless it was allowed already."""
-        if self.terminal or self.approval(approval.id) is not None:
+        """People are asked; the request waits for them unless it was allowed already, or it is a review."""
+        if self.approval(approval.id) is not None or (self.terminal and not approval.review):
             return False
-        if self.state in ("submitted", "planned"):
-            self._enter("waiting-for-approval", at)
-        elif self.state != "waiting-for-approval":
-            approval.end("granted")
         self.approvals.append(approval)
+        if approval.review:
+            return self._noted()
+        if not self.undecided and self.state != "planned":
+            approval.end("granted")
+        elif self.state != "waiting-for-approval":
+            self._enter("waiting-for-approval", at)
         return self._changed(at)
 
-    def hear(self, approval_id: str, answer: Answer, at: datetime) -> bool:
+    def follow(self, approval_id: str, change: Callable[[Approval], bool], at: datetime) -> bool:
+        """Change one of its approvals. A review is none of the request's own business, and moves nothing."""
         approval = self.approval(approval_id)
-        return approval is not None and not self.terminal and approval.hear(answer) and self._changed(at)
-
-    def refuse(self, approval_id: str, by: str, reason: str, at: datetime) -> bool:
-        """An answer that comes too late is refused too, so this may happen to a request that has ended."""
-        approval = self.approval(approval_id)
-        return approval is not None and approval.refuse(by, reason, at) and self._changed(at)
-
-    def grant(self, approval_id: str, answers: list[Answer], at: datetime) -> bool:
-        approval = self.approval(approval_id)
-        return approval is not None and approval.end("granted", answers) and self._changed(at)
-
-    def allow(self, at: datetime) -> bool:
-        if _RANK.get(self.state, 9) >= _RANK["allowed"]:
+        if approval is None or not change(approval):
             return False
-        self._enter("allowed", at)
+        return self._noted() if approval.review else self._changed(at)
+
+    def remind(self, approval_id: str, at: datetime) -> bool:
+        """Whoever is reminded has not answered: nothing has moved."""
+        approval = self.approval(approval_id)
+        return approval is not None and approval.remind(at) and self._noted()
+
+    def hold(self, holds: list[Hold], at: datetime) -> bool:
+        """A lock or a window does not let it begin; what held it before does not any more, unless it is named again."""
+        if not self.undecided or (self.state == "held" and holds == self.holds):
+            return False
+        if self.state != "held":
+            self._enter("held", at)
+        self.holds = holds
+        return self._changed(at)
+
+    def override(self, override: Override) -> bool:
+        if any((one.by, one.at) == (override.by, override.at) for one in self.overrides):
+            return False
+        self.overrides.append(override)
+        return self._noted()
+
+    def refuse_override(self, by: str, reason: str) -> bool:
+        """The latest of that actor's overrides does not count."""
+        for one in reversed(self.overrides):
+            if one.by == by and one.refused is None:
+                one.refused = reason
+                return self._noted()
+        return False
+
+    def break_the_glass(self, glass: Glass) -> bool:
+        if self.glass is not None:
+            return False
+        self.glass = glass
+        return self._noted()
+
+    def allow(self, decision: Decision, at: datetime) -> bool:
+        """Policy's word, once for each time that it had to decide; on a plan that was replaced, it comes too late."""
+        digest = decision.plan_digest
+        late = digest is not None and self.plan is not None and self.plan["digest"] != digest
+        if self.terminal or late or (self.decision is not None and not self.undecided):
+            return False
+        self.decision = decision
+        if self.undecided:
+            self._enter("allowed", at)
+        self.plan_for_policy = False
         for approval in self.approvals:
-            approval.end("granted")
+            if not approval.review:
+                approval.end("granted")
         return self._changed(at)
 
     def cancel(self, by: str, reason: str | None, at: datetime) -> bool:
@@ -141,22 +190,31 @@ class Request:
         self.cancellation = Cancellation(by, reason, at)
         return self._changed(at)
 
+    def await_plan(self, at: datetime) -> bool:
+        """Policy wants to see a plan first; the one that there is will do."""
+        if not self.undecided or self.state == "planning" or self.plan is not None:
+            return False
+        self.plan_for_policy = True
+        self._enter("planning", at)
+        return self._changed(at)
+
     def show(self, plan: dict[str, Any], at: datetime) -> bool:
-        """What the run would do is known."""
+        """What the run would do is known, or is not what was allowed: then policy has to look at it again."""
         if self.terminal or plan == self.plan:
             return False
         self.plan = plan
-        if _RANK[self.state] < _RANK["planned"]:
+        stale = plan.get("replaces") is not None and self.state in ("allowed", "planned")
+        if stale or self.state in ("submitted", "planning", "allowed"):
             self._enter("planned", at)
+        self.plan_for_policy |= stale
         return self._changed(at)
 
-    def start(self, run_id: str, steps: list[str], running: list[str], at: datetime) -> bool:
+    def start(self, run_id: str, names: list[str], running: list[str], at: datetime) -> bool:
         if self.terminal or self.run_id is not None:
             return False
         self.run_id = run_id
-        known = {step.name: step for step in self.steps}
-        self.steps = [known.get(name) or Step(name) for name in steps]
-        self._run(running)
+        self.steps = steps.ordered(self.steps, names)
+        steps.run(self.steps, running)
         if self.state != "running":
             self._enter("running", at)
         return self._changed(at)
@@ -172,14 +230,11 @@ class Request:
     ) -> bool:
         if self.terminal:
             return False
-        step = next((one for one in self.steps if one.name == name), None)
-        if step is None:
-            step = Step(name)
-            self.steps.append(step)
-        if step.state in _DONE or attempt < step.attempt or (step.state, step.attempt) == (state, attempt):
+        step = steps.find(self.steps, name)
+        if step.state in steps.DONE or attempt < step.attempt or (step.state, step.attempt) == (state, attempt):
             return False
         step.state, step.attempt, step.message = state, attempt, message
-        self._run(running)
+        steps.run(self.steps, running)
         if self.state != "running":
             self._enter("running", at)
         return self._changed(at)
@@ -188,41 +243,36 @@ class Request:
         """Nobody has moved it on; forgotten as soon as somebody does."""
         if self.state != state or self.stalled_since is not None or since != self.updated_at:
             return False
-        self.revision += 1
         self.stalled_since = since
-        return True
+        return self._noted()
 
     def succeed(self, outputs: dict[str, Any], at: datetime) -> bool:
         if not self._end("succeeded", [], at):
             return False
         self.outputs = outputs
-        for step in self.steps:
-            if step.state not in _DONE:
-                step.state, step.attempt = "succeeded", max(1, step.attempt)
+        steps.succeed(self.steps)
         return True
 
     def fail(self, reason: str, step_name: str | None, at: datetime) -> bool:
         if not self._end("failed", [reason if step_name is None else f"step {step_name}: {reason}"], at):
             return False
-        for step in self.steps:
-            if step.name == step_name:
-                step.state, step.attempt, step.message = "failed", max(1, step.attempt), reason
-            elif step.state not in _DONE:
-                step.state = "cancelled"
+        steps.stop(self.steps, step_name, reason)
         return True
 
     def stop(self, reason: str, at: datetime) -> bool:
         if not self._end("cancelled", [reason], at):
             return False
-        for step in self.steps:
-            if step.state not in _DONE:
-                step.state = "cancelled"
+        steps.stop(self.steps)
         return True
 
-    def deny(self, because: list[str], at: datetime) -> bool:
-        return self._end("denied", because, at)
+    def deny(self, because: list[str], decision: Decision, at: datetime) -> bool:
+        if not self._end("denied", because, at):
+            return False
+        self.decision = decision
+        return True
 
     def reject(self, approval_id: str, answers: list[Answer], at: datetime) -> bool:
+        """A no to the request itself; a review is answered by `follow`."""
         if self.terminal:
             return False
         approval = self.approval(approval_id)
@@ -239,18 +289,10 @@ class Request:
             approval.end("expired", answers)
         return self._end("expired", [f"the approval that {policy} asks for was not given in time"], at)
 
-    def look_again_at(self, patience_seconds: Mapping[str, float]) -> datetime | None:
-        """When somebody must have moved it on: counted from the last fact, or from the end of an approval.
-
-        None if nothing is to be expected any more, or if it was told already.
-        """
-        if self.terminal or self.stalled_since is not None:
-            return None
-        patience = timedelta(seconds=patience_seconds[self.state])
-        if self.state == "waiting-for-approval" and self.cancellation is None:
-            ends = [one.expires_at for one in self.approvals if one.state == "pending"]
-            return max(self.updated_at, min(ends, default=self.updated_at)) + patience
-        return self.updated_at + patience
+    @property
+    def pending(self) -> list[Approval]:
+        """The approvals that it waits for."""
+        return [one for one in self.approvals if one.state == "pending" and not one.review]
 
     def approval(self, approval_id: str) -> Approval | None:
         for one in self.approvals:
@@ -258,17 +300,10 @@ class Request:
                 return one
         return None
 
-    def _run(self, names: list[str]) -> None:
-        for step in self.steps:
-            if step.name in names:
-                step.state, step.attempt = "running", max(1, step.attempt)
-            elif step.state == "running":
-                step.state = "pending"
-
     def _enter(self, state: State, at: datetime) -> None:
-        wait = _WAIT[self.state]
+        wait = "policy" if self.state == "planned" and self.plan_for_policy else _WAIT[self.state]
         self.waits[wait] = self.waits.get(wait, 0) + max(0, (at - self.since) // _MILLISECOND)
-        self.state, self.since = state, at
+        self.state, self.since, self.holds = state, at, []
 
     def _end(self, outcome: Outcome, because: list[str], at: datetime) -> bool:
         if self.terminal:
@@ -278,22 +313,33 @@ class Request:
         self.completed_at = at
         self.duration_ms = max(0, (at - self.submitted_at) // _MILLISECOND)
         for approval in self.approvals:
-            approval.end("closed")
+            if not approval.review:
+                approval.end("closed")
         return self._changed(at)
 
     def _changed(self, at: datetime) -> bool:
-        self.revision += 1
         self.updated_at = at
         self.stalled_since = None
         self.waiting_for = self._waiting_for()
+        return self._noted()
+
+    def _noted(self) -> bool:
+        """It shows something new, but nobody has moved it on."""
+        self.revision += 1
         return True
 
     def _waiting_for(self) -> str | None:
         if self.terminal:
             return None
-        pending = [one for one in self.approvals if one.state == "pending"]
-        if self.state == "waiting-for-approval" and pending and self.cancellation is None:
-            return "; ".join(
-                f"approval by {' or '.join(one.approvers)} until {one.expires_at:%Y-%m-%dT%H:%M:%SZ}" for one in pending
-            )
-        return self.expected
+        if self.cancellation is not None:
+            return self.expected
+        if self.state == "waiting-for-approval" and self.pending:
+            return "; ".join(map(_asked, self.pending))
+        if self.state == "held":
+            return "; ".join(map(str, self.holds))
+        return "plan" if self.state == "planning" else self.expected
+
+
+def _asked(approval: Approval) -> str:
+    whom = (" and " if approval.all else " or ").join(approval.approvers)
+    return f"approval by {whom} until {approval.expires_at:%Y-%m-%dT%H:%M:%SZ}"

@@ -30,6 +30,7 @@ from sqlmodel import Session
 from entresol_catalog.domain.approvals import Approval
 from entresol_catalog.domain.entities import Entity, targets
 from entresol_catalog.domain.listings import DeadLetter, Manifest, Notification, Token
+from entresol_catalog.domain.patience import look_again_at
 from entresol_catalog.domain.requests import Request
 from entresol_catalog.domain.resources import Resource
 from entresol_catalog.store import tables
@@ -54,7 +55,7 @@ class Board:
     def __init__(self, patience_seconds: Mapping[str, float]) -> None:
         self.said: list[Emit] = []
         self.requests = Shelf(tables.request, Request, lambda one: _request_columns(one, patience_seconds))
-        self.approvals = Shelf(tables.approval, Approval, lambda one: {"project": one.project, "state": one.state})
+        self.approvals = Shelf(tables.approval, Approval, _approval_columns)
         self.resources = Shelf(tables.resource, Resource, _resource_columns)
         self.entities = Shelf(tables.entity, Entity, lambda one: {"removed": not one.exists})
         self.manifests = Shelf(tables.manifest, Manifest, lambda one: {"removed": one.removed})
@@ -150,8 +151,13 @@ def _request_columns(request: Request, patience_seconds: Mapping[str, float]) ->
         "resource": request.resource,
         "offering": request.offering,
         "state": request.state,
-        "check_at": request.look_again_at(patience_seconds),
+        "check_at": look_again_at(request, patience_seconds),
     }
+
+
+def _approval_columns(approval: Approval) -> dict[str, Any]:
+    review_by = approval.expires_at if approval.review else None
+    return {"project": approval.project, "state": approval.state, "review_by": review_by}
 
 
 def _resource_columns(resource: Resource) -> dict[str, Any]:

@@ -1,14 +1,15 @@
-"""Facts about requests, runs and approvals. A fact about a request that is not known is only kept in history."""
+"""Facts about requests and their runs. A fact about a request that is not known is only kept in history."""
 
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Literal
 
 from entresol_contracts import Payload
 from entresol_contracts import events as facts
 from entresol_eventing.reactions import Emit
 
-from entresol_catalog.domain.approvals import Answer, Approval
+from entresol_catalog.domain.decisions import Decision, Glass, Hold, Override
 from entresol_catalog.domain.requests import Outcome, Request
+from entresol_catalog.handlers import approvals
 from entresol_catalog.handlers.board import Board, Fact
 
 
@@ -30,6 +31,7 @@ def submit(board: Board, fact: Fact) -> None:
         dry_run=data.dry_run,
         reason=data.reason,
         trigger=data.trigger,
+        break_glass=data.break_glass,
         correlationid=fact.event.correlationid,
         submitted_at=fact.at,
         updated_at=fact.at,
@@ -38,61 +40,79 @@ def submit(board: Board, fact: Fact) -> None:
     board.requests.add((request.id,), request, fact.position)
 
 
-def ask(board: Board, request: Request, fact: Fact) -> bool:
-    data: facts.ApprovalRequested = fact.event.data
-    approval = Approval(
-        id=data.approval_id,
-        request=data.request_id,
-        resource=data.resource_id,
-        project=data.project,
-        policy=data.policy,
-        approvers=data.approvers,
-        count=data.count,
-        not_self=data.not_self,
-        because=data.because,
-        requested_by=data.requested_by,
-        requested_at=fact.at,
-        expires_at=data.expires_at,
-    )
-    if not request.ask(approval, fact.at):
-        return False
-    board.approvals.add((approval.id,), approval, fact.position)
-    return True
-
-
-def hear(_: Board, request: Request, fact: Fact) -> bool:
-    data: facts.ApprovalAnswered = fact.event.data
-    return request.hear(data.approval_id, Answer(data.by, data.answer, data.reason, fact.at), fact.at)
-
-
-def refuse(_: Board, request: Request, fact: Fact) -> bool:
-    data: facts.AnswerRefused = fact.event.data
-    return request.refuse(data.approval_id, data.by, data.reason, fact.at)
-
-
-def grant(_: Board, request: Request, fact: Fact) -> bool:
-    data: facts.ApprovalGranted = fact.event.data
-    return request.grant(data.approval_id, _answers(data.answers), fact.at)
-
-
 def reject(board: Board, request: Request, fact: Fact) -> bool:
     data: facts.ApprovalRejected = fact.event.data
-    return _complete(board, request, fact, request.reject(data.approval_id, _answers(data.answers), fact.at))
+    if data.review:
+        return approvals.settle(board, request, fact)
+    return _complete(board, request, fact, request.reject(data.approval_id, approvals.counted(data.answers), fact.at))
 
 
 def expire(board: Board, request: Request, fact: Fact) -> bool:
     data: facts.ApprovalExpired = fact.event.data
-    ended = request.expire(data.approval_id, data.policy, _answers(data.answers), fact.at)
+    ended = request.expire(data.approval_id, data.policy, approvals.counted(data.answers), fact.at)
     return _complete(board, request, fact, ended)
 
 
+def await_plan(_: Board, request: Request, fact: Fact) -> bool:
+    return request.await_plan(fact.at)
+
+
+def hold(_: Board, request: Request, fact: Fact) -> bool:
+    data: facts.RequestHeld = fact.event.data
+    return request.hold([Hold(one.kind, one.name, one.because, one.by, one.until) for one in data.holds], fact.at)
+
+
+def override(_: Board, request: Request, fact: Fact) -> bool:
+    data: facts.HoldOverridden = fact.event.data
+    return request.override(Override(data.by, data.reason, fact.at))
+
+
+def refuse_override(_: Board, request: Request, fact: Fact) -> bool:
+    data: facts.OverrideRefused = fact.event.data
+    return request.refuse_override(data.by, data.reason)
+
+
+def break_the_glass(_: Board, request: Request, fact: Fact) -> bool:
+    data: facts.GlassBroken = fact.event.data
+    glass = Glass(
+        reason=data.reason,
+        by=data.actor,
+        at=fact.at,
+        bypassed=data.bypassed,
+        review_id=data.review_id,
+        reviewers=data.reviewers,
+        review_by=data.review_by,
+        policy=data.policy,
+    )
+    return request.break_the_glass(glass)
+
+
 def allow(_: Board, request: Request, fact: Fact) -> bool:
-    return request.allow(fact.at)
+    data: facts.RequestAllowed = fact.event.data
+    decision = _decision("allowed", data, fact)
+    decision.approvals = data.approvals or []
+    decision.overridden = [one.model_dump(mode="json", exclude_none=True) for one in data.overridden or ()]
+    decision.glass_broken = data.glass_broken or False
+    return request.allow(decision, fact.at)
 
 
 def deny(board: Board, request: Request, fact: Fact) -> bool:
     data: facts.RequestDenied = fact.event.data
-    return _complete(board, request, fact, request.deny(data.because, fact.at))
+    return _complete(board, request, fact, request.deny(data.because, _decision("denied", data, fact), fact.at))
+
+
+def _decision(
+    outcome: Literal["allowed", "denied"], data: facts.RequestAllowed | facts.RequestDenied, fact: Fact
+) -> Decision:
+    return Decision(
+        outcome=outcome,
+        at=fact.at,
+        verdicts=[one.model_dump(exclude_none=True) for one in data.verdicts],
+        unconcerned=data.unconcerned or [],
+        policies=data.policies,
+        quotas=[one.model_dump(exclude_none=True) for one in data.quotas or ()],
+        plan_digest=data.plan_digest,
+    )
 
 
 def cancel(_: Board, request: Request, fact: Fact) -> bool:
@@ -100,9 +120,13 @@ def cancel(_: Board, request: Request, fact: Fact) -> bool:
     return request.cancel(data.by, data.reason, fact.at)
 
 
+_PLAN = {"digest", "adds", "changes", "destroys", "steps", "cost", "unknown", "replaces"}
+"""What a request shows of its plan; the list of everything that it touches is in the fact."""
+
+
 def show(_: Board, request: Request, fact: Fact) -> bool:
     data: facts.RunPlanned = fact.event.data
-    plan = data.model_dump(include={"digest", "adds", "changes", "destroys", "steps"}, exclude_none=True)
+    plan = data.model_dump(include=_PLAN, exclude_none=True)
     return request.show(plan, fact.at)
 
 
@@ -136,15 +160,15 @@ def stall(_: Board, request: Request, fact: Fact) -> bool:
     return request.stall(data.state, data.since)
 
 
-Fold = Callable[[Board, Request, Fact], bool]
-
-FOLDS: Mapping[type[Payload], Fold] = {
-    facts.ApprovalRequested: ask,
-    facts.ApprovalAnswered: hear,
-    facts.AnswerRefused: refuse,
-    facts.ApprovalGranted: grant,
+FOLDS: Mapping[type[Payload], approvals.Fold] = {
+    **approvals.FOLDS,
     facts.ApprovalRejected: reject,
     facts.ApprovalExpired: expire,
+    facts.PlanRequested: await_plan,
+    facts.RequestHeld: hold,
+    facts.HoldOverridden: override,
+    facts.OverrideRefused: refuse_override,
+    facts.GlassBroken: break_the_glass,
     facts.RequestAllowed: allow,
     facts.RequestDenied: deny,
     facts.RequestCancelled: cancel,
@@ -158,15 +182,11 @@ FOLDS: Mapping[type[Payload], Fold] = {
 }
 
 
-def follow(board: Board, fact: Fact, fold: Fold) -> None:
+def follow(board: Board, fact: Fact, fold: approvals.Fold) -> None:
     """Apply a fact to the request that it is about."""
     request = board.requests.get(fact.event.data.request_id)
     if request is not None and fold(board, request, fact):
         board.requests.keep(request.id)
-
-
-def _answers(answers: list[facts.Answer]) -> list[Answer]:
-    return [Answer(one.by, one.answer, one.reason, one.at) for one in answers]
 
 
 def _complete(board: Board, request: Request, fact: Fact, ended: bool) -> bool:

@@ -87,15 +87,18 @@ def routes(door: Door) -> APIRouter:
         who: Annotated[Principal, reads],
         state: Annotated[list[ApprovalState] | None, Query()] = None,
         project: Project = None,
+        review: Annotated[bool | None, Query(description="Whether a request waits for it (false) or not.")] = None,
         limit: Limit = 100,
         cursor: Cursor = None,
     ) -> Response:
-        """Newest first."""
+        """Newest first. Nothing waits for a review: with it, somebody signs off that a glass was broken."""
         table = tables.approval
         conditions = reach(table, who)
         conditions += [table.c[name] == value for name, value in _given(project=project)]
         if state:
             conditions.append(table.c.state.in_(state))
+        if review is not None:
+            conditions.append(table.c.review_by.is_not(None) if review else table.c.review_by.is_(None))
         return listed(*await door.read(page(table, conditions, cursor=cursor, limit=limit)))
 
     @router.get("/resources", response_model=Page[Resource])

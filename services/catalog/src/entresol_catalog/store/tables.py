@@ -54,10 +54,12 @@ approval = Table(
     Column("position", _Position, nullable=False),
     Column("project", String, nullable=False),
     Column("state", String, nullable=False),
+    Column("review_by", UtcDateTime),
     Column("document", Text, nullable=False),
     Index("approval_position", "position"),
     Index("approval_state", "state", "position"),
 )
+"""`review_by` is when a review is due; null for an approval that a request waits for."""
 
 resource = Table(
     "resource",
