@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +143,66 @@ async def test_other_projects_do_not_exist(catalog: Any, traffic: type[Any]) -> 
         assert all(item["type"].startswith("dev.entresol.entity.") for item in seen if "project" not in item["data"])
         assert (await client.get("/v1/stream?project=bank")).status_code == 404
         assert len((await client.get("/v1/entities")).json()["items"]) == 1
+
+
+def locked(lock_id: str, **scope: str) -> Any:
+    whole = facts.LockPlaced(
+        lock_id=lock_id, scope=facts.Scope(**scope), reason="the ledger moves", by="user:ada", exempt=[]
+    )
+    return event(whole)
+
+
+def waived(waiver_id: str, **scope: str) -> Any:
+    whole = facts.WaiverGranted(
+        waiver_id=waiver_id,
+        waives="Policy/sizes",
+        scope=facts.Scope(**scope),
+        reason="a sale",
+        ticket="OPS-1",
+        until=datetime(2030, 1, 1, tzinfo=UTC),
+        by="user:ada",
+    )
+    return event(whole)
+
+
+@pytest.mark.parametrize(("path", "make"), [("locks", locked), ("waivers", waived)])
+async def test_locks_and_waivers_of_a_project_and_of_all_are_seen_there(catalog: Any, path: str, make: Any) -> None:
+    await catalog.project(
+        make("all", environment="prod"),
+        make("mine", project="shop"),
+        make("other", project="bank"),
+        make("thing", resource="bank/prod/database/orders"),
+        make("lost", request="unknown"),
+    )
+    async with catalog.client("shop") as client, catalog.client() as admin:
+
+        async def seen(by: Any, query: str = "") -> list[str]:
+            return [item["id"] for item in (await by.get(f"/v1/{path}{query}")).json()["items"]]
+
+        assert await seen(client) == ["mine", "all"]
+        assert await seen(client, "?project=bank") == ["all"]
+        assert await seen(admin) == ["lost", "thing", "other", "mine", "all"]
+        assert await seen(admin, "?project=bank") == ["thing", "other", "all"]
+        history = (await client.get("/v1/events")).json()["items"]
+        assert len(history) == 2
+        page = (await admin.get(f"/v1/{path}?limit=2")).json()
+        assert [item["id"] for item in page["items"]] == ["lost", "thing"]
+        rest = (await admin.get(f"/v1/{path}?limit=3&cursor={page['next']}")).json()
+        assert ([item["id"] for item in rest["items"]], rest["next"]) == (["other", "mine", "all"], None)
+
+
+async def test_what_has_ended_is_listed_by_its_state(catalog: Any) -> None:
+    await catalog.project(
+        locked("old", project="shop"), locked("new"), event(facts.LockLifted(lock_id="old", by="user:bob"))
+    )
+    await catalog.project(waived("old"), waived("new"), event(facts.WaiverRevoked(waiver_id="old", by="user:bob")))
+    async with catalog.client() as client:
+        for path in ("locks", "waivers"):
+            for state, name in (("active", "new"), ("ended", "old")):
+                items = (await client.get(f"/v1/{path}?state={state}")).json()["items"]
+                assert [(item["id"], item["state"]) for item in items] == [(name, state)]
+            assert items[0]["ended_by"] == "user:bob"
+            assert (await client.get(f"/v1/{path}?state=odd")).status_code == 422
 
 
 async def test_administration_is_for_administrators(catalog: Any) -> None:

@@ -11,6 +11,7 @@ from entresol_catalog.app import MIGRATIONS
 from entresol_catalog.domain.approvals import Approval
 from entresol_catalog.domain.entities import Entity
 from entresol_catalog.domain.listings import DeadLetter, Notification, Token
+from entresol_catalog.domain.locks import Lock, Waiver
 from entresol_catalog.domain.requests import Request
 from entresol_catalog.domain.resources import Resource
 from entresol_catalog.handlers.projection import projection
@@ -26,6 +27,7 @@ from sqlalchemy import Table, select
 from sqlmodel import Session
 
 Project = Callable[..., list[Emit]]
+BEGAN = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
 PATIENCE = Settings().patience_seconds
 ENTITY = {"blueprint": "Resource", "identifier": "orders", "properties": {"type": "postgres"}, "relations": {}}
 
@@ -257,6 +259,55 @@ def test_dead_letters_wait_until_somebody_decides(session: Session, project: Pro
     project(event(facts.MessageDiscarded(message_id="m", service="catalog", reason="old", by="user:ada")))
     found = only(session, tables.dead_letter, DeadLetter)
     assert (found.state, found.ended_by) == ("discarded", "user:ada")
+
+
+LOCK = {"reason": "the ledger moves", "by": "user:ada", "exempt": ["group:sre"]}
+WAIVER = {"waives": "Policy/sizes", "reason": "a sale", "ticket": "OPS-1", "by": "user:ada", "until": BEGAN}
+
+
+def test_a_lock_ends_once_and_stays_to_be_seen(session: Session, project: Project) -> None:
+    placed = event(facts.LockPlaced(lock_id="one", scope=facts.Scope(project="shop", action="delete"), **LOCK))
+    project(placed, placed, event(facts.LockPlaced(lock_id="two", scope=facts.Scope(), **LOCK)))
+    lifted = event(facts.LockLifted(lock_id="one", by="user:bob", reason="moved"))
+    project(lifted, event(facts.LockExpired(lock_id="one")), event(facts.LockExpired(lock_id="two")))
+    first, second = (adapter(Lock).validate_json(row.document) for row in rows(session, tables.lock))
+    assert (first.state, first.ended, first.ended_by, first.ended_because) == ("ended", "lifted", "user:bob", "moved")
+    assert (first.ended_at, first.scope.action, first.exempt) == (lifted.time, "delete", ["group:sre"])
+    assert (second.state, second.ended, second.ended_by) == ("ended", "expired", None)
+
+
+def test_a_waiver_ends_once_and_stays_to_be_seen(session: Session, project: Project) -> None:
+    granted = facts.WaiverGranted(waiver_id="one", scope=facts.Scope(environment="prod"), rule=2, **WAIVER)
+    project(event(granted), event(facts.WaiverGranted(waiver_id="two", scope=facts.Scope(), **WAIVER)))
+    project(event(facts.WaiverRevoked(waiver_id="one", by="user:bob")), event(granted))
+    project(*(event(facts.WaiverExpired(waiver_id=name, waives="Policy/sizes")) for name in ("one", "two")))
+    first, second = (adapter(Waiver).validate_json(row.document) for row in rows(session, tables.waiver))
+    assert (first.ended, first.ended_by, first.rule, first.ticket) == ("revoked", "user:bob", 2, "OPS-1")
+    assert (second.ended, second.waives, second.until) == ("expired", "Policy/sizes", BEGAN)
+
+
+def test_what_is_about_a_project_is_of_that_project_and_what_is_about_none_is_of_all(
+    session: Session, project: Project, traffic: type[Any]
+) -> None:
+    one = traffic("shop")
+    scopes = [
+        facts.Scope(environment="prod"),
+        facts.Scope(project="shop", environment="prod"),
+        facts.Scope(resource="bank/prod/database/orders"),
+        facts.Scope(request=one.id),
+        facts.Scope(request="nothing"),
+    ]
+    project(one.submitted())
+    for number, scope in enumerate(scopes):
+        project(event(facts.LockPlaced(lock_id=f"l{number}", scope=scope, **LOCK)))
+        project(event(facts.WaiverGranted(waiver_id=f"w{number}", scope=scope, **WAIVER)))
+    expected = [None, "shop", "bank", "shop", ""]
+    assert [row.project for row in rows(session, tables.lock)] == expected
+    assert [row.project for row in rows(session, tables.waiver)] == expected
+    project(*(event(facts.LockLifted(lock_id=f"l{number}", by="user:ada")) for number in range(5)))
+    project(event(facts.LockExpired(lock_id="unknown")))
+    lifted = [row.project for row in rows(session, tables.history) if ".lock." in row.type][5:]
+    assert lifted == [*expected, ""]
 
 
 def test_a_notification_belongs_to_the_project_it_tells_of(

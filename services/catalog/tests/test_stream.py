@@ -90,6 +90,18 @@ async def test_a_stream_shows_only_projects_in_reach(catalog: Any, traffic: type
             assert (await reader.next())[2]["data"]["request_id"] == mine.id
 
 
+async def test_a_stream_shows_locks_of_projects_in_reach_and_of_all(catalog: Any) -> None:
+    def placed(lock_id: str, **scope: str) -> Any:
+        return facts.LockPlaced(lock_id=lock_id, scope=facts.Scope(**scope), reason="r", by="user:ada", exempt=[])
+
+    locks = [placed("other", project="bank"), placed("all", environment="prod"), placed("mine", project="shop")]
+    async with streaming(catalog, who="shop") as live, streaming(catalog, "?after=0", who="shop") as replayed:
+        await catalog.project(*map(event, locks), event(facts.LockLifted(lock_id="other", by="user:ada")))
+        await catalog.project(event(facts.LockLifted(lock_id="all", by="user:ada")))
+        for reader in (live, replayed):
+            assert [item[2]["data"]["lock_id"] for item in await reader.take(3)] == ["all", "mine", "all"]
+
+
 async def test_a_silent_stream_says_that_it_is_alive_and_ends_with_its_token(catalog: Any) -> None:
     async with streaming(catalog, "?type=request.denied", who="viewer") as reader:
         await catalog.project(event(facts.TokenRevoked(token_id="viewer")))

@@ -5,23 +5,6 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from entresol_contracts import Payload
-from entresol_contracts.events import (
-    ApprovalRequested,
-    EntityDeclared,
-    EntityWithdrawn,
-    ManifestApplied,
-    ManifestRemoved,
-    MessageDiscarded,
-    MessageParked,
-    MessageQuarantined,
-    MessageRedriven,
-    MessageReleased,
-    NotificationDelivered,
-    NotificationFailed,
-    TokenIssued,
-    TokenRevoked,
-)
 from entresol_eventing.envelope import Event
 from entresol_eventing.reactions import Emit
 from sqlalchemy import and_, bindparam, delete, insert
@@ -30,9 +13,11 @@ from sqlmodel import Session
 from entresol_catalog.domain.approvals import Approval
 from entresol_catalog.domain.entities import Entity, targets
 from entresol_catalog.domain.listings import DeadLetter, Manifest, Notification, Token
+from entresol_catalog.domain.locks import Lock, Waiver
 from entresol_catalog.domain.patience import look_again_at
 from entresol_catalog.domain.requests import Request
 from entresol_catalog.domain.resources import Resource
+from entresol_catalog.handlers.keys import keys_of
 from entresol_catalog.store import tables
 from entresol_catalog.store.shelf import Key, Shelf
 
@@ -64,6 +49,8 @@ class Board:
         self.notifications = Shelf(
             tables.notification, Notification, lambda one: {"project": one.project, "state": one.state}
         )
+        self.locks = Shelf(tables.lock, Lock, _scoped_columns)
+        self.waivers = Shelf(tables.waiver, Waiver, _scoped_columns)
         self.pointing: dict[Key, set[tuple[str, str]]] = {}
         """What entities pointed at before the batch, for those whose relations it may have changed."""
 
@@ -71,7 +58,7 @@ class Board:
         """Fetch everything that the events speak of. Entities come last: a resource's row says which one it had."""
         wanted: dict[str, set[Key]] = {}
         for event in events:
-            for shelf, key in _keys(event):
+            for shelf, key in keys_of(event):
                 wanted.setdefault(shelf, set()).add(key)
         entities = wanted.pop("entities", set())
         for shelf, keys in wanted.items():
@@ -90,7 +77,10 @@ class Board:
                 self.approvals.add((approval.id,), approval, self.requests.positions[request_key])
         for shelf in (self.requests, self.approvals, self.resources, self.entities):
             shelf.write(session)
-        for listing in (self.manifests, self.tokens, self.dead_letters, self.notifications):
+        for listing in (
+            *(self.manifests, self.tokens, self.dead_letters, self.notifications),
+            *(self.locks, self.waivers),
+        ):
             listing.write(session)
         self._write_relations(session)
 
@@ -114,37 +104,6 @@ _DELETE_RELATION = delete(tables.relation).where(
 )
 
 
-def _keys(event: Event[Any]) -> list[tuple[str, Key]]:
-    """(shelf, key) of what an event speaks of."""
-    data: Payload = event.data
-    if event.source == "/entresol/catalog" and not isinstance(data, _OF_ANY_SERVICE):
-        return [("requests", (data.request_id,))] if hasattr(data, "request_id") else []
-    match data:
-        case EntityDeclared() | EntityWithdrawn():
-            return [("entities", (data.blueprint, data.identifier))]
-        case ManifestApplied() | ManifestRemoved():
-            return [("manifests", (data.kind, data.name, data.version or ""))]
-        case TokenIssued() | TokenRevoked():
-            return [("tokens", (data.token_id,))]
-        case MessageQuarantined() | MessageParked() | MessageReleased() | MessageRedriven() | MessageDiscarded():
-            return [("dead_letters", (data.service, data.message_id))]
-        case NotificationDelivered() | NotificationFailed():
-            return [("notifications", (data.delivery_id,)), ("requests", (event.correlationid,))]
-    keys: list[tuple[str, Key]] = []
-    if isinstance(getattr(data, "request_id", None), str):
-        keys.append(("requests", (data.request_id,)))  # type: ignore[attr-defined]
-    if isinstance(data, ApprovalRequested):
-        keys.append(("approvals", (data.approval_id,)))
-    if ".resource." in event.type:
-        keys.append(("resources", (data.resource_id,)))  # type: ignore[attr-defined]
-        if (entity := getattr(data, "entity", None)) is not None:
-            keys.append(("entities", (entity.blueprint, entity.identifier)))
-    return keys
-
-
-_OF_ANY_SERVICE = (MessageQuarantined, MessageParked, MessageReleased, MessageRedriven, MessageDiscarded)
-
-
 def _request_columns(request: Request, patience_seconds: Mapping[str, float]) -> dict[str, Any]:
     return {
         "project": request.project,
@@ -158,6 +117,10 @@ def _request_columns(request: Request, patience_seconds: Mapping[str, float]) ->
 def _approval_columns(approval: Approval) -> dict[str, Any]:
     review_by = approval.expires_at if approval.review else None
     return {"project": approval.project, "state": approval.state, "review_by": review_by}
+
+
+def _scoped_columns(thing: Lock | Waiver) -> dict[str, Any]:
+    return {"project": thing.project, "state": thing.state}
 
 
 def _resource_columns(resource: Resource) -> dict[str, Any]:

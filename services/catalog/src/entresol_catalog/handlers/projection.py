@@ -14,7 +14,7 @@ from entresol_eventing.statements import Statement
 from sqlalchemy import func, insert, select
 from sqlmodel import Session
 
-from entresol_catalog.handlers import entities, listings, requests
+from entresol_catalog.handlers import entities, listings, locks, requests
 from entresol_catalog.handlers.board import Board, Fact
 from entresol_catalog.store import tables
 
@@ -22,6 +22,7 @@ _FOLDS: Mapping[type[Payload], Callable[[Board, Fact], None]] = {
     facts.RequestSubmitted: requests.submit,
     **entities.FOLDS,
     **listings.FOLDS,
+    **locks.FOLDS,
 }
 
 
@@ -53,6 +54,8 @@ def _row(event: Event[Any], position: int, board: Board) -> dict[str, Any]:
     project = getattr(event.data, "project", None)
     if project is None and event.type in _OF_A_CHAIN and (request := board.requests.get(event.correlationid)):
         project = request.project
+    elif project is None and type(event.data) in locks.FOLDS:
+        project = locks.project_of(event.data, board)
     return {
         "position": position,
         "id": event.id,

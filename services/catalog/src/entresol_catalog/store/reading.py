@@ -33,7 +33,17 @@ COMPANY_WIDE = (
     "entity.removed",
     "manifest.applied",
     "manifest.removed",
+    "scorecard.changed",
 )
+SCOPED = (
+    "lock.placed",
+    "lock.lifted",
+    "lock.expired",
+    "waiver.granted",
+    "waiver.revoked",
+    "waiver.expired",
+)
+"""What is about one project, or else about every one."""
 
 
 def type_name(fact: str) -> str:
@@ -42,6 +52,7 @@ def type_name(fact: str) -> str:
 
 
 _COMPANY_WIDE = frozenset(map(type_name, COMPANY_WIDE))
+_SCOPED = frozenset(map(type_name, SCOPED))
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,18 +67,27 @@ class Entry:
 
 
 def sight(who: Principal) -> Callable[[Entry], bool]:
-    """Whether a principal may see an event: of its projects, or company-wide, and not an administrator's business."""
+    """Whether a principal may see an event: of its projects or of all, and not an administrator's business."""
     hidden = _hidden(who)
     if who.reaches_all:
         return lambda entry: entry.type not in hidden
-    return lambda entry: entry.type not in hidden and (entry.project in who.projects or entry.type in _COMPANY_WIDE)
+    return lambda entry: (
+        entry.type not in hidden
+        and (
+            entry.project in who.projects
+            or entry.type in _COMPANY_WIDE
+            or (entry.type in _SCOPED and entry.project is None)
+        )
+    )
 
 
 def in_sight(who: Principal) -> list[ColumnElement[bool]]:
     """The same rule as `sight`, for the database."""
     conditions: list[ColumnElement[bool]] = [history.c.type.not_in(sorted(_hidden(who)))]
     if not who.reaches_all:
-        conditions.append(or_(history.c.project.in_(who.projects), history.c.type.in_(sorted(_COMPANY_WIDE))))
+        everywhere = history.c.type.in_(sorted(_SCOPED)) & history.c.project.is_(None)
+        company_wide = history.c.type.in_(sorted(_COMPANY_WIDE))
+        conditions.append(or_(history.c.project.in_(who.projects), company_wide, everywhere))
     return conditions
 
 
@@ -78,6 +98,11 @@ def _hidden(who: Principal) -> frozenset[str]:
 def reach(table: Table, who: Principal) -> list[ColumnElement[bool]]:
     """The condition that keeps other projects' things out."""
     return [] if who.reaches_all else [table.c.project.in_(who.projects)]
+
+
+def reach_or_everywhere(table: Table, who: Principal) -> list[ColumnElement[bool]]:
+    """The same, where what is about no project is about every one."""
+    return [] if who.reaches_all else [or_(table.c.project.in_(who.projects), table.c.project.is_(None))]
 
 
 def page(

@@ -142,3 +142,28 @@ notification = Table(
     Column("document", Text, nullable=False),
     Index("notification_position", "position"),
 )
+
+lock = Table(
+    "lock",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("position", _Position, nullable=False),
+    Column("project", String),
+    Column("state", String, nullable=False),
+    Column("document", Text, nullable=False),
+    Index("lock_position", "position"),
+    Index("lock_state", "state", "position"),
+)
+"""`project` is null for a lock that is about every project; so it is for a waiver."""
+
+waiver = Table(
+    "waiver",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("position", _Position, nullable=False),
+    Column("project", String),
+    Column("state", String, nullable=False),
+    Column("document", Text, nullable=False),
+    Index("waiver_position", "position"),
+    Index("waiver_state", "state", "position"),
+)
