@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from entresol_notification.domain.sentences import LONGEST, TEMPLATES, fact_of, one_line, sentence
+from entresol_notification.domain.sentences import LONGEST, REVIEWS, TEMPLATES, fact_of, one_line, sentence
 from entresol_notification.routing import heard_types
 
 EXAMPLES = Path(__file__).parents[3] / "schemas" / "examples"
@@ -52,6 +52,51 @@ def envelope(fact: str, data: Any) -> dict[str, Any]:
             "the run of r (create) failed in step db: no",
         ),
         ("request.denied", {"resource_id": "r", "because": ["a", "b"]}, "request r was denied: a, b"),
+        (
+            "approval.requested",
+            {
+                "resource_id": "r",
+                "requested_by": "u",
+                "approvers": ["g"],
+                "expires_at": "2026-11-21T14:00:00Z",
+                "plan": {"digest": "d", "adds": 1, "changes": 0, "destroys": 2},
+            },
+            "request r by u waits for approval by g until 14:00 UTC; it would add 1, change 0 and destroy 2",
+        ),
+        (
+            "approval.reminded",
+            {"resource_id": "r", "approvers": ["g"], "expires_at": "2026-11-21T14:00:00Z", "review": True},
+            "the glass that was broken for r still waits for review by g, due 14:00 UTC",
+        ),
+        (
+            "request.held",
+            {
+                "resource_id": "r",
+                "holds": [
+                    {"kind": "lock", "name": "l1", "because": "a move", "by": "user:ada"},
+                    {"kind": "window", "name": "nights", "because": "at night", "until": "2026-11-21T22:00:00Z"},
+                ],
+            },
+            "request r is held: a move, at night (until 22:00 UTC)",
+        ),
+        (
+            "lock.placed",
+            {"scope": {}, "by": "user:ada", "reason": "an outage", "exempt": ["group:sre"]},
+            "user:ada locked everything (but not for group:sre): an outage",
+        ),
+        (
+            "glass.broken",
+            {
+                "actor": "user:ada",
+                "resource_id": "r",
+                "reason": "the shop is down",
+                "bypassed": ["policy p asks group:sre", "lock l1"],
+                "reviewers": ["group:security"],
+                "review_by": "2026-11-24T10:00:00Z",
+            },
+            "GLASS BROKEN by user:ada for r: the shop is down; what stood in the way: policy p asks group:sre, lock l1;"
+            " group:security must review it by 2026-11-24 10:00 UTC",
+        ),
         ("request.denied", {"resource_id": "r"}, "request.denied: thing"),
         ("request.denied", {"resource_id": "[{because}]", "because": ["{x}"]}, "request [{because}] was denied: {x}"),
         ("something.new", {}, "something.new: thing"),
@@ -69,6 +114,11 @@ def test_every_event_has_words_of_its_own(event_type: str, size: str) -> None:
     said = sentence(envelope(fact, data))
     assert said != f"{fact}: thing"
     assert not set(said) & set("{}[]\n")
+
+
+def test_a_review_is_never_told_as_an_approval() -> None:
+    assert set(REVIEWS) <= set(TEMPLATES)
+    assert not [said for said in REVIEWS.values() if "approv" in said.replace("{approvers}", "")]
 
 
 def test_every_template_is_of_an_event_that_is_heard() -> None:

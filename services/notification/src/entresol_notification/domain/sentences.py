@@ -16,12 +16,19 @@ TEMPLATES: Final[Mapping[str, str]] = {
     "alert.fired": "alert {alert} fires[ ({severity})][ on {service}][ in {environment}][: {summary}]",
     "alert.resolved": "alert {alert} is resolved[ on {service}][ in {environment}]",
     "answer.refused": "an answer of {by} did not count: {reason}",
+    "answer.withdrawn": "{by} took back a grant of request {request_id}[: {reason}]",
     "approval.answered": "{by} answered an approval of request {request_id}: {answer}[, {reason}]",
+    "approval.closed": "request {resource_id} does not wait for approval any more (policy {policy}): {because}",
+    "approval.delegated": "{by} handed an approval of request {request_id} on to {to}[: {reason}]",
+    "approval.escalated": "request {resource_id} still waits for approval, now by {approvers} too, until {expires_at}"
+    " (policy {policy})",
     "approval.expired": "request {resource_id} expired: nobody approved it in time (policy {policy})",
     "approval.granted": "request {resource_id} was approved[ by {answers}] (policy {policy})",
     "approval.rejected": "request {resource_id} was rejected[ by {answers}] (policy {policy})",
+    "approval.reminded": "request {resource_id} still waits for approval by {approvers} until {expires_at}"
+    " (policy {policy})",
     "approval.requested": "request {resource_id}[ ({action})] by {requested_by} waits for approval by {approvers}"
-    " until {expires_at}[: {because}]",
+    " until {expires_at}[: {because}][; it would add {plan.adds}, change {plan.changes} and destroy {plan.destroys}]",
     "artifact.published": "artifact {artifact} was published[ by {by}]",
     "change.merged": "change[ {number}] was merged into {branch} of {repository.full_name}[ by {by}][: {title}]",
     "change.proposed": "change {number} was proposed for {branch} of {repository.full_name}[ by {by}][: {title}]",
@@ -34,6 +41,12 @@ TEMPLATES: Final[Mapping[str, str]] = {
     "entity.withdrawn": "{blueprint} {identifier} was withdrawn[: {reason}]",
     "entity.removed": "{blueprint} {identifier} is gone",
     "external.received": "an event of type {event.type} came from {event.source}",
+    "glass.broken": "GLASS BROKEN by {actor} for {resource_id}[ ({action})]: {reason}; what stood in the way:"
+    " {bypassed}; {reviewers} must review it by {review_by}",
+    "hold.overridden": "{by} wants the held request {resource_id} to begin: {reason}",
+    "lock.expired": "lock {lock_id} has come to its end[: {because}]",
+    "lock.lifted": "{by} lifted lock {lock_id}[: {reason}]",
+    "lock.placed": "{by} locked {scope}[ until {until}][ (but not for {exempt})]: {reason}",
     "manifest.applied": "{kind} {name}[ {version}] was applied",
     "manifest.removed": "{kind} {name}[ {version}] was removed",
     "message.discarded": "a dead letter of {service} was given up[ by {by}]: {reason}",
@@ -41,13 +54,17 @@ TEMPLATES: Final[Mapping[str, str]] = {
     "message.quarantined": "{service} could not handle a message[ of type {event_type}]: {reason}",
     "message.redriven": "a dead letter of {service} was handled after all",
     "message.released": "{service} could handle a parked message at attempt {attempts}",
+    "override.refused": "{by} could not let request {request_id} begin: {reason}",
     "pipeline.finished": "pipeline {pipeline} finished: {outcome}[ on {branch}][ of {repository.full_name}]",
+    "plan.requested": "request {resource_id} is planned before it is decided[, for policy {policies}]",
     "redrive.requested": "{by} has dead letters of {service} tried again[: {reason}]",
     "request.cancelled": "request {resource_id} is to be stopped, says {by}[: {reason}]",
-    "request.submitted": "request {resource_id} ({action}) was submitted by {actor.id}[: {reason}]",
+    "request.submitted": "request {resource_id} ({action}) was submitted by {actor.id}[: {reason}]"
+    "[; it may break the glass: {break_glass}]",
     "request.allowed": "request {resource_id} was allowed",
     "request.completed": "request {resource_id} ({action}) by {actor} {outcome}[: {because}]",
     "request.denied": "request {resource_id} was denied: {because}",
+    "request.held": "request {resource_id} is held: {holds}",
     "request.stalled": "request {resource_id} has been {state} since {since}; {expected} was expected to answer",
     "resource.changed": "{resource_id} was changed[ by {action}]",
     "resource.deleted": "{resource_id} was deleted",
@@ -57,12 +74,28 @@ TEMPLATES: Final[Mapping[str, str]] = {
     "resource.provisioned": "{resource_id} was provisioned for {owner}[ until {expires_at}]",
     "run.cancelled": "the run of {resource_id} ({action}) was cancelled: {reason}",
     "run.failed": "the run of {resource_id} ({action}) failed[ in step {step}]: {reason}",
-    "run.planned": "the run of {resource_id} would add {adds}, change {changes} and destroy {destroys}",
+    "run.planned": "the run of {resource_id} would add {adds}, change {changes} and destroy {destroys}"
+    "[, and cost {cost} a month][; it is not the plan {replaces} any more]",
     "run.progressed": "step {step} of the run of {resource_id}: {state}[, {message}]",
     "run.started": "the run of {resource_id} ({action}) started",
     "run.succeeded": "the run of {resource_id} ({action}) succeeded",
+    "scorecard.changed": "scorecard {scorecard} of {blueprint} {identifier} changed[: it is {level} now]"
+    "[, it was {previous}]",
+    "waiver.expired": "the waiver of {waives} has come to its end[ ({ticket})]",
+    "waiver.granted": "{by} waived {waives}[ (rule {rule})] for {scope} until {until} ({ticket}): {reason}",
+    "waiver.revoked": "{by} ended waiver {waiver_id}[: {reason}]",
 }
 """By fact. `[…]` is left out if a field in it is missing."""
+
+REVIEWS: Final[Mapping[str, str]] = {
+    "approval.granted": "the glass that was broken for {resource_id} was signed off[ by {answers}]",
+    "approval.rejected": "the glass that was broken for {resource_id} was objected to[ by {answers}]",
+    "approval.reminded": "the glass that was broken for {resource_id} still waits for review by {approvers},"
+    " due {expires_at}",
+    "approval.requested": "the glass that was broken for {resource_id}[ ({action})] by {requested_by} waits for review"
+    " by {approvers}, due {expires_at}[: {reason}]",
+}
+"""What the same facts are about if they are about the review of a broken glass."""
 
 _PIECES = re.compile(r"(\[[^\]]*\])")
 _FIELD = re.compile(r"\{([a-z_.]+)\}")
@@ -73,8 +106,9 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\
 def sentence(event: Mapping[str, Any]) -> str:
     """What happened, in one line; `event` is the envelope as JSON."""
     fact = fact_of(event["type"])
+    templates = {**TEMPLATES, **REVIEWS} if event["data"].get("review") is True else TEMPLATES
     try:
-        return one_line("".join(_written(piece, event) for piece in _PIECES.split(TEMPLATES[fact])))
+        return one_line("".join(_written(piece, event) for piece in _PIECES.split(templates[fact])))
     except KeyError:
         return one_line(f"{fact}: {event['subject']}")
 
@@ -113,7 +147,7 @@ def _text(value: Any, event: Mapping[str, Any]) -> str:
     if isinstance(value, list):
         return ", ".join(_text(item, event) for item in value)
     if isinstance(value, Mapping):
-        return str(value.get("by", "…"))
+        return _part(value, event)
     if isinstance(value, str) and _TIME.match(value):
         return _clock(value, event)
     return str(value)
@@ -124,3 +158,13 @@ def _clock(value: str, event: Mapping[str, Any]) -> str:
     at = datetime.fromisoformat(value).astimezone(UTC)
     same_day = at.date() == datetime.fromisoformat(event["time"]).astimezone(UTC).date()
     return f"{at:%H:%M} UTC" if same_day else f"{at:%Y-%m-%d %H:%M} UTC"
+
+
+def _part(value: Mapping[str, Any], event: Mapping[str, Any]) -> str:
+    """Who gave an answer, why something is held, or what a scope holds."""
+    if "answer" in value:
+        return str(value.get("by", "…"))
+    if "because" in value:
+        until = value.get("until")
+        return f"{value['because']} (until {_text(until, event)})" if until else str(value["because"])
+    return ", ".join(f"{name} {_text(one, event)}" for name, one in value.items()) or "everything"
