@@ -70,6 +70,17 @@ def test_waiting_shows_progress_outcome_and_outputs(run: Run, accepting: Any) ->
     assert "https://cart" in result.stdout
 
 
+def test_waiting_without_a_terminal_tells_the_plan_once(run: Run, accepting: Any, chain: list[Document]) -> None:
+    steps = [{"name": "write", "driver": "gitops", "adds": 1, "changes": 0, "destroys": 0, "summary": ["+ cart.yaml"]}]
+    plan = {"digest": "sha256:aa", "adds": 1, "changes": 0, "destroys": 0, "steps": steps}
+    planned = {**chain[4], "id": "e4p", "type": "dev.entresol.run.planned.v1"}
+    planned["data"] = {**chain[4]["data"], **plan}
+    accepting.streams(*chain[:4], planned, *chain[4:])
+    told = run(*ASK, "--wait").stdout
+    assert told.count("1 to add, 0 to change, 0 to destroy") == 1
+    assert told.count("write: + cart.yaml") == 1
+
+
 def test_json_on_stdout_is_pure_even_while_waiting(run: Run, accepting: Any) -> None:
     result = run(*ASK, "--wait", "--output", "json")
     assert json.loads(result.stdout)["state"] == "succeeded"

@@ -67,6 +67,78 @@ def test_an_event_of_a_newer_platform_is_shown_by_its_type(chain: list[Document]
     assert "run.started.v2 (provisioning)" in text_of(chain)
 
 
+LATER: list[tuple[str, Document, str]] = [
+    (
+        "plan.requested",
+        {"policies": ["no-surprises"]},
+        "plan.requested (policy)  no-surprises looks at the plan",
+    ),
+    (
+        "run.planned",
+        {"digest": "sha256:" + "a" * 64, "adds": 1, "changes": 0, "destroys": 2, "steps": [], "cost": 40,
+         "unknown": ["dns"], "replaces": "sha256:" + "b" * 64},
+        "1 to add, 0 to change, 2 to destroy, 40 a month, unknown before others are applied: dns"
+        " (sha256:aaaaaaaaaaaa, instead of sha256:bbbbbbbbbbbb)",
+    ),
+    (
+        "request.held",
+        {"holds": [{"kind": "lock", "name": "l1", "because": "a move", "by": "user:ada"}]},
+        "request.held (policy)  lock l1: a move (by user:ada)",
+    ),
+    (
+        "approval.requested",
+        {"approval_id": "a1", "policy": "p", "approvers": ["group:sre", "group:data"], "count": 2, "all": True,
+         "requested_by": "user:ada", "expires_at": "2026-11-21T07:00:00Z"},
+        "waits for each of group:sre, group:data until 2026-11-21T07:00:00",
+    ),
+    (
+        "approval.reminded",
+        {"policy": "p", "approvers": ["group:sre"], "expires_at": "2026-11-21T07:00:00Z", "review": True},
+        "still waits for group:sre, due 2026-11-21T07:00:00",
+    ),
+    (
+        "approval.escalated",
+        {"policy": "p", "approvers": ["group:managers"], "expires_at": "2026-11-21T07:00:00Z"},
+        "now also group:managers until 2026-11-21T07:00:00",
+    ),
+    ("approval.closed", {"policy": "p", "because": "there is a newer plan"}, "not asked any more: there is a newer"),
+    (
+        "glass.broken",
+        {"actor": "user:ada", "reason": "the shop is down", "bypassed": ["lock l1", "policy p asks group:sre"]},
+        "by user:ada: the shop is down; went past lock l1; policy p asks group:sre",
+    ),
+    ("hold.overridden", {"by": "user:ada", "reason": "it can't wait"}, "user:ada lets it begin: it can't wait"),
+    ("override.refused", {"by": "user:ada", "reason": "no"}, "override of user:ada did not count: no"),
+    ("lock.placed", {"scope": {}, "by": "user:ada", "reason": "an outage"}, "user:ada locks everything: an outage"),
+    (
+        "waiver.granted",
+        {"waives": "Policy/p", "rule": 0, "scope": {"project": "shop"}, "reason": "a test", "ticket": "OPS-1",
+         "until": "2026-11-21T07:00:00Z", "by": "user:ada"},
+        "user:ada waives Policy/p rule 0 for project shop until 2026-11-21T07:00:00 (OPS-1): a test",
+    ),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("name", "data", "said"), LATER, ids=[one[0] for one in LATER])
+def test_what_stands_in_the_way_is_told(chain: list[Document], name: str, data: Document, said: str) -> None:
+    event = {**chain[1], "id": "e99", "type": f"dev.entresol.{name}.v1", "data": data}
+    assert said in text_of([chain[0], event])
+
+
+def test_a_decision_shows_all_that_it_looked_at(chain: list[Document]) -> None:
+    decision = chain[4]["data"]
+    error = decision["verdicts"][0] | {"effect": "error", "because": "it failed", "missing": "request.inputs.size"}
+    waived = decision["verdicts"][0] | {"policy": "sizes", "effect": "deny", "waived_by": "w1"}
+    decision["verdicts"] = [error, waived]
+    decision["unconcerned"] = ["long-stays", "nights"]
+    decision["quotas"] = [{"quota": "databases", "per": "shop", "used": 3, "asked": 1, "limit": 3, "exceeded": True}]
+    drawn = text_of(chain)
+    assert "· production rule 0: could not be evaluated: it failed (request.inputs.size is not there)" in drawn
+    assert "· sizes rule 0: denies: production needs a second pair of eyes, but waived by w1" in drawn
+    assert "· quota databases of shop: 3 used, 1 asked, 3 allowed" in drawn
+    assert "· not concerned: long-stays, nights" in drawn
+
+
 @pytest.mark.parametrize(
     "path", sorted(EXAMPLES.glob("*.full.json")), ids=lambda path: path.name.removesuffix(".full.json")
 )

@@ -3,7 +3,7 @@
 An event whose cause is not among those at hand (another project's, or older than the log) is a root of its own.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -17,6 +17,9 @@ from entresol.terminal import clean, span
 WAIT_SHOWN_MS = 1000
 """A pause between a cause and its effect that is worth a remark."""
 
+_DECISIONS = frozenset({"request.allowed", "request.denied"})
+"""What is told with everything that was looked at; a question or a broken glass repeats some of it."""
+
 _STYLES = {
     "succeeded": "green",
     "allowed": "green",
@@ -28,7 +31,12 @@ _STYLES = {
     "expired": "red",
     "quarantined": "red",
     "cancelled": "red",
+    "broken": "red",
     "requested": "yellow",
+    "reminded": "yellow",
+    "escalated": "yellow",
+    "held": "yellow",
+    "overridden": "yellow",
     "stalled": "yellow",
 }
 
@@ -56,7 +64,7 @@ class Node:
             "offset_ms": round(self.offset_ms, 3),
             "waited_ms": round(self.waited_ms, 3),
             "says": says(self.event),
-            "verdicts": data.get("verdicts"),
+            **{name: data.get(name) for name in ("verdicts", "quotas", "unconcerned", "holds", "bypassed")},
             "effects": [effect.document() for effect in self.effects],
         }
         return {name: value for name, value in shown.items() if value is not None}
@@ -89,11 +97,18 @@ def draw(title: Text, roots: Sequence[Node]) -> Tree:
 def _grow(above: Tree, node: Node) -> None:
     branch = above.add(_headline(node))
     data = node.event.get("data") or {}
-    for verdict in data.get("verdicts") or []:
-        if fact(node.event) != "approval.requested":
-            branch.add(verdict_line(verdict))
+    if fact(node.event) in _DECISIONS:
+        for line in _reasons(data):
+            branch.add(line)
     for effect in node.effects:
         _grow(branch, effect)
+
+
+def _reasons(data: Mapping[str, Any]) -> Iterator[Text]:
+    yield from map(verdict_line, data.get("verdicts") or [])
+    yield from map(quota_line, data.get("quotas") or [])
+    if data.get("unconcerned"):
+        yield Text(clean(f"· not concerned: {', '.join(map(str, data['unconcerned']))}"), style="dim")
 
 
 def _headline(node: Node) -> Text:
@@ -122,8 +137,22 @@ def verdict_line(verdict: Mapping[str, Any]) -> Text:
     if not matched and effect != "error":
         return Text(clean(f"· {where}: does not apply{audit}"), style="dim")
     because = f": {verdict['because']}" if verdict.get("because") else ""
+    missing = f" ({verdict['missing']} is not there)" if verdict.get("missing") else ""
+    line = f"· {where}: {outcome}{audit}{because}{missing}"
+    if verdict.get("waived_by"):
+        return Text(clean(f"{line}, but waived by {verdict['waived_by']}"), style="dim")
     style = "red" if effect in ("deny", "error") and not audit else "yellow"
-    return Text(clean(f"· {where}: {outcome}{audit}{because}"), style=style)
+    return Text(clean(line), style=style)
+
+
+def quota_line(use: Mapping[str, Any]) -> Text:
+    """How much of a quota there was when it was decided."""
+    share = f" of {use['per']}" if use.get("per") else ""
+    figures = f"{use.get('used')} used, {use.get('asked')} asked, {use.get('limit')} allowed"
+    line = f"· quota {use.get('quota')}{share}: {figures}"
+    if use.get("waived_by"):
+        return Text(clean(f"{line}, waived by {use['waived_by']}"), style="dim")
+    return Text(clean(line), style="red" if use.get("exceeded") else "dim")
 
 
 def _milliseconds(earlier: datetime, later: datetime) -> float:

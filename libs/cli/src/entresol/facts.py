@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from entresol.plans import brief, figures
 from entresol.terminal import span
 
 Document = Mapping[str, Any]
@@ -48,6 +49,8 @@ def _says(name: str, data: Document) -> str:
             return _request(fact_name, data)
         case ["approval" | "answer", fact_name]:
             return _approval(fact_name, data)
+        case ["plan" | "glass" | "hold" | "override" | "lock" | "waiver", _]:
+            return _exception(name, data)
         case ["run", fact_name]:
             return _run(fact_name, data)
         case ["resource", fact_name]:
@@ -65,10 +68,18 @@ def _request(name: str, data: Document) -> str:
             parts += [f"by {data['actor']['id']}"]
             parts += [f"through trigger {data['trigger']}"] if data.get("trigger") else []
             parts += ["dry run"] if data.get("dry_run") else []
+            parts += [f"may break the glass: {data['break_glass']}"] if data.get("break_glass") else []
             return ", ".join(parts)
         case "allowed":
             granted = len(data.get("approvals") or [])
-            return f"{_heard(data)}{f', {granted} approval(s) granted' if granted else ''}"
+            parts = [_heard(data)]
+            parts += [f"{granted} approval(s) granted"] if granted else []
+            parts += [f"plan {brief(data['plan_digest'])}"] if data.get("plan_digest") else []
+            parts += [f"in spite of {one['kind']} {one['name']}" for one in data.get("overridden") or []]
+            parts += ["glass broken"] if data.get("glass_broken") else []
+            return ", ".join(parts)
+        case "held":
+            return "; ".join(map(hold, data["holds"]))
         case "denied":
             return "; ".join(data["because"])
         case "cancelled":
@@ -92,15 +103,70 @@ def _approval(name: str, data: Document) -> str:
     match name:
         case "requested":
             who = " or ".join(data["approvers"])
+            if data.get("review"):
+                return f"to be reviewed by {who}, due {data['expires_at'][:19]}{_because(data.get('reason'))}"
             several = f"{data['count']} × " if data["count"] > 1 else ""
-            return f"waits for {several}{who} until {data['expires_at'][:19]}{_because(data.get('because'))}"
+            who = f"each of {', '.join(data['approvers'])}" if data.get("all") else f"{several}{who}"
+            plan = f"; plan: {figures(data['plan'])} ({brief(data['plan']['digest'])})" if data.get("plan") else ""
+            return f"waits for {who} until {data['expires_at'][:19]}{_because(data.get('because'))}{plan}"
+        case "reminded":
+            end = "due" if data.get("review") else "until"
+            return f"still waits for {' or '.join(data['approvers'])}, {end} {data['expires_at'][:19]}"
+        case "escalated":
+            return f"now also {' or '.join(data['approvers'])} until {data['expires_at'][:19]}"
+        case "closed":
+            return f"not asked any more{_because(data['because'])}"
+        case "delegated":
+            return f"{data['by']} hands on to {data['to']}{_because(data.get('reason'))}"
+        case "withdrawn":
+            return f"{data['by']} takes back the grant{_because(data.get('reason'))}"
         case "answered":
             return f"{data['answer']} by {data['by']}{_because(data.get('reason'))}"
         case "granted" | "rejected" | "expired":
             answers = ", ".join(f"{a['answer']} by {a['by']}{_because(a.get('reason'))}" for a in data["answers"])
-            return answers or "nobody answered"
+            return ("review " if data.get("review") else "") + (answers or "nobody answered")
         case "refused":
             return f"answer of {data['by']} did not count: {data['reason']}"
+        case _:
+            return ""
+
+
+def hold(one: Document) -> str:
+    """Why a request may not begin yet, and until when."""
+    when = [f"by {one['by']}"] if one.get("by") else []
+    when += [f"until {one['until'][:19]}"] if one.get("until") else []
+    return f"{one['kind']} {one['name']}: {one['because']}" + (f" ({', '.join(when)})" if when else "")
+
+
+def scope(fields: Document) -> str:
+    """What a lock or waiver is about: `project shop, environment prod`."""
+    return ", ".join(f"{name} {value}" for name, value in fields.items() if value) or "everything"
+
+
+def _exception(name: str, data: Document) -> str:
+    match name:
+        case "plan.requested":
+            policies = ", ".join(data.get("policies") or [])
+            return f"{policies} look{'' if ',' in policies else 's'} at the plan" if policies else "planned first"
+        case "glass.broken":
+            return f"by {data['actor']}: {data['reason']}; went past {'; '.join(data['bypassed'])}"
+        case "hold.overridden":
+            return f"{data['by']} lets it begin{_because(data['reason'])}"
+        case "override.refused":
+            return f"override of {data['by']} did not count: {data['reason']}"
+        case "lock.placed":
+            until = f" until {data['until'][:19]}" if data.get("until") else ""
+            exempt = f", but not for {', '.join(data['exempt'])}" if data.get("exempt") else ""
+            return f"{data['by']} locks {scope(data['scope'])}{until}{exempt}: {data['reason']}"
+        case "lock.lifted" | "lock.expired":
+            return f"{data.get('by') or 'its time ended'}{_because(data.get('reason') or data.get('because'))}"
+        case "waiver.granted":
+            rule = f" rule {data['rule']}" if data.get("rule") is not None else ""
+            what = f"{data['waives']}{rule} for {scope(data['scope'])} until {data['until'][:19]}"
+            return f"{data['by']} waives {what} ({data['ticket']}): {data['reason']}"
+        case "waiver.revoked" | "waiver.expired":
+            what = f"{data['waives']}, " if data.get("waives") else ""
+            return f"{what}{data.get('by') or 'its time ended'}{_because(data.get('reason'))}"
         case _:
             return ""
 
@@ -113,7 +179,8 @@ def _run(name: str, data: Document) -> str:
             again = f" (attempt {data['attempt']})" if data["attempt"] > 1 or data["state"] == "retrying" else ""
             return f"step {data['step']} {data['state']}{again}{_because(data.get('message'))}"
         case "planned":
-            return f"{data['adds']} to add, {data['changes']} to change, {data['destroys']} to destroy"
+            instead = f", instead of {brief(data['replaces'])}" if data.get("replaces") else ""
+            return f"{figures(data)} ({brief(data['digest'])}{instead})"
         case "succeeded":
             return f"{data['action']}{' (dry run)' if data.get('dry_run') else ''} took {span(data['duration_ms'])}"
         case "failed":
@@ -163,6 +230,10 @@ def _outside(name: str, data: Document) -> str:
             return f"{data['kind']} {data['name']}{'@' + data['version'] if data.get('version') else ''}"
         case ["entity", _]:
             return f"{data['blueprint']} {data['identifier']}"
+        case ["scorecard", _]:
+            before = f", was {data['previous']}" if data.get("previous") else ""
+            level = data.get("level") or "no level"
+            return f"{data['scorecard']} of {data['blueprint']} {data['identifier']}: {level}{before}"
         case ["change", _]:
             where = data.get("branch") or data.get("tag") or data.get("ref") or ""
             by = f" by {data['by']}" if data.get("by") else ""

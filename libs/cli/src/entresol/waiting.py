@@ -4,7 +4,6 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from rich.console import RenderableType
 from rich.live import Live
@@ -14,7 +13,8 @@ from rich.text import Text
 from entresol.client import COMPLETED, Client
 from entresol.facts import OUTCOMES, Document, fact, says
 from entresol.failures import Code, Failure
-from entresol.terminal import Terminal, cell, clean, fields, span, state
+from entresol.plans import outline
+from entresol.terminal import Terminal, clean, fields, span, state
 
 ENDED_WELL = frozenset({"succeeded"})
 
@@ -29,6 +29,7 @@ class Progress:
     steps: dict[str, str] = field(default_factory=dict)
     begun: datetime | None = None
     approvals: list[str] = field(default_factory=list)
+    plan: Document = field(default_factory=dict)
 
     def see(self, event: Document) -> bool:
         """Take an event into account; False if it is about something else in the same chain."""
@@ -39,11 +40,15 @@ class Progress:
         match fact(event):
             case "request.allowed":
                 self.state, self.remark = "allowed", ""
-            case "approval.requested":
+            case "plan.requested":
+                self.state, self.remark = "planning", says(event)
+            case "run.planned":
+                self.state, self.remark, self.plan = "planned", "", data
+            case "approval.requested" if not data.get("review"):
                 self.state, self.remark = "waiting-for-approval", says(event)
                 self.approvals.append(str(data["approval_id"]))
-            case "run.planned":
-                self.state, self.remark = "planned", says(event)
+            case "request.held":
+                self.state, self.remark = "held", says(event)
             case "run.started":
                 self.state, self.remark = "running", ""
                 self.steps = dict.fromkeys(data.get("steps", ()), "waiting")
@@ -68,6 +73,8 @@ class Progress:
         grid.add_row(head)
         for name, how in self.steps.items():
             grid.add_row(Text.assemble("  ", clean(name), "  ", state(how)))
+        for line in outline(self.plan) if not self.steps else ():
+            grid.add_row(line)
         return grid
 
 
@@ -79,6 +86,8 @@ def watch(terminal: Terminal, client: Client, request_id: str, timeout_seconds: 
             if not terminal.live and progress.see(event) and event["type"] != COMPLETED:
                 line = f"  +{progress.offset(event):<9} {fact(event)}  {says(event)}"
                 terminal.remark(Text(clean(line.rstrip())))
+                for part in outline(event["data"])[1:] if fact(event) == "run.planned" else ():
+                    terminal.remark(Text.assemble("           ", part))
                 for hint in _hints(event):
                     terminal.remark(Text(f"             {hint}", style="dim"))
     except Failure as failure:
@@ -108,6 +117,8 @@ def _drawn(terminal: Terminal, progress: Progress, events: Iterable[Document]) -
 def _hints(event: Document) -> list[str]:
     if fact(event) != "approval.requested":
         return []
+    if event["data"].get("review"):
+        return [f"a reviewer signs it off with: entresol review sign {event['data']['approval_id']}"]
     return [f"an approver answers with: entresol approve {event['data']['approval_id']}"]
 
 
@@ -117,22 +128,11 @@ def outcome(request: Document) -> list[RenderableType]:
     took = f" after {span(request['duration_ms'])}" if request.get("duration_ms") is not None else ""
     parts: list[RenderableType] = [Text.assemble(f"{OUTCOMES.get(how, '·')} ", state(how), took)]
     parts += [Text(f"  because {clean(reason)}") for reason in request.get("because") or []]
-    parts += plan(request.get("plan"))
+    parts += outline(request.get("plan"))
     outputs = request.get("outputs") or {}
     if outputs:
         parts.append(fields((f"  {clean(name)}", value) for name, value in outputs.items()))
     return parts
-
-
-def plan(planned: Any) -> list[RenderableType]:
-    """What a dry run found that it would do."""
-    if not isinstance(planned, dict) or not planned:
-        return []
-    counts = ", ".join(f"{planned.get(key, 0)} to {key.removesuffix('s')}" for key in ("adds", "changes", "destroys"))
-    lines: list[RenderableType] = [Text(f"  plan: {counts}")]
-    for step in planned.get("steps") or []:
-        lines += [cell(f"    {step.get('name')}: {line}") for line in step.get("summary") or []]
-    return lines
 
 
 def ended_well(request: Document) -> bool:

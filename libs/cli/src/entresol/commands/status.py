@@ -9,6 +9,7 @@ from rich.text import Text
 
 from entresol.failures import Code, Failure, Refused
 from entresol.lookup import request_id, segment
+from entresol.plans import outline
 from entresol.session import Session
 from entresol.terminal import cell, clean, fields, moment, short, span, state, table
 
@@ -122,8 +123,6 @@ def _lists(
 
 
 def _request(session: Session, given: str) -> None:
-    from entresol.waiting import plan
-
     item = session.client.request(request_id(session.client, given))
     parts: list[RenderableType] = [
         fields(
@@ -150,7 +149,7 @@ def _request(session: Session, given: str) -> None:
     if item.get("approvals"):
         rows = [_approval(approval) for approval in item["approvals"]]
         parts += ["", table("approval", "policy", "state", "from", "answers", rows=rows)]
-    parts += plan(item.get("plan"))
+    parts += outline(item.get("plan"))
     session.terminal.result(item, *parts)
 
 
