@@ -31,6 +31,7 @@ def accepting(doors: Any, chain: list[Document], item: Document) -> Any:
     doors.says("GET", f"/catalog/v1/requests/{REQUEST}", 200, item)
     doors.lists(f"/catalog/v1/requests/{REQUEST}/events", *chain)
     doors.lists("/catalog/v1/requests", item)
+    doors.lists("/catalog/v1/approvals")
     return doors
 
 
@@ -39,7 +40,7 @@ def test_a_request_sends_what_was_typed(run: Run, accepting: Any, tmp_path: Path
     values.write_text("image: cart:1\nreplicas: 1\n")
     result = run(
         *ASK, "-i", "replicas=3", "-i", 'tags=["a"]', "--inputs", str(values), "--lifetime", "5d", "--reason", "try",
-        "--version", "1.0.0", "--idempotency-key", "k1", "--dry-run",
+        "--version", "1.0.0", "--idempotency-key", "k1", "--dry-run", "--break-glass", "the shop is down",
     )  # fmt: skip
     assert result.exit_code == 0, result.output
     call = accepting.last("POST", "/intake/v1/requests")
@@ -56,6 +57,7 @@ def test_a_request_sends_what_was_typed(run: Run, accepting: Any, tmp_path: Path
         "version": "1.0.0",
         "lifetime": "5d",
         "reason": "try",
+        "break_glass": "the shop is down",
     }
     assert REQUEST in result.stdout
 

@@ -10,12 +10,15 @@ from entresol.commands import (
     catalog,
     dead_letters,
     events,
+    locks,
     manifests,
     platform,
     recovery,
     requests,
+    reviews,
     status,
     tokens,
+    waivers,
 )
 from entresol.failures import CODES_HELP
 from entresol.session import command
@@ -27,11 +30,11 @@ _COMMANDS: Mapping[str, Sequence[Callable[..., None]]] = {
     "Asking": (
         requests.request,
         requests.cancel,
+        requests.override,
         requests.extend,
         requests.delete,
-        approvals.approve,
-        approvals.reject,
     ),
+    "Answering": (approvals.approve, approvals.reject, approvals.withdraw, approvals.delegate),
     "Seeing": (status.status, status.explain, events.events),
     "Operating": (recovery.rebuild, recovery.refill),
 }
@@ -41,6 +44,21 @@ _GROUPS: Mapping[str, tuple[str, str, Mapping[str, Callable[..., None]]]] = {
         "Seeing",
         "Things and how they relate: get, import, export.",
         {"get": catalog.get, "import": catalog.import_, "export": catalog.export},
+    ),
+    "review": (
+        "Answering",
+        "Broken glasses that somebody has to sign off: list, sign, object.",
+        {"list": reviews.list_, "sign": reviews.sign, "object": reviews.object_},
+    ),
+    "lock": (
+        "Operating",
+        "Keep things as they are for a while: add, list, lift.",
+        {"add": locks.add, "list": locks.list_, "lift": locks.lift},
+    ),
+    "waiver": (
+        "Operating",
+        "Let a rule not count for a while: grant, list, revoke.",
+        {"grant": waivers.grant, "list": waivers.list_, "revoke": waivers.revoke},
     ),
     "dead-letters": (
         "Operating",

@@ -1,10 +1,10 @@
 """What an event says, in one line. Used wherever events are shown: explain, events, and while waiting."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from entresol.plans import brief, figures
-from entresol.terminal import span
+from entresol.terminal import short, span
 
 Document = Mapping[str, Any]
 
@@ -131,11 +131,11 @@ def _approval(name: str, data: Document) -> str:
             return ""
 
 
-def hold(one: Document) -> str:
+def hold(one: Document, clock: Callable[[str], object] = lambda time: time[:19]) -> str:
     """Why a request may not begin yet, and until when."""
     when = [f"by {one['by']}"] if one.get("by") else []
-    when += [f"until {one['until'][:19]}"] if one.get("until") else []
-    return f"{one['kind']} {one['name']}: {one['because']}" + (f" ({', '.join(when)})" if when else "")
+    when += [f"until {clock(one['until'])}"] if one.get("until") else []
+    return f"{one['kind']} {short(one['name'])}: {one['because']}" + (f" ({', '.join(when)})" if when else "")
 
 
 def scope(fields: Document) -> str:

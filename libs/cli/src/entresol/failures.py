@@ -84,8 +84,16 @@ def place(pointer: str) -> str:
             return f"-i {name}=…"
         case ["inputs", name, *inner]:
             return f"-i {name}=" + "".join(f'{{"{key}": ' for key in inner) + "…" + "}" * len(inner)
+        case ["scope", option]:
+            return f"--{option}"
         case ["project" | "environment" | "lifetime" | "version" | "action" | "reason" as option, *_]:
             return f"--{option}"
+        case ["exempt" | "for" | "until" | "ticket" | "rule" | "to" as option, *_]:
+            return f"--{option}"
+        case ["break_glass"]:
+            return "--break-glass"
+        case ["waives"]:
+            return "KIND/NAME"
         case ["offering" | "name" as argument]:
             return argument.upper()
         case _:

@@ -29,23 +29,33 @@ def request_id(client: "Client", given: str) -> str:
     return _unabbreviated(given, "request", lambda: client.every("/v1/requests", most=_SEARCHED))
 
 
-def approval_id(client: "Client", given: str) -> str:
-    """The id of the approval that is meant: by its id or its request's, or the beginning of either.
+def approval_id(client: "Client", given: str, *, review: bool = False) -> str:
+    """The id of the approval, or review, that is meant: by its id or its request's, or the beginning of either.
 
     A request that waits for several approvals is ambiguous, and refused with the choices.
     """
-    waiting = list(client.every("/v1/approvals", state="pending", most=_SEARCHED))
+    noun = "review" if review else "approval"
+    waiting = [
+        item
+        for item in client.every("/v1/approvals", state="pending", most=_SEARCHED)
+        if bool(item.get("review")) == review
+    ]
     found = [item for item in waiting if str(item["id"]).startswith(given) or str(item["request"]).startswith(given)]
     if len(found) == 1:
         return str(found[0]["id"])
     if found:
         choices = tuple(f"{item['id']}  {item['resource']}  {item['policy']}" for item in found)
-        raise Failure(f"{given} could mean {len(found)} approvals", Code.INVALID, hints=choices)
+        raise Failure(f"{given} could mean {len(found)} {noun}s", Code.INVALID, hints=choices)
     if len(given) == _WHOLE and _is_request(client, given):
-        raise Failure(f"request {given} does not wait for an approval", Code.NOT_FOUND)
+        raise Failure(f"request {given} does not wait for {'a' if review else 'an'} {noun}", Code.NOT_FOUND)
     if len(given) == _WHOLE:
         return given
-    raise Failure(f"no approval is pending whose id, or whose request's id, begins with {given}", Code.NOT_FOUND)
+    raise Failure(f"no {noun} is pending whose id, or whose request's id, begins with {given}", Code.NOT_FOUND)
+
+
+def of_list(client: "Client", path: str, given: str, noun: str, **filters: str) -> str:
+    """The id of one of a list's items, by the whole id or a unique beginning."""
+    return _unabbreviated(given, noun, lambda: client.every(path, most=_SEARCHED, **filters))
 
 
 def _is_request(client: "Client", given: str) -> bool:

@@ -34,6 +34,14 @@ def figures(plan: Document) -> str:
     return text + (f", unknown before others are applied: {', '.join(map(str, unknown))}" if unknown else "")
 
 
+def signs(plan: Any) -> str:
+    """The figures as narrow as they get: `+1 ~0 -2`, with `?` if some of it can't be known yet."""
+    if not isinstance(plan, Mapping) or not plan:
+        return ""
+    unknown = " ?" if plan.get("unknown") else ""
+    return f"+{plan.get('adds') or 0} ~{plan.get('changes') or 0} -{plan.get('destroys') or 0}{unknown}"
+
+
 def outline(plan: Any, label: str = "plan") -> list[Text]:
     """Figures, digest, and a line for each thing that would change; nothing if there is no plan."""
     if not isinstance(plan, Mapping) or not plan:

@@ -1,5 +1,6 @@
-"""Ask for things, and change one's mind: request, cancel, extend, delete."""
+"""Ask for things, and change one's mind: request, cancel, override, extend, delete."""
 
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,7 +9,7 @@ from rich.text import Text
 
 from entresol import inputs as given_inputs
 from entresol.failures import Code, Failure
-from entresol.lookup import request_id
+from entresol.lookup import request_id, segment
 from entresol.session import Session
 from entresol.terminal import clean, short
 
@@ -17,6 +18,8 @@ Wait = Annotated[
     bool, typer.Option("--wait", "-w", help="Show progress until it is done; exit code 1 if it ends badly.")
 ]
 Timeout = Annotated[float, typer.Option(metavar="SECONDS", help="How long --wait waits; exit code 6 after that.")]
+
+_MOMENT_SECONDS = 10.0
 
 
 def request(
@@ -39,6 +42,12 @@ def request(
     lifetime: Annotated[str | None, typer.Option(metavar="5d", help="Delete it by itself after this long.")] = None,
     reason: Reason = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Decide and plan, but change nothing.")] = False,
+    break_glass: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT", help="In an emergency: go past what stands in the way, if you may; somebody reviews it."
+        ),
+    ] = None,
     idempotency_key: Annotated[
         str | None, typer.Option(metavar="KEY", help="Repeating the command with the same key asks only once.")
     ] = None,
@@ -54,6 +63,8 @@ def request(
       entresol request environment try-out -p shop -e dev --lifetime 5d
 
       entresol request deployment cart -p shop -e prod --action update -i revision=1.3 --dry-run --wait
+
+      entresol request deployment cart -p shop -e prod --action update -i revision=1.2 --break-glass "the shop is down"
     """
     merged = given_inputs.merge(given_inputs.load(inputs) if inputs else {}, given_inputs.parse(values or []))
     body: dict[str, Any] = {
@@ -65,11 +76,8 @@ def request(
         "inputs": merged,
         "dry_run": dry_run,
     }
-    body |= {
-        key: value
-        for key, value in (("version", version), ("lifetime", lifetime), ("reason", reason))
-        if value is not None
-    }
+    more = {"version": version, "lifetime": lifetime, "reason": reason, "break_glass": break_glass}
+    body |= {key: value for key, value in more.items() if value is not None}
     _submit(session, body, idempotency_key, wait, timeout)
 
 
@@ -92,6 +100,24 @@ def cancel(
     ended = _watch(session, wanted, timeout)
     if ended["state"] != "cancelled":
         raise Failure(f"too late: the request {ended['state']}", Code.ENDED_BADLY)
+
+
+def override(
+    session: Session,
+    request: Annotated[str, typer.Argument(help="Id, or a unique beginning of it.", show_default=False)],
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why it can't wait.", show_default=False)],
+) -> None:
+    """Let a held request begin now, if what holds it lets you. Policy decides whether that counts.
+
+    [bold]Example[/bold]   entresol override 0193f2c4-81 --reason "the fix can't wait for the night"
+    """
+    wanted = request_id(session.client, request)
+    before = session.client.request(wanted)
+    answer = session.client.write("POST", f"/v1/requests/{segment(wanted)}/override", {"reason": reason})
+    counted = _overridden(session, before)
+    undecided = "" if counted else "; policy has not said yet whether it counts"
+    document = {"id": wanted, "counted": counted, **(answer or {})}
+    session.terminal.result(document, Text(clean(f"request {wanted} may begin{undecided}")))
 
 
 def extend(
@@ -121,6 +147,21 @@ def delete(
     [bold]Example[/bold]   entresol delete shop/dev/environment/try-out --wait
     """
     _day_two(session, resource, {"action": "delete"}, reason, wait, timeout)
+
+
+def _overridden(session: Session, before: dict[str, Any]) -> bool | None:
+    """Whether that let it begin; None if nobody has said so within a moment; raise Failure if it was refused."""
+    held, known = before["state"] == "held", len(before.get("overrides") or [])
+    deadline = time.monotonic() + _MOMENT_SECONDS
+    while time.monotonic() < deadline:
+        item = session.client.request(str(before["id"]))
+        for one in (item.get("overrides") or [])[known:]:
+            if one.get("refused"):
+                raise Failure(f"the override does not count: {one['refused']}", Code.NOT_ALLOWED)
+        if held and item["state"] != "held":
+            return True
+        time.sleep(0.05)
+    return None
 
 
 def _day_two(

@@ -1,22 +1,22 @@
 """See how things are, and why: status, explain."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Any
 
 import typer
 from rich.console import RenderableType
 from rich.text import Text
 
+from entresol import overview
 from entresol.failures import Code, Failure, Refused
 from entresol.lookup import request_id, segment
+from entresol.overview import took, why
 from entresol.plans import outline
 from entresol.session import Session
-from entresol.terminal import cell, clean, fields, moment, short, span, state, table
+from entresol.terminal import clean, fields, moment, short, span, state, table
 
 Document = Mapping[str, Any]
 
-OPEN_STATES = ("waiting-for-approval", "submitted", "allowed", "planned", "running")
-_MOST = 200
 _LATEST = 10
 
 
@@ -80,46 +80,8 @@ def explain(
 
 
 def _overview(session: Session, project: str | None) -> None:
-    client = session.client
-    going = list(client.every("/v1/requests", state=OPEN_STATES, project=project, most=_MOST))
-    waiting = [item for item in going if item["state"] == "waiting-for-approval"]
-    stalled = [item for item in going if item.get("stalled_since")]
-    running = [item for item in going if item not in waiting and item not in stalled]
-    latest = [
-        item
-        for item in client.every("/v1/requests", project=project, most=_LATEST + len(going))
-        if item["state"] not in OPEN_STATES
-    ][:_LATEST]
-    document = {"running": running, "waiting_for_approval": waiting, "stalled": stalled, "latest": latest}
-    session.terminal.result(document, *_lists(running, waiting, stalled, latest))
-
-
-def _lists(
-    running: Sequence[Document], waiting: Sequence[Document], stalled: Sequence[Document], latest: Sequence[Document]
-) -> list[RenderableType]:
-    parts: list[RenderableType] = []
-    rows: list[tuple[object, ...]]
-    if waiting:
-        rows = [(short(r["id"]), r["action"], r["resource"], r.get("actor"), r.get("waiting_for")) for r in waiting]
-        parts += [
-            table("request", "action", "resource", "asked by", "waits for", rows=rows, title="Waiting for approval"),
-            "",
-        ]
-    if stalled:
-        rows = [
-            (short(r["id"]), r["action"], r["resource"], moment(r["stalled_since"]), r.get("waiting_for"))
-            for r in stalled
-        ]
-        parts += [table("request", "action", "resource", "since", "waits for", rows=rows, title="Stalled"), ""]
-    if running:
-        rows = [(short(r["id"]), r["action"], r["resource"], state(r["state"]), _steps(r)) for r in running]
-        parts += [table("request", "action", "resource", "state", "steps", rows=rows, title="Running"), ""]
-    if latest:
-        rows = [(short(r["id"]), r["action"], r["resource"], state(r["state"]), _took(r), _why(r)) for r in latest]
-        parts.append(
-            table("request", "action", "resource", "state", "took", "because", rows=rows, title="Ended lately")
-        )
-    return parts or [Text("no requests yet; `entresol request --help` shows how to ask")]
+    found = overview.gather(session.client, project)
+    session.terminal.result(found, *overview.draw(found))
 
 
 def _request(session: Session, given: str) -> None:
@@ -129,13 +91,17 @@ def _request(session: Session, given: str) -> None:
             [
                 ("request", item["id"]),
                 ("what", f"{item['action']} {item['resource']} ({item['offering']}@{item.get('offering_version')})"),
-                ("state", Text.assemble(state(item["state"]), f"  {_took(item)}")),
+                ("state", Text.assemble(state(item["state"]), f"  {took(item)}")),
                 ("waits for", item.get("waiting_for")),
+                ("held by", overview.held(item)),
+                ("override", "\n".join(map(_override, item.get("overrides") or []))),
+                ("glass", _glass(item.get("glass"))),
                 ("stalled since", moment(item.get("stalled_since"))),
                 ("because", "\n".join(map(str, item.get("because") or []))),
                 ("asked by", item.get("actor")),
                 ("asked at", moment(item.get("submitted_at"))),
                 ("reason", item.get("reason")),
+                ("break glass", item.get("break_glass") if not item.get("glass") else None),
                 ("dry run", "yes" if item.get("dry_run") else None),
                 ("inputs", item.get("inputs")),
                 ("outputs", item.get("outputs")),
@@ -147,9 +113,11 @@ def _request(session: Session, given: str) -> None:
         rows = [(s.get("name"), state(s.get("state")), s.get("attempt"), s.get("message")) for s in item["steps"]]
         parts += ["", table("step", "state", "attempt", "message", rows=rows)]
     if item.get("approvals"):
-        rows = [_approval(approval) for approval in item["approvals"]]
-        parts += ["", table("approval", "policy", "state", "from", "answers", rows=rows)]
-    parts += outline(item.get("plan"))
+        for noun, review in (("approval", False), ("review", True)):
+            rows = [_asked(one) for one in item["approvals"] if bool(one.get("review")) is review]
+            parts += ["", table(noun, "state", "who and what", rows=rows)] if rows else []
+    if item.get("plan"):
+        parts += ["", *outline(item["plan"])]
     session.terminal.result(item, *parts)
 
 
@@ -181,29 +149,58 @@ def _resource(session: Session, resource: str) -> None:
         )
     ]
     if requests:
-        rows = [(short(r["id"]), r["action"], state(r["state"]), r.get("actor"), _took(r), _why(r)) for r in requests]
+        rows = [(short(r["id"]), r["action"], state(r["state"]), r.get("actor"), took(r), why(r)) for r in requests]
         parts += ["", table("request", "action", "state", "asked by", "took", "because", rows=rows)]
     session.terminal.result({**item, "requests": requests}, *parts)
 
 
-def _approval(approval: Document) -> tuple[object, ...]:
-    answers = ", ".join(f"{answer['answer']} by {answer['by']}" for answer in approval.get("answers") or [])
-    return (
-        short(approval.get("id")),
-        approval.get("policy"),
-        state(approval.get("state")),
-        ", ".join(approval.get("approvers") or []),
-        answers,
-    )
+def _asked(approval: Document) -> tuple[object, ...]:
+    end = "due" if approval.get("review") else "until"
+    who = f"{approval.get('policy')}: {_quorum(approval)}, {end} {moment(approval.get('expires_at'))}"
+    return (short(approval.get("id")), state(approval.get("state")), "\n".join((who, *_history(approval))))
 
 
-def _steps(item: Document) -> Text:
-    return cell(", ".join(f"{step.get('name')} {step.get('state')}" for step in item.get("steps") or []))
+def _quorum(approval: Document) -> str:
+    """How many of the grants that are needed are there, and whose: `1/2 from group:sre`, `0/3 from each of …`."""
+    granted = sum(answer.get("answer") == "granted" for answer in approval.get("answers") or [])
+    who = list(map(str, approval.get("approvers") or []))
+    if approval.get("all"):
+        return f"{granted}/{len(who)} from each of {', '.join(who)}"
+    return f"{granted}/{approval.get('count') or 1} from {' or '.join(who)}"
 
 
-def _took(item: Document) -> str:
-    return span(item["duration_ms"]) if item.get("duration_ms") is not None else ""
+def _history(approval: Document) -> Iterator[str]:
+    """What people said to it and what time did to it, a line each."""
+    for one in approval.get("answers") or []:
+        yield f"{one['answer']} by {one['by']}{_because(one)}"
+    for one in approval.get("withdrawn") or []:
+        yield f"taken back by {one['by']}{_because(one)}"
+    for one in approval.get("delegations") or []:
+        yield f"{one['by']} hands on to {one['to']}{_because(one)}"
+    for one in approval.get("refused") or []:
+        yield f"did not count: {one['by']}{_because(one)}"
+    if approval.get("reminded_at"):
+        yield f"reminded at {moment(approval['reminded_at'])}"
+    pending = approval.get("state") == "pending"
+    if approval.get("escalated_at"):
+        yield f"escalated at {moment(approval['escalated_at'])}"
+    elif pending and approval.get("escalates_at"):
+        to = ", ".join(approval.get("escalates_to") or [])
+        yield f"escalates to {to} at {moment(approval['escalates_at'])}"
+    if approval.get("closed_because"):
+        yield f"closed: {approval['closed_because']}"
 
 
-def _why(item: Document) -> str:
-    return "; ".join(map(str, item.get("because") or []))
+def _because(said: Document) -> str:
+    return f": {said['reason']}" if said.get("reason") else ""
+
+
+def _override(one: Document) -> str:
+    refused = f", which did not count: {one['refused']}" if one.get("refused") else ""
+    return f"{one['by']}{_because(one)}{refused}"
+
+
+def _glass(glass: Document | None) -> str | None:
+    if not glass:
+        return None
+    return f"broken by {glass['by']}: {glass['reason']}\nwent past " + "; ".join(map(str, glass.get("bypassed") or []))

@@ -1,0 +1,103 @@
+"""What `entresol status` shows of the whole platform: what waits for whom, what runs, what ended lately."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from entresol.facts import hold
+from entresol.plans import signs
+from entresol.terminal import cell, moment, short, span, state, table
+
+if TYPE_CHECKING:
+    from entresol.client import Client
+
+Document = Mapping[str, Any]
+
+OPEN_STATES = ("submitted", "planning", "waiting-for-approval", "held", "allowed", "planned", "running")
+_MOST = 200
+_LATEST = 10
+
+
+def gather(client: "Client", project: str | None) -> dict[str, list[Document]]:
+    """The open requests by what they wait for, the reviews that nobody has signed off, and what ended lately."""
+    going = list(client.every("/v1/requests", state=OPEN_STATES, project=project, most=_MOST))
+    moving = [item for item in going if not item.get("stalled_since")]
+    pending = client.every("/v1/approvals", state="pending", project=project)
+    latest: Iterator[Document] = client.every("/v1/requests", project=project, most=_LATEST + len(going))
+    return {
+        "running": [item for item in moving if item["state"] not in ("waiting-for-approval", "held")],
+        "waiting_for_approval": [item for item in moving if item["state"] == "waiting-for-approval"],
+        "held": [item for item in moving if item["state"] == "held"],
+        "reviews": [item for item in pending if item.get("review")],
+        "stalled": [item for item in going if item.get("stalled_since")],
+        "latest": [item for item in latest if item["state"] not in OPEN_STATES][:_LATEST],
+    }
+
+
+def draw(found: Mapping[str, Sequence[Document]]) -> list[RenderableType]:
+    """The tables that have something in them, with what waits for people first."""
+    what = ("request", "action", "resource")
+    parts: list[RenderableType] = []
+    rows: list[tuple[object, ...]]
+    if found["waiting_for_approval"]:
+        rows = [(*_what(r), r.get("actor"), _awaited(r)) for r in found["waiting_for_approval"]]
+        parts += [table(*what, "asked by", "waits for", rows=rows, title="Waiting for approval"), ""]
+    if found["reviews"]:
+        parts += [reviews(found["reviews"], title="Waiting for sign-off"), ""]
+    if found["held"]:
+        rows = [(*_what(r), r.get("actor"), held(r)) for r in found["held"]]
+        parts += [table(*what, "asked by", "held by", rows=rows, title="Held"), ""]
+    if found["stalled"]:
+        rows = [(*_what(r), moment(r["stalled_since"]), r.get("waiting_for")) for r in found["stalled"]]
+        parts += [table(*what, "since", "waits for", rows=rows, title="Stalled"), ""]
+    if found["running"]:
+        rows = [(*_what(r), state(r["state"]), _steps(r)) for r in found["running"]]
+        parts += [table(*what, "state", "steps", rows=rows, title="Running"), ""]
+    if found["latest"]:
+        rows = [(*_what(r), state(r["state"]), took(r), why(r)) for r in found["latest"]]
+        parts.append(table(*what, "state", "took", "because", rows=rows, title="Ended lately"))
+    return parts or [Text("no requests yet; `entresol request --help` shows how to ask")]
+
+
+def reviews(items: Sequence[Document], title: str | None = None) -> Table:
+    """Broken glasses and who is to sign them off."""
+    rows = [
+        (
+            short(one["id"]),
+            one.get("resource"),
+            one.get("requested_by"),
+            f"{', '.join(one.get('approvers') or [])}, due {moment(one.get('expires_at'))}\n{one.get('reason') or ''}",
+        )
+        for one in items
+    ]
+    return table("review", "resource", "broken by", "waits for", rows=rows, title=title)
+
+
+def held(item: Document) -> str:
+    """What does not let it begin, a line each."""
+    return "\n".join(hold(one, moment) for one in item.get("holds") or [])
+
+
+def took(item: Document) -> str:
+    return span(item["duration_ms"]) if item.get("duration_ms") is not None else ""
+
+
+def why(item: Document) -> str:
+    return "; ".join(map(str, item.get("because") or []))
+
+
+def _awaited(item: Document) -> str:
+    """Who is to answer, and below it what they would agree to."""
+    plan = signs(item.get("plan"))
+    return str(item.get("waiting_for") or "approval") + (f"\nplan {plan}" if plan else "")
+
+
+def _what(item: Document) -> tuple[object, ...]:
+    return (short(item["id"]), item["action"], item["resource"])
+
+
+def _steps(item: Document) -> Text:
+    return cell(", ".join(f"{step.get('name')} {step.get('state')}" for step in item.get("steps") or []))
