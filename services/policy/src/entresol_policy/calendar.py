@@ -19,13 +19,14 @@ from zoneinfo import ZoneInfo
 
 from cronsim import CronSim, CronSimError
 
-from entresol_policy.domain.windows import HORIZON, Span
+from entresol_policy.domain.windows import HORIZON, INSTANT, Span
 
 LONGEST = timedelta(days=3_660)
 """A window that is open for ten years is always open."""
 MERGED = timedelta(days=31)
 """How far openings that run into each other are followed, before and after the time that is asked about."""
-DAY, MINUTE, INSTANT = timedelta(days=1), timedelta(minutes=1), timedelta.resolution
+DAY, MINUTE = timedelta(days=1), timedelta(minutes=1)
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Pattern: TypeAlias = Sequence[tuple[timedelta, timedelta]]
 """The openings that begin on one day, after its midnight; in order, and apart from each other."""
@@ -34,8 +35,8 @@ Pattern: TypeAlias = Sequence[tuple[timedelta, timedelta]]
 class Schedule:
     """The openings of a window. Openings of it that overlap or touch are one.
 
-    Every question looks at no more days than its answer spans: it takes microseconds to a few milliseconds, also for
-    a window that opens every minute, or once in ten years.
+    What a question costs depends on the days it looks at, some thousands at most, and not on how often the window
+    opens on them.
     """
 
     def __init__(self, cron: str, duration: timedelta, zone: str) -> None:
@@ -71,7 +72,7 @@ class Schedule:
         shut = at
         while shut <= last and (now := self.around(shut)):
             shut = now.end
-        day = shut.astimezone(self._zone).date() - DAY  # what that day skips may begin on the next
+        day = shut.astimezone(self._zone).date()
         while day <= last.astimezone(self._zone).date():
             for begin, _ in self._openings(day):
                 if shut < begin <= last:
@@ -82,7 +83,7 @@ class Schedule:
     def _latest(self, at: datetime) -> Span | None:
         """The opening that began last, at `at` or before; None if it is over for sure."""
         day = at.astimezone(self._zone).date()
-        first = (at - self._duration).astimezone(self._zone).date() - DAY
+        first = (at - self._duration).astimezone(self._zone).date()
         while day >= first:
             if self._opens_on(day):
                 midnight, pattern = self._day(day)
@@ -111,7 +112,7 @@ class Schedule:
     def _day_of_change(self, day: date) -> Pattern:
         midnight = datetime.combine(day, time(), self._zone).astimezone(UTC)
         starts: list[datetime] = []
-        skipped_until = datetime.min
+        skipped_until = datetime.combine(day, time())
         for one in self._times:
             local = datetime.combine(day, one)
             first, second = self._instant(local, fold=0), self._instant(local, fold=1)
@@ -148,7 +149,7 @@ def _read(cron: str) -> CronSim:
     if len(cron.split()) != 5:
         raise ValueError(f"cron {cron!r}: it takes five fields: minute, hour, day of month, month, day of week")
     try:
-        return CronSim(cron, datetime.min)
+        return CronSim(cron, EPOCH)
     except CronSimError as error:
         raise ValueError(f"cron {cron!r}: {str(error).lower()}, or no such day ever comes") from None
 

@@ -19,6 +19,7 @@ HORIZON = timedelta(days=366)
 """What comes later is never."""
 MOST_CHANGES = 1_000
 """Openings and closings that are looked at before giving up."""
+INSTANT = timedelta.resolution
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,107 +85,105 @@ Outcome: TypeAlias = Open | Held | Denied
 
 def look(windows: Sequence[Window], at: datetime, overridden: Collection[str] = ()) -> Outcome:
     """What the windows say of a request that would begin at `at`. Those named in `overridden` count as not there."""
-    concerned = tuple(one for one in windows if one.name not in overridden)
-    search = _Search(concerned)
-    begin = search.first_time(at)
-    if begin is None:
-        return Denied(search.why_never(at), concerned)
-    if denying := search.outlasted(begin, "deny"):
-        window, edge = denying[0]
-        run = _length(timedelta(seconds=window.expected_seconds or 0))
-        reason = (
-            f"window {window.name}: {window.because}; a run of {run} that begins at {_clock(begin)} "
-            f"would not be over at {_clock(edge)}"
-        )
-        return Denied(reason, tuple(one for one, _ in denying))
-    if begin == at:
-        return Open()
-    return Held(search.keeping(at), begin)
+    concerned = [one for one in windows if one.name not in overridden]
+    try:
+        return _Search(concerned).outcome(at)
+    except _Endless:
+        reason = f"{_names(concerned)}: no time to begin was found in the next {MOST_CHANGES:,} openings and closings"
+        return Denied(reason, tuple(concerned))
+
+
+class _Endless(Exception):
+    """MOST_CHANGES were looked at."""
 
 
 class _Search:
-    """One search through openings and closings, which ends after MOST_CHANGES of them."""
-
     def __init__(self, windows: Sequence[Window]) -> None:
-        self._allow = tuple(one for one in windows if one.effect == "allow")
-        self._deny = tuple(one for one in windows if one.effect == "deny")
-        self._reaches = [_run(one) for one in self._allow if one.outlast != "finish"]
+        self._allow = [one for one in windows if one.effect == "allow"]
+        self._deny = [one for one in windows if one.effect == "deny"]
+        self._longest = max((_run(one) for one in self._allow if one.outlast != "finish"), default=timedelta(0))
         self._changes = 0
-        self._outlasted: dict[str, Window] = {}
 
-    def first_time(self, at: datetime) -> datetime | None:
-        """The first time from `at` on that is open and fits the runs that would wait; None if there is none."""
-        time, last = at, at + HORIZON
-        while time <= last and self._changes < MOST_CHANGES:
-            self._changes += 1
-            later = self._shut_until(time)
-            if later == time:
-                waiting = self.outlasted(time, "wait")
+    def outcome(self, at: datetime) -> Outcome:
+        """Go from one time at which it may be open to the next, until one is and the run fits."""
+        held: tuple[Window, ...] = ()
+        too_short: dict[str, Window] = {}
+        time: datetime | None = at
+        while time is not None and time <= at + HORIZON:
+            keeping, later = self._shut(time)
+            if not keeping:
+                outlasted = [(one, edge) for one, edge in self._edges(time) if time + _run(one) > edge]
+                waiting = [(one, edge) for one, edge in outlasted if one.outlast == "wait"]
                 if not waiting:
-                    return time
-                self._outlasted.update((one.name, one) for one, _ in waiting)
-                later = max(edge for _, edge in waiting)
-            if later is None:
-                return None
+                    if outlasted:
+                        return _denied(time, *outlasted[0])
+                    return Held(held, time) if held else Open()
+                keeping, later = [one for one, _ in waiting], max(edge for _, edge in waiting)
+                too_short.update((one.name, one) for one in keeping)
+            held = held or tuple(keeping)
+            self._count()
             time = later
-        return None
+        return _never(at, list(too_short.values()), [*self._deny, *self._allow])
 
-    def outlasted(self, begin: datetime, what: Literal["wait", "deny"]) -> list[tuple[Window, datetime]]:
-        """The windows of that kind whose edge a run that begins at `begin` is expected to reach past; with the edge."""
-        return [(one, edge) for one, edge in self._edges(begin) if one.outlast == what and edge - begin < _run(one)]
-
-    def keeping(self, at: datetime) -> tuple[Window, ...]:
-        """The windows that keep a request from beginning at `at`."""
-        shut = [one for one in self._deny if one.schedule.around(at)]
-        if not any(one.schedule.around(at) for one in self._allow):
-            shut += self._allow
-        return tuple(shut) or tuple(one for one, _ in self.outlasted(at, "wait"))
-
-    def why_never(self, at: datetime) -> str:
-        names = _names(tuple(self._outlasted.values()) or (*self._deny, *self._allow))
-        if self._changes >= MOST_CHANGES:
-            return f"{names}: no time to begin was found in the next {MOST_CHANGES:,} openings and closings"
-        within = f"within {HORIZON.days} days from {_clock(at)}"
-        if self._outlasted:
-            run = _length(max(_run(one) for one in self._outlasted.values()))
-            return f"{names}: a run of {run} fits into no time that is left open {within}"
-        return f"{names}: no time to begin comes {within}"
-
-    def _shut_until(self, time: datetime) -> datetime | None:
-        """`time` if it is open then; else the next time at which it may be; None if that never comes."""
-        ends = [span.end for one in self._deny if (span := one.schedule.around(time))]
-        if ends:
-            return max(ends)
-        if not self._allow or any(one.schedule.around(time) for one in self._allow):
-            return time
-        begins = [span.begin for one in self._allow if (span := one.schedule.next_after(time))]
-        return min(begins, default=None)
+    def _shut(self, time: datetime) -> tuple[list[Window], datetime | None]:
+        """The windows that keep a request from beginning, and until when at least; None if they always will."""
+        denying = [(one, span.end) for one in self._deny if (span := one.schedule.around(time))]
+        keeping = [one for one, _ in denying]
+        ends = [end for _, end in denying]
+        if self._allow and not self._open_allow(time):
+            keeping += self._allow
+            begins = [span.begin for one in self._allow if (span := one.schedule.next_after(time))]
+            if not begins:
+                return keeping, None
+            ends.append(min(begins))
+        return keeping, max(ends, default=None)
 
     def _edges(self, time: datetime) -> Iterator[tuple[Window, datetime]]:
-        """Where windows end a run that begins at `time`, which is open. Edges no run reaches are left out."""
+        """What ends the time that is open at `time`, as far as a run may be so long and its end matters."""
         for one in self._deny:
             if one.outlast != "finish" and (span := one.schedule.next_after(time)):
                 yield one, span.begin
-        if not self._reaches:
-            return
         end, closing = time, self._open_allow(time)
-        while closing and end - time < max(self._reaches) and self._changes < MOST_CHANGES:
-            self._changes += 1
+        while closing and end < time + self._longest:
+            self._count()
             end = max(span.end for _, span in closing)
-            last, closing = [one for one, span in closing if span.end == end], self._open_allow(end)
+            closing = self._open_allow(end)
             if not closing:
-                yield from ((one, end) for one in last)
+                yield from ((one, end) for one, _ in self._open_allow(end - INSTANT) if one.outlast != "finish")
 
     def _open_allow(self, time: datetime) -> list[tuple[Window, Span]]:
         return [(one, span) for one in self._allow if (span := one.schedule.around(time))]
 
+    def _count(self) -> None:
+        self._changes += 1
+        if self._changes > MOST_CHANGES:
+            raise _Endless
+
+
+def _denied(begin: datetime, window: Window, edge: datetime) -> Denied:
+    reason = (
+        f"{_names([window])}: a run of {_length(_run(window))} that begins at {_clock(begin)} "
+        f"is not over at {_clock(edge)}, when it has to be"
+    )
+    return Denied(reason, (window,))
+
+
+def _never(at: datetime, too_short: Sequence[Window], windows: Sequence[Window]) -> Denied:
+    within = f"within {HORIZON.days} days from {_clock(at)}"
+    if too_short:
+        run = _length(max(_run(one) for one in too_short))
+        return Denied(f"{_names(too_short)}: a run of {run} fits into no time left open {within}", tuple(too_short))
+    return Denied(f"{_names(windows)}: there is no time to begin {within}", tuple(windows))
+
 
 def _run(window: Window) -> timedelta:
-    return timedelta(seconds=window.expected_seconds or 0)
+    """What is longer than HORIZON is as long: nothing is known of later edges."""
+    return timedelta(seconds=min(window.expected_seconds or 0, HORIZON.total_seconds()))
 
 
 def _names(windows: Sequence[Window]) -> str:
-    return ("window " if len(windows) == 1 else "windows ") + ", ".join(one.name for one in windows)
+    names = ", ".join(f"{one.name} ({one.because})" for one in windows)
+    return f"window {names}" if len(windows) == 1 else f"windows {names}"
 
 
 def _clock(at: datetime) -> str:
