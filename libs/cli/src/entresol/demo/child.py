@@ -44,13 +44,19 @@ class Child:
             return self.process.wait()
 
 
-def start(data: Path, *options: str, environment: Mapping[str, str] | None = None) -> Child:
+COMMAND = ("entresol",)
+"""What `python -m` runs."""
+
+
+def start(
+    data: Path, *options: str, environment: Mapping[str, str] | None = None, module: Sequence[str] = COMMAND
+) -> Child:
     """Start `entresol up` on the directory and return when it is ready; its log goes to DATA/up.log."""
     data.mkdir(mode=0o700, parents=True, exist_ok=True)
     arguments: Sequence[str] = ("up", "--data", str(data), "--port", "0", "--output", "json", *options)
     with (data / "up.log").open("a") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "entresol", *arguments],
+            [sys.executable, "-m", *module, *arguments],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=log,
@@ -72,9 +78,11 @@ def start(data: Path, *options: str, environment: Mapping[str, str] | None = Non
 
 
 @contextmanager
-def running(data: Path, *options: str, environment: Mapping[str, str] | None = None) -> Iterator[Child]:
+def running(
+    data: Path, *options: str, environment: Mapping[str, str] | None = None, module: Sequence[str] = COMMAND
+) -> Iterator[Child]:
     """A started platform, stopped at the end."""
-    child = start(data, *options, environment=environment)
+    child = start(data, *options, environment=environment, module=module)
     try:
         yield child
     finally:
