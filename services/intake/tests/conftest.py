@@ -67,12 +67,14 @@ def make_ask() -> Callable[..., dict[str, Any]]:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    token = tmp_path / "token"
+    token, keys = tmp_path / "token", tmp_path / "keys"
     token.write_text(ADMIN + "\n")
+    keys.write_text("k" * 32 + "\n")
     return Settings(
         data=tmp_path / "intake",
         nats_url="nats://127.0.0.1:1",
         admin_token_file=token,
+        link_key_file=keys,
         grace_seconds=1,
         catalog_url="https://entresol.example/catalog",
     )

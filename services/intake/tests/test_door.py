@@ -59,7 +59,7 @@ def test_every_route_has_a_guard_or_is_public_on_purpose(service):
             guarded[route.path, *sorted(route.methods)] = found
         else:
             unguarded.add(route.path)
-    assert unguarded == PUBLIC
+    assert unguarded == PUBLIC, "a route that is public has to be named as such, with the reason"
     assert guarded == {
         ("/v1/requests", "POST"): ["requests:write"],
         ("/v1/requests/{request_id}/cancel", "POST"): ["requests:write"],

@@ -8,6 +8,7 @@ from typing import Final
 from entresol_contracts.events import (
     AlertFired,
     AlertResolved,
+    AnswerRefused,
     ApprovalRequested,
     ArtifactPublished,
     ChangeMerged,
@@ -26,12 +27,13 @@ from entresol_contracts.events import (
 from entresol_eventing import run
 from entresol_eventing.access import token_hash
 from entresol_eventing.envelope import now
+from entresol_eventing.links import read_keys
 from entresol_eventing.pull import Linger
 from entresol_eventing.reactions import Reactions
 from entresol_eventing.service import Service
 from entresol_eventing.telemetry import Telemetry
 
-from entresol_intake.handlers import Handlers
+from entresol_intake.handlers import ENDINGS, Handlers
 from entresol_intake.http import build
 from entresol_intake.settings import Settings
 from entresol_intake.shelf import Shelf
@@ -48,6 +50,11 @@ SUBJECTS: Final = (
     "entresol.intake.alert.>",
     "entresol.intake.external.>",
     "entresol.policy.approval.requested.>",
+    "entresol.policy.approval.granted.>",
+    "entresol.policy.approval.rejected.>",
+    "entresol.policy.approval.expired.>",
+    "entresol.policy.approval.closed.>",
+    "entresol.policy.answer.refused.>",
     "entresol.provisioning.resource.>",
 )
 TRIGGERING: Final = (
@@ -83,6 +90,8 @@ def create(settings: Settings, telemetry: Telemetry | None = None) -> Service:
             to={
                 **dict.fromkeys(TRIGGERING, handlers.fire),
                 ApprovalRequested: handlers.remember_approval,
+                **dict.fromkeys(ENDINGS, handlers.close_approval),
+                AnswerRefused: handlers.reopen_link,
                 ResourceProvisioned: handlers.remember,
                 ResourceChanged: handlers.remember,
                 ResourceDeleted: handlers.forget,
@@ -101,7 +110,14 @@ def create(settings: Settings, telemetry: Telemetry | None = None) -> Service:
     service.http = build(service, settings, shelf, registry)
     if settings.admin_token_file is not None:
         service.on_start.append(partial(_admit_admin, service, settings.admin_token_file))
+    if settings.link_key_file is not None:
+        service.on_start.append(partial(_check_keys, settings.link_key_file))
     return service
+
+
+async def _check_keys(file: Path) -> None:
+    """Fail at start, where an operator looks, and not when the first person follows a link."""
+    await asyncio.to_thread(read_keys, file)
 
 
 async def _admit_admin(service: Service, file: Path) -> None:

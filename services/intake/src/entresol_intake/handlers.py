@@ -5,9 +5,15 @@ wants, is told as `delivery.refused`.
 """
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
+from entresol_contracts import Payload
 from entresol_contracts.events import (
+    AnswerRefused,
+    ApprovalClosed,
+    ApprovalExpired,
+    ApprovalGranted,
+    ApprovalRejected,
     ApprovalRequested,
     ResourceChanged,
     ResourceDeleted,
@@ -27,11 +33,46 @@ from entresol_intake.domain.outside import fits
 from entresol_intake.facts import receive, refused, state
 from entresol_intake.offerings import Fitting
 from entresol_intake.shelf import Shelf, choose
-from entresol_intake.store import add, approval_of, approvals, door_of, forget_resource, remember_resource, version_of
+from entresol_intake.store import (
+    add,
+    approval_of,
+    approvals,
+    door_of,
+    end_approval,
+    forget_resource,
+    refuse_link_answer,
+    remember_resource,
+    version_of,
+)
 from entresol_intake.submission import submit
 from entresol_intake.triggers import Trigger
 
 EXPIRY = "system:expiry"
+
+Ending = ApprovalGranted | ApprovalRejected | ApprovalExpired | ApprovalClosed
+ENDINGS: Final[Mapping[type[Payload], str]] = {
+    ApprovalGranted: "granted",
+    ApprovalRejected: "rejected",
+    ApprovalExpired: "expired",
+    ApprovalClosed: "closed",
+}
+SHOWN: Final = frozenset(
+    {
+        "offering",
+        "action",
+        "requested_by",
+        "reason",
+        "policy",
+        "because",
+        "approvers",
+        "count",
+        "all",
+        "expires_at",
+        "review",
+        "plan",
+    }
+)
+"""What of an approval the page behind a link shows."""
 
 
 class Handlers:
@@ -48,8 +89,19 @@ class Handlers:
                 "resource_id": event.data.resource_id,
                 "project": event.data.project,
                 "cause": event.cause.model_dump(mode="json"),
+                "document": event.data.model_dump(mode="json", include=set(SHOWN), exclude_none=True),
+                "ended": None,
             }
             add(session, approvals, row)
+        yield from ()
+
+    def close_approval(self, event: Event[Ending], session: Session) -> Iterator[Emit]:
+        end_approval(event.data.approval_id, ENDINGS[type(event.data)], session)
+        yield from ()
+
+    def reopen_link(self, event: Event[AnswerRefused], session: Session) -> Iterator[Emit]:
+        """What did not count may be answered again by the same link."""
+        refuse_link_answer(event.data.approval_id, event.data.by, event.data.reason, session)
         yield from ()
 
     def remember(self, event: Event[ResourceProvisioned | ResourceChanged], session: Session) -> Iterator[Emit]:

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from entresol_eventing.settings import RuntimeSettings
+from entresol_eventing.links import LinkSettings
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 
-class Settings(RuntimeSettings):
+class Settings(LinkSettings):
     model_config = SettingsConfigDict(env_prefix="ENTRESOL_INTAKE_")
 
     admin_token_file: Path | None = Field(

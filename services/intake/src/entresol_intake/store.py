@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from entresol_eventing.statements import Statement
 from entresol_eventing.store import UtcDateTime, one_of, table_base
-from sqlalchemy import JSON, Index, Table, Text, bindparam, delete, insert, or_, select, update
+from sqlalchemy import JSON, ColumnElement, Index, Table, Text, bindparam, delete, insert, or_, select, update
 from sqlmodel import Field, Session, SQLModel
 
 if TYPE_CHECKING:
@@ -49,6 +49,22 @@ class Approval(Base, table=True):
     resource_id: str
     project: str
     cause: dict[str, Any] = Field(sa_type=JSON)
+    document: dict[str, Any] = Field(sa_type=JSON)
+    """What it is about, as whoever answers by link is shown it; empty if it was asked for before there were links."""
+    ended: str | None
+    """granted, rejected, expired or closed; None while it is open."""
+
+
+class LinkAnswer(Base, table=True):
+    """Answers that were given by link. A link answers once, however often its form is sent."""
+
+    __tablename__ = "link_answer"
+    approval_id: str = Field(primary_key=True)
+    actor: str = Field(primary_key=True)
+    answer: str
+    answered_at: datetime = Field(sa_type=UtcDateTime)
+    refused: str | None
+    """Why policy did not count it, if it said so; then it may be answered again."""
 
 
 class Lock(Base, table=True):
@@ -137,7 +153,7 @@ def table(model: type[SQLModel]) -> Table:
 
 
 requests, resources, approvals = table(Request), table(Resource), table(Approval)
-locks, waivers = table(Lock), table(Waiver)
+locks, waivers, link_answers = table(Lock), table(Waiver), table(LinkAnswer)
 manifests, idempotency_keys, received, tokens = table(Manifest), table(IdempotencyKey), table(Received), table(Token)
 
 
@@ -167,6 +183,34 @@ def request_of(request_id: str, session: Session) -> Request | None:
 
 def approval_of(approval_id: str, session: Session) -> Approval | None:
     return session.get(Approval, approval_id)
+
+
+def end_approval(approval_id: str, how: str, session: Session) -> None:
+    """Remember that nothing waits for an answer any more; the first end is the one that counts."""
+    open_one = (approvals.c.approval_id == approval_id) & approvals.c.ended.is_(None)
+    session.connection().execute(update(approvals).where(open_one).values(ended=how))
+
+
+def link_answer_of(approval_id: str, actor: str, session: Session) -> LinkAnswer | None:
+    return session.get(LinkAnswer, (approval_id, actor))
+
+
+def remember_link_answer(given: LinkAnswer, session: Session) -> None:
+    """Remember it, in place of one that was refused."""
+    forget_link_answer(given.approval_id, given.actor, session)
+    add(session, link_answers, given.model_dump())
+
+
+def refuse_link_answer(approval_id: str, actor: str, reason: str, session: Session) -> None:
+    session.connection().execute(update(link_answers).where(_of(approval_id, actor)).values(refused=reason))
+
+
+def forget_link_answer(approval_id: str, actor: str, session: Session) -> None:
+    session.connection().execute(delete(link_answers).where(_of(approval_id, actor)))
+
+
+def _of(approval_id: str, actor: str) -> ColumnElement[bool]:
+    return (link_answers.c.approval_id == approval_id) & (link_answers.c.actor == actor)
 
 
 def lock_of(lock_id: str, session: Session) -> Lock | None:

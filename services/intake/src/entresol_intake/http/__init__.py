@@ -10,14 +10,17 @@ from entresol_eventing.http import MAX_BODY_BYTES, door
 from entresol_eventing.service import Service
 from fastapi import FastAPI
 
-from entresol_intake.http import answers, dead_letters, events, hooks, manifests, requests, standing, tokens
+from entresol_intake.http import answers, dead_letters, events, hooks, links, manifests, requests, standing, tokens
 from entresol_intake.http.desk import Desk
 from entresol_intake.settings import Settings
 from entresol_intake.shelf import Shelf
 from entresol_intake.tokens import Registry
 
-PUBLIC: Final = frozenset({"/health/live", "/health/ready", "/metrics", "/openapi.json", "/hooks/{source}"})
-"""Routes without a guard: health, the description of the door, and deliveries that are signed."""
+PUBLIC: Final = frozenset(
+    {"/health/live", "/health/ready", "/metrics", "/openapi.json", "/hooks/{source}", "/answers/{token}"}
+)
+"""Routes without a guard: health, the description of the door, deliveries that are signed, and the pages behind signed
+links, where the link itself says who answers what."""
 
 MAX_HOOK_BYTES: Final = 25 * 1024 * 1024
 MAX_MANIFEST_BYTES: Final = 16 * 1024 * 1024
@@ -27,6 +30,8 @@ def body_limit(path: str) -> int:
     """Bytes that a body may have: GitHub sends up to 25 MiB, batches of manifests hold inlined files."""
     if path.startswith("/hooks/"):
         return MAX_HOOK_BYTES
+    if path.startswith("/answers/"):
+        return links.MAX_FORM_BYTES
     return MAX_MANIFEST_BYTES if path == "/v1/manifests" else MAX_BODY_BYTES
 
 
@@ -38,6 +43,6 @@ def build(service: Service, settings: Settings, shelf: Shelf, registry: Registry
         body_limit=body_limit,
     )
     desk = Desk(service, settings, shelf, registry)
-    for part in (requests, answers, standing, manifests, events, hooks, tokens, dead_letters):
+    for part in (requests, answers, links, standing, manifests, events, hooks, tokens, dead_letters):
         app.include_router(part.router(desk))
     return app

@@ -3,6 +3,7 @@
 Reviews of broken glass are approvals too, and answered by the same door.
 """
 
+from collections.abc import Generator
 from functools import partial
 from typing import Annotated, Final, Literal, cast
 
@@ -12,13 +13,14 @@ from entresol_eventing.envelope import Cause
 from entresol_eventing.reactions import Emit
 from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
+from sqlmodel import Session
 
 from entresol_intake.domain.asks import MAX_REASON
 from entresol_intake.domain.faults import Invalid
 from entresol_intake.domain.shapes import Fields, is_actor
 from entresol_intake.http import shapes
 from entresol_intake.http.desk import Desk, not_found, plain_id, read_json, read_reason, unprocessable
-from entresol_intake.store import Approval, approval_of
+from entresol_intake.store import Approval, approval_of, forget_link_answer
 
 GIVEN: Final = ("granted", "rejected")
 
@@ -63,7 +65,14 @@ def router(desk: Desk) -> APIRouter:
             groups=list(who.groups),
             reason=reason,
         )
-        return await _say(desk, _about(found, withdrawn, who.actor))
+        emit = _about(found, withdrawn, who.actor)
+
+        def unit(session: Session) -> Generator[Emit, None, None]:
+            forget_link_answer(found.approval_id, who.actor, session)  # a link of theirs answers once more
+            yield emit
+
+        await desk.transact(unit, who.actor)
+        return JSONResponse({"id": found.approval_id}, 202)
 
     @routes.post(
         "/v1/approvals/{approval_id}/delegate",

@@ -56,6 +56,9 @@ ACCEPTED: Final = record(
 REASON: Final = record([], {"reason": maybe(text(MAX_REASON))})
 BECAUSE: Final = record(["reason"], {"reason": text(MAX_REASON)})
 ANSWER: Final = record(["answer"], {"answer": {"enum": ["granted", "rejected"]}, "reason": maybe(text(MAX_REASON))})
+ANSWER_FORM: Final = record(
+    ["answer"], {"answer": {"enum": ["granted", "rejected"]}, "reason": {"type": "string", "maxLength": MAX_REASON}}
+)
 DELEGATION: Final = record(
     ["to"], {"to": text(255, pattern="^user:[^\\s]+$", examples=["user:grace"]), "reason": maybe(text(MAX_REASON))}
 )
@@ -212,6 +215,12 @@ def answers(status: int, schema: Schema | None, description: str, *others: int) 
     errors = {**_ERRORS, **dict.fromkeys(others, "Contradicts what is in force")}
     described: dict[int | str, dict[str, Any]] = {status: {"description": description, **content}}
     return described | {code: {"description": why, **problem} for code, why in sorted(errors.items())}
+
+
+def pages(described: dict[int, str]) -> dict[int | str, dict[str, Any]]:
+    """The `responses` of a route for people: pages, and problems where the door refuses before the route is reached."""
+    content = {"text/html": {"schema": {"type": "string"}}, "application/problem+json": {"schema": PROBLEM}}
+    return {code: {"description": why, "content": content} for code, why in described.items()}
 
 
 def takes(schema: Schema, *, required: bool = True, media_types: tuple[str, ...] = ("application/json",)) -> Schema:
