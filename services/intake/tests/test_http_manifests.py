@@ -134,6 +134,45 @@ async def test_routes_and_entities_must_lead_somewhere(admin, make_manifest):
     assert [each["pointer"] for each in answer.json()["violations"]] == ["/0/spec/channel", "/1/spec/blueprint"]
 
 
+LEVELS = [{"name": "bronze", "rules": [{"name": "has-team", "holds": "has(entity.team)"}]}]
+
+
+async def test_a_scorecard_needs_its_blueprint(service, admin, make_manifest):
+    scorecard = make_manifest("Scorecard", "ready", blueprint="Service", levels=LEVELS)
+    answer = await admin.post("/v1/manifests", json=[scorecard])
+    assert [each["pointer"] for each in answer.json()["violations"]] == ["/0/spec/blueprint"]
+    batch = [scorecard, make_manifest("Blueprint", "Service", schema={"properties": {}})]
+    assert (await admin.post("/v1/manifests", json=batch)).status_code == 202
+    removal = await admin.delete("/v1/manifests/Blueprint/Service")
+    assert (removal.status_code, removal.json()["detail"]) == (
+        409,
+        "still needed by Scorecard ready; remove that first",
+    )
+    assert (await admin.delete("/v1/manifests/Scorecard/ready")).status_code == 202
+    assert (await admin.delete("/v1/manifests/Blueprint/Service")).status_code == 202
+    assert [name for name, _ in await facts(service)] == ["manifest.applied.v1"] * 2 + ["manifest.removed.v1"] * 2
+
+
+@pytest.mark.parametrize(
+    ("kind", "spec"),
+    [
+        ("Window", {"effect": "deny", "cron": "0 22 * * *", "duration": "8h", "because": "people sleep"}),
+        ("Quota", {"limit": 5, "per": "resource.project"}),
+    ],
+)
+async def test_windows_and_quotas_are_applied_and_removed_like_any_manifest(service, enter, make_manifest, kind, spec):
+    operator = await enter("platform", actor="user:op")
+    before = len(await published(service))
+    assert (await operator.post("/v1/manifests", json=[make_manifest(kind, "x", **spec)])).status_code == 202
+    assert (await operator.post("/v1/manifests", json=[make_manifest(kind, "x", **spec)])).status_code == 202
+    assert (await operator.delete(f"/v1/manifests/{kind}/x")).status_code == 202
+    said = (await published(service))[before:]
+    assert [(each.type.split(".", 2)[2], each.subject) for each in said] == [
+        ("manifest.applied.v1", f"{kind}/x"),
+        ("manifest.removed.v1", f"{kind}/x"),
+    ]
+
+
 async def test_what_others_need_can_not_be_removed(stocked, make_offering, trigger):
     await stocked.post("/v1/manifests", json=[trigger(), make_offering("2.0.0")])
     several = await stocked.delete("/v1/manifests/Offering/database")

@@ -2,12 +2,16 @@
 
 import asyncio
 import json
+from datetime import timedelta
 
 import httpx
 import nats
 import pytest
+from entresol_contracts.events import AnswerRefused, ApprovalClosed, ApprovalRequested
+from entresol_eventing.envelope import encode, now
+from entresol_eventing.links import Link, read_keys
 from entresol_eventing.nats_server import NatsServer
-from entresol_eventing.testing import eventually, make_streams, published, running
+from entresol_eventing.testing import event, eventually, make_streams, published, running
 from entresol_intake.app import create
 
 ADMIN = "entresol_admin-token-for-tests-0123456789"
@@ -68,3 +72,38 @@ async def test_a_change_that_is_told_becomes_a_request(bus, settings, make_offer
         assert (told.data.door, told.data.source) == ("nats", "stranger")
         await asyncio.sleep(0)
         assert len(await submitted()) == 1
+
+
+async def test_how_an_approval_stands_is_heard_from_policy(bus, settings):
+    about = {"approval_id": "a-1", "request_id": "r-1", "resource_id": "shop/prod/database/orders", "project": "shop"}
+    asked = ApprovalRequested(
+        **about,
+        policy="p",
+        approvers=["group:sre"],
+        count=1,
+        not_self=True,
+        requested_by="user:ada",
+        expires_at=now() + timedelta(hours=1),
+    )
+    refused = AnswerRefused(approval_id="a-1", request_id="r-1", project="shop", by="user:grace", reason="not yet")
+    closed = ApprovalClosed(**about, policy="p", because="there is a newer plan")
+    link = Link("a-1", "user:grace", ("sre",), now() + timedelta(hours=1))
+    path = f"/answers/{read_keys(settings.link_key_file).mint(link)}"
+    service = create(settings.model_copy(update={"nats_url": bus.url}))
+    async with running(service):
+        connection = await nats.connect(bus.url)
+        stream = connection.jetstream()
+        transport = httpx.ASGITransport(app=service.http)
+        async with httpx.AsyncClient(transport=transport, base_url="http://intake") as anybody:
+
+            async def shows(words):
+                return words in (await anybody.get(path)).text
+
+            await stream.publish("entresol.policy.approval.requested.a-1", encode(event(asked)))
+            await eventually(lambda: shows("user:ada"))
+            assert (await anybody.post(path, data={"answer": "granted"})).status_code == 202
+            await stream.publish("entresol.policy.answer.refused.a-1", encode(event(refused)))
+            await eventually(lambda: shows("not yet"))
+            await stream.publish("entresol.policy.approval.closed.a-1", encode(event(closed)))
+            await eventually(lambda: shows("there is a newer plan"))
+        await connection.close()

@@ -19,7 +19,7 @@ from sqlalchemy import delete, select, update
 from sqlmodel import Session
 
 from entresol_intake.domain.faults import Fault, Invalid, pointer, prefixed
-from entresol_intake.domain.references import Known, dangling, referrers
+from entresol_intake.domain.references import OF_BLUEPRINTS, Known, dangling, referrers
 from entresol_intake.offerings import Offering
 from entresol_intake.store import add, documents_of, manifests
 from entresol_intake.triggers import POSSIBLE_TYPES
@@ -153,8 +153,8 @@ def _known(items: Sequence[Item], session: Session) -> Known:
         for document in documents + [item.document for item in items if item.kind == "Offering"]:
             metadata = document["metadata"]
             offerings.setdefault(metadata["name"], {})[metadata["version"]] = tuple(document["spec"]["actions"])
-    for kind, needed_by, names in (("Channel", "Route", channels), ("Blueprint", "Entity", blueprints)):
-        if needed_by in kinds:
+    for kind, needed_by, names in (("Channel", ("Route",), channels), ("Blueprint", OF_BLUEPRINTS, blueprints)):
+        if kinds & set(needed_by):
             names |= {item.name for item in items if item.kind == kind}
             names |= {document["metadata"]["name"] for document, _ in documents_of(kind, session)}
     return Known(offerings, channels, blueprints)
@@ -226,7 +226,7 @@ def remove(
         return Refusal((), f"there are several, say which with ?version=: {', '.join(chosen)}")
     needed_by = [
         document
-        for referring in ("Trigger", "Route")
+        for referring in ("Trigger", "Route", "Scorecard")
         for document, _ in documents_of(referring, session)
         if kind != "Offering" or len(versions) == 1 or document["spec"].get("request", {}).get("version") == chosen[0]
     ]

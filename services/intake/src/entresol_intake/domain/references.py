@@ -5,10 +5,13 @@ Names that hold a `${…}` are known only when an event comes, and are not looke
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Final
 
 from entresol_intake.domain.asks import BUILT_IN
 from entresol_intake.domain.faults import Fault, pointer
+
+OF_BLUEPRINTS: Final = ("Entity", "Scorecard")
+"""Kinds whose `spec.blueprint` names one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +32,7 @@ def dangling(documents: Sequence[Mapping[str, Any]], known: Known, possible: Col
             yield from _trigger(index, spec, known, possible)
         elif document["kind"] == "Route" and spec["channel"] not in known.channels:
             yield Fault(pointer(index, "spec", "channel"), f"there is no channel {spec['channel']}")
-        elif document["kind"] == "Entity" and spec["blueprint"] not in known.blueprints:
+        elif document["kind"] in OF_BLUEPRINTS and spec["blueprint"] not in known.blueprints:
             yield Fault(pointer(index, "spec", "blueprint"), f"there is no blueprint {spec['blueprint']}")
 
 
@@ -58,7 +61,11 @@ def _trigger(index: int, spec: Mapping[str, Any], known: Known, possible: Collec
 
 def referrers(kind: str, name: str, documents: Collection[Mapping[str, Any]]) -> list[str]:
     """The manifests that would dangle if this one went, as `Kind name`."""
-    places = {"Offering": ("Trigger", ("request", "offering")), "Channel": ("Route", ("channel",))}
+    places = {
+        "Offering": ("Trigger", ("request", "offering")),
+        "Channel": ("Route", ("channel",)),
+        "Blueprint": ("Scorecard", ("blueprint",)),
+    }
     if kind not in places:
         return []
     referring, path = places[kind]
