@@ -127,6 +127,64 @@ def test_a_short_expression_cannot_build_a_huge_text() -> None:
         Expression(growing).evaluate(SCOPE)
 
 
+@pytest.mark.parametrize(
+    ("source", "missing"),
+    [
+        ("request.inputs.colour", "request.inputs.colour"),
+        ('request["size"]', "request.size"),
+        ('steps["data-base"].outputs.port', 'steps["data-base"].outputs.port'),
+        ("${request.inputs.colour}", "request.inputs.colour"),
+        ('catalog.entity("service", "cart").size', None),
+        ("request.inputs.none.x", None),
+        ("1 / 0", None),
+    ],
+)
+def test_the_field_that_was_missing_is_named(source: str, missing: str | None) -> None:
+    scope = Scope(**SCOPE.variables, catalog={}, functions={"entity": lambda *_: {}})
+    with pytest.raises(ExpressionError) as failure:
+        interpolate(source if source.startswith("$") else f"${{{source}}}", scope)
+    assert failure.value.missing == missing
+
+
+def entity(_: object, blueprint: str, identifier: str) -> dict[str, Any]:
+    if identifier != "cart":
+        raise ValueError(f"the catalog has no {blueprint} {identifier}")
+    return {"title": "Cart", "scorecards": {"ready": {"rank": 2}}}
+
+
+CATALOG = Scope(catalog={}, functions={"entity": entity})
+
+
+def test_the_catalog_is_asked_where_there_is_one() -> None:
+    assert Expression('catalog.entity("service", "cart").scorecards.ready.rank').evaluate(CATALOG) == 2
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ('catalog.entity("service", "x").title', "fails: `entity`: the catalog has no service x"),
+        ('catalog.entity("service")', "`entity` has other arguments"),
+        ('catalog.knows("service", "cart")', "`catalog.knows` is not known here"),
+    ],
+)
+def test_what_the_catalog_refuses_says_why(source: str, words: str, capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ExpressionError) as failure:
+        Expression(source).evaluate(CATALOG)
+    assert words in failure.value.message
+    assert capfd.readouterr().err == ""
+
+
+def test_a_failure_behind_the_catalog_is_not_the_fault_of_the_expression(capfd: pytest.CaptureFixture[str]) -> None:
+    def broken(*_: object) -> None:
+        raise OSError("the database is gone")
+
+    scope = Scope(catalog={}, functions={"knows": broken})
+    with pytest.raises(OSError, match="the database is gone"):
+        Expression('catalog.knows("a", "b") || true').evaluate(scope)
+    assert Expression("true").holds(scope)
+    assert capfd.readouterr().err == ""
+
+
 def test_conditions_are_true_or_false_and_nothing_else() -> None:
     assert Expression('request.environment == "prod"').holds(SCOPE)
     with pytest.raises(ExpressionError, match="must be true or false, but is text"):

@@ -6,7 +6,7 @@ what `sources` lets through, and whatever it raises, a Rust panic included, ends
 
 import json
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any
@@ -14,8 +14,8 @@ from typing import Any
 import cel
 
 from entresol_manifests.durations import text as duration_text
-from entresol_manifests.faults import explain, kind_of
-from entresol_manifests.functions import NATIVE, OWN, fault, forget_fault
+from entresol_manifests.faults import Fault, explain, kind_of
+from entresol_manifests.functions import CATALOG, NATIVE, OWN, fault, forget_fault, given
 from entresol_manifests.pointers import child
 from entresol_manifests.sources import UnclosedError, bound_names, code, refusal
 
@@ -23,11 +23,13 @@ from entresol_manifests.sources import UnclosedError, bound_names, code, refusal
 class ExpressionError(ValueError):
     """Why an expression does not compile or evaluate, in words for its author."""
 
-    def __init__(self, message: str, pointer: str = "") -> None:
+    def __init__(self, message: str, pointer: str = "", missing: str | None = None) -> None:
         super().__init__(message)
         self.message = message
         self.pointer = pointer
         """Where in the interpolated value the expression is; empty for a lone expression."""
+        self.missing = missing
+        """The field that was not there, such as `request.inputs.size`; None if it is something else."""
 
 
 class Scope:
@@ -35,13 +37,19 @@ class Scope:
 
     A variable is copied into the engine when the first expression reads it: copying costs ten times as much as
     evaluating, and most expressions read one variable of many. Use a scope from one thread.
+
+    `functions` are those of CATALOG, where there is one. Each gets the value that it is a method of, and the arguments;
+    it raises TypeError or ValueError, with words for the author, if they are wrong. What else it raises comes out of
+    the evaluation as it is.
     """
 
-    __slots__ = ("_context", "_copied", "variables")
+    __slots__ = ("_context", "_copied", "functions", "variables")
 
-    def __init__(self, **variables: Any) -> None:
+    def __init__(self, *, functions: Mapping[str, Callable[..., Any]] | None = None, **variables: Any) -> None:
         self.variables: Mapping[str, Any] = variables
-        self._context = cel.Context(None, OWN)
+        self.functions: Mapping[str, Callable[..., Any]] = functions or {}
+        own = {**OWN, **{name: given(name, one) for name, one in functions.items()}} if functions else OWN
+        self._context = cel.Context(None, own)
         self._copied: set[str] = set()
 
     def context(self, names: Iterable[str]) -> cel.Context:
@@ -61,7 +69,7 @@ class Scope:
 class Expression:
     """One compiled expression; immutable, usable from any thread."""
 
-    __slots__ = ("_program", "_reads", "source")
+    __slots__ = ("_program", "_reads", "calls", "source")
 
     def __init__(self, source: str) -> None:
         """Compile; raise ExpressionError for wrong syntax, unknown functions, and what is too big to be safe."""
@@ -76,9 +84,9 @@ class Expression:
             raise
         except BaseException as error:
             raise ExpressionError(_syntax(error, source)) from None
-        unknown = sorted(name for name in called if name.isidentifier() and name not in NATIVE and name not in OWN)
-        unknown = [name for name in unknown if not name.startswith("_")]
-        if unknown:
+        self.calls = frozenset(name for name in called if name.isidentifier() and not name.startswith("_"))
+        """The functions that it calls, macros included."""
+        if unknown := sorted(self.calls - NATIVE - OWN.keys() - CATALOG):
             raise ExpressionError(f"`{source}` calls {unknown[0]}(), which does not exist")
 
     def names(self) -> frozenset[str]:
@@ -94,8 +102,9 @@ class Expression:
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
-            why = fault() or explain(error, self.source, scope.variables)
-            raise ExpressionError(f"`{self.source}` fails: {why}") from None
+            reason = fault()
+            why = Fault(reason) if reason else explain(error, self.source, scope.variables)
+            raise ExpressionError(f"`{self.source}` fails: {why.reason}", missing=why.missing) from None
         if reason := fault():
             raise ExpressionError(f"`{self.source}` fails: {reason}")
         if isinstance(value, bytes | cel.OptionalValue):
@@ -139,7 +148,7 @@ def _interpolate(value: Any, scope: Scope, pointer: str, verbatim: Collection[st
         try:
             return _fill(value, scope) if "${" in value else value
         except ExpressionError as error:
-            raise ExpressionError(error.message, pointer) from None
+            raise ExpressionError(error.message, pointer, error.missing) from None
     if isinstance(value, dict):
         return {key: _interpolate(item, scope, child(pointer, key), verbatim) for key, item in value.items()}
     if isinstance(value, list):

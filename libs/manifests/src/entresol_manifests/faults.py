@@ -6,9 +6,9 @@ source are walked through the variables again to find out. Messages name places 
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
-from entresol_manifests.functions import NATIVE, OWN
+from entresol_manifests.functions import CATALOG, NATIVE, OWN
 
 _PATH = re.compile(
     r"""(?<![\w.)\]"'])([A-Za-z_]\w*)((?:\s*\.\s*[A-Za-z_]\w*(?!\w|\s*\()|\[\s*(?:"[^"\\]*"|'[^'\\]*'|\d+)\s*\])*)"""
@@ -17,6 +17,8 @@ _MEMBER = re.compile(r"""\.\s*([A-Za-z_]\w*)|\[\s*(?:"([^"]*)"|'([^']*)'|(\d+))\
 _UNDEFINED = re.compile(r"Undefined variable or function: '([^']*)'")
 _REFUSED = re.compile(r"Function '([^']*)' error")
 _OPERANDS = re.compile(r"Unsupported operation: ([^.]*)\.")
+
+_PLAIN_KEY = re.compile(r"""\["([A-Za-z_]\w*)"\]""")
 
 _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
     (bool, "true or false"),
@@ -28,16 +30,28 @@ _KINDS: tuple[tuple[type | tuple[type, ...], str], ...] = (
 )
 
 
+class Fault(NamedTuple):
+    """Why an evaluation failed."""
+
+    reason: str
+    missing: str | None = None
+    """The dotted path of the field that was not there, if that is why and it is known."""
+
+
 def kind_of(value: object) -> str:
     """What to call the type of a value in a message."""
     return next((name for kind, name in _KINDS if isinstance(value, kind)), type(value).__name__)
 
 
-def explain(error: BaseException, source: str, variables: Mapping[str, Any]) -> str:
-    """One sentence about why evaluating `source` failed."""
-    text = str(error)
+def explain(error: BaseException, source: str, variables: Mapping[str, Any]) -> Fault:
+    """One sentence about why evaluating `source` failed, and the field that was missing."""
     if isinstance(error, KeyError):
         return _missing(str(error.args[0]), source, variables)
+    return Fault(_reason(error, source, variables))
+
+
+def _reason(error: BaseException, source: str, variables: Mapping[str, Any]) -> str:
+    text = str(error)
     if isinstance(error, TypeError):
         return _unfit(text, source, variables)
     if isinstance(error, ZeroDivisionError):
@@ -54,17 +68,19 @@ def explain(error: BaseException, source: str, variables: Mapping[str, Any]) -> 
 
 
 def _undefined(name: str, variables: Mapping[str, Any]) -> str:
+    if name in CATALOG:
+        return f"`catalog.{name}` is not known here"
     if name in NATIVE or name in OWN:
         return f"`{name}` does not take arguments of these types, or not as many"
     return f"`{name}` is not known here; there are {', '.join(sorted(variables)) or 'no variables'}"
 
 
-def _missing(name: str, source: str, variables: Mapping[str, Any]) -> str:
+def _missing(name: str, source: str, variables: Mapping[str, Any]) -> Fault:
     for path, holder, key in _walks(source, variables):
         if key == name and isinstance(holder, Mapping) and key not in holder:
             test = f'"{key}" in {path.rpartition("[")[0]}' if path.endswith("]") else f"has({path})"
-            return f"`{path}` is missing; test for it with {test}"
-    return f"a field `{name}` is missing"
+            return Fault(f"`{path}` is missing; test for it with {test}", _PLAIN_KEY.sub(r".\1", path))
+    return Fault(f"a field `{name}` is missing")
 
 
 def _unfit(text: str, source: str, variables: Mapping[str, Any]) -> str:

@@ -1,7 +1,8 @@
 """The functions that expressions may call: CEL's own, and the string functions that the engine lacks.
 
 All but `join` are methods of a text: `inputs.name.lowerAscii()`, `event.data.ref.replace("refs/heads/", "")`.
-Their results are bounded, so that a short expression can't build a huge text.
+Their results are bounded, so that a short expression can't build a huge text. Functions of CATALOG are there only
+where the one who evaluates gives them.
 """
 
 import threading
@@ -17,6 +18,9 @@ NATIVE: Final = frozenset(
     | {"getHours", "getMinutes", "getSeconds", "getMilliseconds"}
 )
 """What the engine brings along, macros included."""
+
+CATALOG: Final = frozenset({"entity", "knows"})
+"""Methods of `catalog`: `catalog.entity(blueprint, identifier)` and whether `catalog.knows(blueprint, identifier)`."""
 
 
 def _text(value: object) -> str:
@@ -82,6 +86,7 @@ class _Faults(threading.local):
     """Why one of our functions failed during the evaluation that this thread is in."""
 
     reason: str | None = None
+    failure: BaseException | None = None
 
 
 _faults = _Faults()
@@ -90,10 +95,17 @@ _faults = _Faults()
 def forget_fault() -> None:
     """Call before an evaluation."""
     _faults.reason = None
+    _faults.failure = None
 
 
 def fault() -> str | None:
-    """Why one of our functions failed since `forget_fault`, in words; None if none did."""
+    """Why one of our functions failed since `forget_fault`, in words; None if none did.
+
+    What a given function raised because of something else than its arguments is raised again.
+    """
+    if (failure := _faults.failure) is not None:
+        _faults.failure = None
+        raise failure
     return _faults.reason
 
 
@@ -108,6 +120,27 @@ def _guarded(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
             if _faults.reason is None:
                 _faults.reason = f"`{name}` {'has other arguments' if 'argument' in reason else reason}"
             return None
+
+    return call
+
+
+def given(name: str, function: Callable[..., Any]) -> Callable[..., Any]:
+    """A function that the one who evaluates gives, such that what it raises goes past the engine.
+
+    TypeError and ValueError say what is wrong with the arguments, in words; all else is not the expression's fault.
+    """
+
+    def call(*arguments: Any) -> Any:
+        try:
+            return function(*arguments)
+        except (TypeError, ValueError) as error:
+            if _faults.reason is None:
+                has_others = "positional argument" in str(error)
+                _faults.reason = f"`{name}` has other arguments" if has_others else f"`{name}`: {error}"
+        except BaseException as error:
+            if _faults.failure is None:
+                _faults.failure = error
+        return None
 
     return call
 
