@@ -22,14 +22,14 @@ class Evaluator:
         try:
             return compile_expression(source).evaluate(scope)
         except ExpressionError as error:
-            raise Unclear(shortened(error.message)) from None
+            raise Unclear(shortened(error.message), error.missing) from None
 
     def holds(self, source: str, scope: Scope) -> bool:
         """Whether it is true; raise Unclear if it is neither true nor false, or can't be evaluated."""
         try:
             return compile_expression(source).holds(scope)
         except ExpressionError as error:
-            raise Unclear(shortened(error.message)) from None
+            raise Unclear(shortened(error.message), error.missing) from None
 
     def each_holds(self, sources: Sequence[str], scope: Scope) -> list[bool | Unclear]:
         """What `holds` says of each, in order; what it would raise stands in its place."""
