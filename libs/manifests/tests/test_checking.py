@@ -45,6 +45,7 @@ spec:
       steps: [{name: rotate, driver: noop, with: {force: "${request.inputs.force}", size: "${inputs.size}"}}]
   outputs: {host: '${steps["data-base"].outputs.host}'}
   entity: {blueprint: Resource, identifier: "${request.project}-${request.name}", properties: {type: postgress}}
+  cost: 'inputs.size == "s" ? 10.5 : environment == "prod" ? 40.0 : 20.0'
 """
 OFFERING = OFFERING.replace("INPUTS", INPUTS)
 POLICY = """
@@ -57,6 +58,44 @@ spec:
       because: no
     - approve: {from: ["group:sre"], count: 1, within: 4h}
       when: now.getHours() < 6
+    - approve:
+        from: ["user:${request.inputs.owner}", "owner:service/${request.name}"]
+        all: true
+        remind: 1h
+        escalate: {after: 2h, to: ["group:leads"]}
+      when: plan.destroys > 0 || plan.resources.exists(one, one.type == "db") || has(plan.cost) && plan.cost > 100.0
+    - deny: catalog.entity("service", request.name).scorecards.ready.rank < 2 || !catalog.knows("team", request.trigger)
+      because: not ready
+    - breakGlass: {by: ["group:oncall", "ci:release"], review: {from: ["group:leads"], within: 1d}}
+      when: request.break_glass.size() > 20
+"""
+WINDOW = """
+kind: Window
+metadata: {name: nights}
+spec:
+  effect: deny
+  cron: 0 22 * * fri
+  duration: 2d8h
+  timeZone: Europe/Berlin
+  expect: 10m
+  when: request.environment == "prod" && !catalog.knows("service", request.name)
+  override: ["group:sre"]
+  because: nobody is there
+"""
+QUOTA = """
+kind: Quota
+metadata: {name: storage}
+spec: {when: resource.offering == "db", per: resource.project, sum: resource.inputs.gb, limit: 500, because: disks}
+"""
+SCORECARD = """
+kind: Scorecard
+metadata: {name: ready}
+spec:
+  blueprint: service
+  levels:
+    - {name: Bronze, rules: [{name: has-team, holds: "entity.team != null"}]}
+    - name: Silver
+      rules: [{name: has-docs, holds: "has(entity.properties.docs) && size(entity.relations) > 0"}]
 """
 TRIGGER = """
 kind: Trigger
@@ -74,6 +113,8 @@ spec:
   channel: log
   message: "${event.data.owner} ${event.data.outcome}"
 """
+APPROVE = "/spec/rules/2/approve"
+BRONZE = "/spec/levels/0/rules/0"
 OTHERS = (
     "kind: Channel\nmetadata: {name: log}\nspec: {kind: log}",
     "kind: Channel\nmetadata: {name: chat}\nspec: {kind: slack, urlRef: 'env:CHAT'}",
@@ -84,7 +125,7 @@ OTHERS = (
 )
 
 
-@pytest.mark.parametrize("text", [OFFERING, POLICY, TRIGGER, ROUTE, *OTHERS])
+@pytest.mark.parametrize("text", [OFFERING, POLICY, WINDOW, QUOTA, SCORECARD, TRIGGER, ROUTE, *OTHERS])
 def test_what_is_right_has_no_findings(text: str) -> None:
     assert findings(text) == set()
 
@@ -96,7 +137,7 @@ def test_what_is_right_has_no_findings(text: str) -> None:
         (POLICY, "{name: production}", "{name: My Policy}", "/metadata/name", "lower-case letters, digits and hyphens"),
         (POLICY, "  when: request", "  whn: request", "/spec/whn", "unknown field whn; did you mean when?"),
         (POLICY, "because:", "becaus:", "/spec/rules/0", "because is missing"),
-        (POLICY, '"group:sre"', "sre", "/spec/rules/1/approve/from/0", "user:NAME or group:NAME"),
+        (POLICY, '"group:sre"', "sre", "/spec/rules/1/approve/from/0", "user:NAME, group:NAME or owner:BLUEPRINT/"),
         (POLICY, "within: 4h", "within: 4 hours", "/spec/rules/1/approve/within", "a duration such as"),
         (POLICY, "within: 4h", "within: 0s", "/spec/rules/1/approve/within", "longer than nothing"),
         (POLICY, "count: 1", "count: many", "/spec/rules/1/approve/count", "must be a whole number"),
@@ -108,9 +149,51 @@ def test_what_is_right_has_no_findings(text: str) -> None:
             "did you mean environment?",
         ),
         (POLICY, "actor.groups)", "actor.group)", "/spec/rules/0/deny", "reads actor.group, which does not exist"),
-        (POLICY, "now.getHours() <", "inputs.x ==", "/spec/rules/1/when", "names inputs, but there is only actor, now"),
+        (
+            POLICY,
+            "now.getHours() <",
+            "inputs.x ==",
+            "/spec/rules/1/when",
+            "names inputs, but there is only actor, catalog",
+        ),
         (POLICY, "now.getHours() < 6", "now.getHours( < 6", "/spec/rules/1/when", "not a CEL expression"),
         (POLICY, "now.getHours()", "now.getHour()", "/spec/rules/1/when", "calls getHour(), which does not exist"),
+        (POLICY, 'when: request.environment == "prod"', "when: plan.adds > 1", "/spec/when", "put that into a rule"),
+        (POLICY, "plan.destroys", "plan.destroy", "/spec/rules/2/when", "did you mean destroys?"),
+        (POLICY, "request.trigger)", "request.triger)", "/spec/rules/3/deny", "did you mean trigger?"),
+        (POLICY, "catalog.entity(", "catalog.entry(", "/spec/rules/3/deny", "calls entry(), which does not exist"),
+        (POLICY, "catalog.entity(", "entity(", "/spec/rules/3/deny", "write catalog.entity(blueprint, identifier)"),
+        (POLICY, "catalog.knows(", "request.knows(", "/spec/rules/3/deny", "write catalog.knows("),
+        (POLICY, "all: true", "all: true\n        count: 1", f"{APPROVE}/count", "leave it out"),
+        (POLICY, "remind: 1h", "remind: 1d", f"{APPROVE}/remind", "people are asked for 24h"),
+        (POLICY, "remind: 1h", "remind: 0s", f"{APPROVE}/remind", "longer than nothing"),
+        (POLICY, "after: 2h", "after: 25h", f"{APPROVE}/escalate/after", "would come too late"),
+        (POLICY, '["group:leads"]', '["leads"]', f"{APPROVE}/escalate/to/0", "group:NAME"),
+        (POLICY, "owner:service/", "owner:service ", f"{APPROVE}/from/1", "owner:BLUEPRINT/IDENTIFIER"),
+        (POLICY, "inputs.owner}", "input.owner}", f"{APPROVE}/from/0", "did you mean inputs?"),
+        (POLICY, "within: 1d", "within: 0d", "/spec/rules/4/breakGlass/review/within", "longer than nothing"),
+        (POLICY, 'from: ["group:leads"]', 'from: ["ci:x"]', "/spec/rules/4/breakGlass/review/from/0", "user:NAME"),
+        (POLICY, "request.break_glass", "request.breakglass", "/spec/rules/4/when", "did you mean break_glass?"),
+        (POLICY, '"ci:release"', "release", "/spec/rules/4/breakGlass/by/1", "or ci:, service:, system: or trigger:"),
+        (WINDOW, "0 22 * * fri", "0 22 * *", "/spec/cron", "takes five fields"),
+        (WINDOW, "0 22 * * fri", "0 22 30 2 *", "/spec/cron", "no such day ever comes"),
+        (WINDOW, "0 22 * * fri", "0 25 * * *", "/spec/cron", "hour"),
+        (WINDOW, "Europe/Berlin", "Europe/Berln", "/spec/timeZone", "a name such as Europe/Berlin"),
+        (WINDOW, "Europe/Berlin", "../etc", "/spec/timeZone", "no time zone"),
+        (WINDOW, "2d8h", "0s", "/spec/duration", "longer than nothing"),
+        (WINDOW, "2d8h", "4000d", "/spec/duration", "3,660 days at most"),
+        (WINDOW, "expect: 10m", "expect: 0m", "/spec/expect", "longer than nothing"),
+        (WINDOW, "request.environment ==", "plan.digest ==", "/spec/when", "names plan, but there is only"),
+        (QUOTA, "resource.project", "request.project", "/spec/per", "there is only catalog, resource"),
+        (QUOTA, "resource.offering", "resource.offring", "/spec/when", "did you mean offering?"),
+        (QUOTA, "resource.inputs.gb", "resource.inputs.gb +", "/spec/sum", "not a CEL expression"),
+        (SCORECARD, "Silver", "Bronze", "/spec/levels/1/name", "two levels named Bronze"),
+        (SCORECARD, "has-docs", "has-team", "/spec/levels/1/rules/0/name", "two rules named has-team"),
+        (SCORECARD, "entity.team", "entity.owner", f"{BRONZE}/holds", "entity.owner, which does not exist"),
+        (SCORECARD, "entity.team", "catalog.knows('a', 'b')", f"{BRONZE}/holds", "there is no catalog here"),
+        (OFFERING, "inputs.size ==", "inputs.siz ==", "/spec/cost", "did you mean size?"),
+        (OFFERING, ": environment ==", ": steps.network.outputs.id ==", "/spec/cost", "names steps"),
+        (ROUTE, "${event.data.outcome}", "${catalog.knows('a', 'b')}", "/spec/message", "there is no catalog here"),
         (TRIGGER, "change.merged.v1", "change.merge.v1", "/spec/on", "did you mean dev.entresol.change.merged.v1?"),
         (TRIGGER, "change.merged.v1", "request.completed.v1", "/spec/on", "outside events or resources"),
         (TRIGGER, "event.data.branch", "event.data.brnch", "/spec/when", "did you mean branch?"),
@@ -211,7 +294,7 @@ def test_a_mistake_is_found(text: str, old: str, new: str, pointer: str, words: 
 
 
 def test_all_mistakes_are_told_at_once() -> None:
-    broken = POLICY.replace("production", "A b").replace("because", "becaus").replace("count: 1", "count: 0")
+    broken = POLICY.replace("production", "A b").replace("because", "becaus", 1).replace("count: 1", "count: 0")
     assert {place for place, _ in findings(broken)} == {
         "/metadata/name",
         "/spec/rules/0",
@@ -260,7 +343,9 @@ def test_a_check_never_raises(kind: str, metadata: Any, spec: Any) -> None:
 
 @given(st.data())
 def test_a_manifest_with_one_part_replaced_never_makes_the_check_raise(data: st.DataObject) -> None:
-    document = copy.deepcopy(manifest(data.draw(st.sampled_from([OFFERING, POLICY, TRIGGER, ROUTE]))))
+    document = copy.deepcopy(
+        manifest(data.draw(st.sampled_from([OFFERING, POLICY, WINDOW, QUOTA, SCORECARD, TRIGGER, ROUTE])))
+    )
     here = document["spec"]
     while True:
         key = data.draw(st.sampled_from(list(here) if isinstance(here, dict) else list(range(len(here)))))

@@ -9,10 +9,10 @@ from typing import Any, Final
 
 from entresol_contracts import EVENT_TYPES
 
-from entresol_manifests import durations
 from entresol_manifests.findings import Finding, meant
-from entresol_manifests.naming import POLICY, check_expression, check_placeholders, event_fields
+from entresol_manifests.naming import check_expression, check_placeholders, event_fields
 from entresol_manifests.offerings import check_offering
+from entresol_manifests.policies import check_policy, check_quota, check_scorecard, check_window, length
 from entresol_manifests.schemas import KINDS, violations
 
 __all__ = ["Finding", "check"]
@@ -40,7 +40,13 @@ def _semantics(kind: str, spec: Mapping[str, Any]) -> Iterator[Finding]:
     if kind == "Offering":
         yield from check_offering(spec)
     elif kind == "Policy":
-        yield from _policy(spec)
+        yield from check_policy(spec)
+    elif kind == "Window":
+        yield from check_window(spec)
+    elif kind == "Quota":
+        yield from check_quota(spec)
+    elif kind == "Scorecard":
+        yield from check_scorecard(spec)
     elif kind == "Trigger":
         yield from _trigger(spec)
     elif kind == "Route":
@@ -49,19 +55,6 @@ def _semantics(kind: str, spec: Mapping[str, Any]) -> Iterator[Finding]:
         yield from _blueprint(spec)
     elif kind == "Destination":
         yield from _destination(spec)
-
-
-def _policy(spec: Mapping[str, Any]) -> Iterator[Finding]:
-    if "when" in spec:
-        yield from check_expression(spec["when"], "/spec/when", POLICY)
-    for index, rule in enumerate(spec["rules"]):
-        pointer = f"/spec/rules/{index}"
-        for key in ("deny", "when"):
-            if key in rule:
-                yield from check_expression(rule[key], f"{pointer}/{key}", POLICY)
-        within = rule.get("approve", {}).get("within")
-        if within is not None:
-            yield from _positive(within, f"{pointer}/approve/within")
 
 
 def _trigger(spec: Mapping[str, Any]) -> Iterator[Finding]:
@@ -75,7 +68,7 @@ def _trigger(spec: Mapping[str, Any]) -> Iterator[Finding]:
     yield from check_placeholders(spec["request"], "/spec/request", fields)
     lifetime = spec["request"].get("lifetime", "")
     if lifetime and "${" not in lifetime:
-        yield from _positive(lifetime, "/spec/request/lifetime")
+        yield from length(lifetime, "/spec/request/lifetime")
 
 
 def _route(spec: Mapping[str, Any]) -> Iterator[Finding]:
@@ -111,11 +104,3 @@ def _destination(spec: Mapping[str, Any]) -> Iterator[Finding]:
 def _event_type(name: str, pointer: str) -> Iterator[Finding]:
     if name not in _TYPES:
         yield Finding(pointer, f"there is no event type {name}{meant(name, _TYPES)}")
-
-
-def _positive(text: str, pointer: str) -> Iterator[Finding]:
-    try:
-        if durations.seconds(text) <= 0:
-            yield Finding(pointer, "must be longer than nothing")
-    except ValueError as error:
-        yield Finding(pointer, str(error))

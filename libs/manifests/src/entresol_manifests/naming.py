@@ -8,6 +8,7 @@ from entresol_contracts import EVENT_TYPES
 
 from entresol_manifests.expressions import Expression, ExpressionError, compile_expression, placeholders
 from entresol_manifests.findings import Finding, meant
+from entresol_manifests.functions import CATALOG
 from entresol_manifests.sources import UnclosedError, code
 
 REQUEST: Final = frozenset(
@@ -20,7 +21,26 @@ RESOURCE: Final = frozenset({"id", "project", "environment", "offering", "name",
 Fields = Mapping[str, Collection[str] | None]
 """By variable, which fields it has; None where that is not known."""
 
-POLICY: Final[Fields] = {"request": REQUEST, "actor": ACTOR, "now": None}
+REQUEST_OF_POLICY: Final = REQUEST | {"trigger", "break_glass"}
+CATALOG_FIELDS: Final[Fields] = {"catalog": frozenset()}
+"""It has methods only."""
+POLICY: Final[Fields] = {
+    "request": REQUEST_OF_POLICY,
+    "actor": ACTOR,
+    "now": None,
+    "plan": frozenset({"adds", "changes", "destroys", "cost", "unknown", "resources", "digest", "steps"}),
+    **CATALOG_FIELDS,
+}
+BEFORE_PLAN: Final[Fields] = {name: fields for name, fields in POLICY.items() if name != "plan"}
+"""What says which requests something is about; that is known before there is a plan."""
+QUOTA: Final[Fields] = {
+    "resource": frozenset({"id", "project", "environment", "offering", "version", "name", "inputs", "owner"}),
+    **CATALOG_FIELDS,
+}
+SCORECARD: Final[Fields] = {
+    "entity": frozenset({"identifier", "title", "team", "properties", "relations", "blueprint"})
+}
+COST: Final[Fields] = {"inputs": None, "environment": None, "actor": ACTOR, "request": REQUEST}
 OFFERING: Final[Fields] = {
     "request": REQUEST,
     "inputs": None,
@@ -33,6 +53,7 @@ OFFERING: Final[Fields] = {
 
 _MEMBER = re.compile(r"(?<![\w.])([A-Za-z_]\w*)((?:\.[A-Za-z_]\w*)+)(\s*\()?")
 _STEP = re.compile(r"""(?<![\w.])steps(?:\.([A-Za-z_]\w*)|\[\s*["']([^"']+)["']\s*\])""")
+_METHOD = re.compile(rf"(\bcatalog\s*\.\s*)?\b({'|'.join(sorted(CATALOG))})\s*\(")
 _HYPHEN = re.compile(r"(?<![\w.])steps\.([A-Za-z_]\w*(?:-\w+)+)")
 
 
@@ -72,6 +93,11 @@ def steps_named(source: str) -> set[str]:
 def _unknown_names(expression: Expression, pointer: str, fields: Fields) -> Iterator[Finding]:
     source = expression.source
     variables = {name for name in fields if "." not in name}
+    if used := sorted(expression.calls & CATALOG):
+        if "catalog" not in fields:
+            yield Finding(pointer, f"`{source}` calls {used[0]}(), but there is no catalog here")
+        elif wrong := next((found[2] for found in _in_code(_METHOD, source) if found[1] is None), None):
+            yield Finding(pointer, f"`{source}` calls {wrong}(); write catalog.{wrong}(blueprint, identifier)")
     for name in sorted(expression.names() - variables):
         hyphened = _HYPHEN.search(source)
         hint = f'; write steps["{hyphened[1]}"]' if hyphened and name in hyphened[1].split("-") else ""

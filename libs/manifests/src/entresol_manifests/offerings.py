@@ -7,7 +7,7 @@ from entresol_manifests import durations
 from entresol_manifests.expressions import ExpressionError, placeholders
 from entresol_manifests.findings import Finding, meant
 from entresol_manifests.folders import FOLDER_KEYS
-from entresol_manifests.naming import OFFERING, Fields, check_expression, check_placeholders, steps_named
+from entresol_manifests.naming import COST, OFFERING, Fields, check_expression, check_placeholders, steps_named
 from entresol_manifests.pointers import child
 from entresol_manifests.schemas import SchemaError, validator
 
@@ -29,6 +29,9 @@ def check_offering(spec: Mapping[str, Any]) -> Iterator[Finding]:
             yield Finding(f"{pointer}/steps", "extend only moves the end of the lifetime and has no steps")
         yield from _steps(action.get("steps", []), f"{pointer}/steps", fields)
     yield from _results(spec)
+    if "cost" in spec:
+        names = _input_names(spec, {})
+        yield from check_expression(spec["cost"], "/spec/cost", {**COST, "inputs": names, "request.inputs": names})
 
 
 def _inputs(schema: Mapping[str, Any] | None, pointer: str) -> Iterator[Finding]:

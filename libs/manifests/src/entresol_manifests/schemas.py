@@ -36,7 +36,7 @@ _PATTERNS: Final[Mapping[str, str]] = {
     "^([0-9]+(ms|": "must be a duration such as 90s, 4h, 5d or 1d12h",
     "^(env:": "must be a reference to a secret, env:NAME or file:/PATH, never the secret itself",
     "^(0|[1-9]": "must be a version such as 1.2.0",
-    "^(user|group)": "must be user:NAME or group:NAME",
+    "^(user|group|": "must be user:NAME, group:NAME, or ci:, service:, system: or trigger: and a name",
     "^[\\p{L}": "must be letters, digits and any of @ _ . + : \\ / = -",
     "^https?://": "must be a URL that begins with https:// or http://",
 }
