@@ -1,0 +1,654 @@
+"""Requests through time: plans, people, locks, windows, waivers, quotas and broken glass, with a clock that is set."""
+
+import itertools
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from entresol_contracts.events import (
+    Actor,
+    AnswerRefused,
+    ApprovalAnswered,
+    ApprovalClosed,
+    ApprovalEscalated,
+    ApprovalExpired,
+    ApprovalGranted,
+    ApprovalReminded,
+    ApprovalRequested,
+    EntityChanged,
+    GlassBroken,
+    HoldOverridden,
+    LockExpired,
+    LockLifted,
+    LockPlaced,
+    ManifestApplied,
+    ManifestRemoved,
+    OverrideRefused,
+    PlanRequested,
+    RequestAllowed,
+    RequestCancelled,
+    RequestDenied,
+    RequestHeld,
+    RequestSubmitted,
+    ResourceDeleted,
+    ResourceProvisioned,
+    RunFailed,
+    RunPlanned,
+    Scope,
+    ScorecardChanged,
+    ScorecardRule,
+    StepPlan,
+    WaiverExpired,
+    WaiverGranted,
+    WaiverRevoked,
+)
+from entresol_eventing.envelope import Cause, Event
+from entresol_eventing.reactions import Cancel, Deadline, Due, Emit
+from entresol_eventing.testing import event, memory_session
+from entresol_policy.evaluation import Evaluator
+from entresol_policy.handlers import BITE, Gate
+from entresol_policy.store import Base
+from sqlmodel import Session
+
+AT = datetime(2026, 11, 21, 10, tzinfo=UTC)
+ASK = {"approve": {"from": ["group:sre"]}, "because": "a second pair of eyes"}
+LOOKS = {"deny": "plan.destroys > 0", "because": "something would go"}
+RESOURCE = "shop/prod/database/orders"
+
+
+class World:
+    """Policy with a clock; time passes only when it is told to, and what falls due then is looked at in order."""
+
+    def __init__(self, session: Session) -> None:
+        self.now = AT
+        self.session = session
+        self.reactions = Gate(Evaluator(), lambda: self.now).reactions()
+        self.deadlines: dict[str, Deadline] = {}
+        self.said: list[Any] = []
+        self.emits: list[Emit] = []
+        self._ids = itertools.count(1)
+
+    def hear(self, data: Any) -> list[Any]:
+        """What policy says to it, with what falls due at once."""
+        heard: Event[Any] = event(data, time=self.now)
+        before = len(self.said)
+        self._take(self.reactions.to[type(data)](heard, self.session))
+        self.pass_time(timedelta())
+        return self.said[before:]
+
+    def pass_time(self, length: timedelta) -> list[Any]:
+        end, before = self.now + length, len(self.said)
+        while due := [one for one in self.deadlines.values() if one.due_at <= end]:
+            first = min(due, key=lambda one: one.due_at)
+            del self.deadlines[first.key]
+            self.now = max(self.now, first.due_at)
+            come = Due(first.key, first.kind, first.due_at, first.args, Cause())
+            self._take(self.reactions.when_due[first.kind](come, self.session))
+        self.now = end
+        return self.said[before:]
+
+    def until(self, when: datetime) -> list[Any]:
+        return self.pass_time(when - self.now)
+
+    def _take(self, outcomes: Any) -> None:
+        for outcome in outcomes:
+            if isinstance(outcome, Emit):
+                self.said.append(outcome.data)
+                self.emits.append(outcome)
+            elif isinstance(outcome, Deadline):
+                self.deadlines[outcome.key] = outcome
+            elif isinstance(outcome, Cancel):
+                self.deadlines.pop(outcome.key, None)
+
+    def apply(self, kind: str, name: str, **spec: Any) -> list[Any]:
+        manifest = {"apiVersion": "entresol.dev/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}
+        digest = f"sha256:{next(self._ids)}"
+        return self.hear(ManifestApplied(kind=kind, name=name, digest=digest, manifest=manifest))
+
+    def policy(self, name: str, *rules: Any, **spec: Any) -> list[Any]:
+        return self.apply("Policy", name, rules=list(rules), **spec)
+
+    def ask(self, request_id: str = "r1", **changed: Any) -> list[Any]:
+        plain: dict[str, Any] = {
+            "request_id": request_id,
+            "resource_id": RESOURCE,
+            "project": "shop",
+            "offering": "database",
+            "offering_version": "1.0.0",
+            "action": "create",
+            "environment": "prod",
+            "name": "orders",
+            "inputs": {"size": "large"},
+            "actor": Actor(id="user:ada", groups=["shop"]),
+        }
+        return self.hear(RequestSubmitted(**plain | changed))
+
+    def answer(self, asked: Any, by: str = "user:bob", what: Any = "granted", groups: Any = ("sre",)) -> list[Any]:
+        return self.hear(
+            ApprovalAnswered(
+                approval_id=asked.approval_id,
+                request_id=asked.request_id,
+                project="shop",
+                answer=what,
+                by=by,
+                groups=list(groups),
+            )
+        )
+
+    def plan(self, digest: str = "p1", destroys: int = 0, **more: Any) -> list[Any]:
+        step = StepPlan(name="db", driver="noop", adds=1, changes=0, destroys=destroys, summary=["create db"])
+        return self.hear(
+            RunPlanned(
+                request_id="r1",
+                resource_id=RESOURCE,
+                project="shop",
+                run_id="run",
+                digest=digest,
+                adds=1,
+                changes=0,
+                destroys=destroys,
+                steps=[step],
+                **more,
+            )
+        )
+
+    def lock(self, until: datetime | None = None, exempt: tuple[str, ...] = (), **scope: str) -> list[Any]:
+        placed = LockPlaced(
+            lock_id="l1", scope=Scope(**scope), reason="a migration", by="user:eve", exempt=list(exempt), until=until
+        )
+        return self.hear(placed)
+
+    def waive(self, waives: str, until: datetime, rule: int | None = None, **scope: str) -> list[Any]:
+        granted = WaiverGranted(
+            waiver_id="w1",
+            waives=waives,
+            scope=Scope(**scope),
+            reason="a test",
+            ticket="OPS-1",
+            until=until,
+            by="user:eve",
+            rule=rule,
+        )
+        return self.hear(granted)
+
+    def exists(self, name: str, request_id: str = "r1", **inputs: Any) -> list[Any]:
+        fact = ResourceProvisioned(
+            resource_id=f"shop/prod/database/{name}",
+            project="shop",
+            environment="prod",
+            offering="database",
+            offering_version="1.0.0",
+            name=name,
+            request_id=request_id,
+            owner="user:ada",
+            inputs=inputs,
+            outputs={},
+        )
+        return self.hear(fact)
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    with memory_session(Base.metadata) as session:
+        yield World(session)
+
+
+def kinds(said: list[Any]) -> list[type]:
+    return [type(one) for one in said]
+
+
+# Plans
+
+
+def test_a_policy_that_looks_at_the_plan_gets_it_first_and_the_decision_names_it(world: World) -> None:
+    world.policy("careful", LOOKS)
+    (wanted,) = world.ask()
+    assert isinstance(wanted, PlanRequested)
+    assert wanted.policies == ["careful"]
+    (allowed,) = world.plan()
+    assert isinstance(allowed, RequestAllowed)
+    assert allowed.plan_digest == "p1"
+    assert [(one.rule, one.matched) for one in allowed.verdicts] == [(0, False)]
+
+
+def test_a_plan_may_be_denied(world: World) -> None:
+    world.policy("careful", LOOKS)
+    world.ask()
+    (denied,) = world.plan(destroys=1)
+    assert isinstance(denied, RequestDenied)
+    assert (denied.because, denied.plan_digest) == (["something would go"], "p1")
+
+
+def test_nobody_plans_what_is_denied_anyway_or_what_no_concerned_policy_looks_at(world: World) -> None:
+    world.policy("careful", LOOKS, when='request.environment == "staging"')
+    assert kinds(world.ask("r1")) == [RequestAllowed]
+    world.policy("careful", LOOKS, {"deny": "true", "because": "never"})
+    assert kinds(world.ask("r2")) == [RequestDenied]
+
+
+def test_people_approve_the_plan_and_its_digest(world: World) -> None:
+    world.policy("eyes", ASK, plan=True)
+    assert kinds(world.ask()) == [PlanRequested]
+    (asked,) = world.plan(cost=40)
+    assert (asked.plan.digest, asked.plan.adds, asked.plan.cost, asked.plan.summary) == ("p1", 1, 40, ["create db"])
+    granted, allowed = world.answer(asked)
+    assert (granted.plan_digest, allowed.plan_digest) == ("p1", "p1")
+
+
+def test_a_stale_plan_is_asked_about_again_and_old_grants_do_not_count(world: World) -> None:
+    world.policy("eyes", ASK, plan=True)
+    world.ask()
+    (asked,) = world.plan()
+    world.answer(asked)
+    assert world.plan("p1") == [], "the same plan again is no news"
+    (again,) = world.plan("p2", replaces="p1")
+    assert isinstance(again, ApprovalRequested)
+    assert again.approval_id != asked.approval_id
+    assert again.plan is not None
+    assert again.plan.digest == "p2"
+    (refused,) = world.answer(asked)
+    assert isinstance(refused, AnswerRefused)
+    _, allowed = world.answer(again)
+    assert allowed.plan_digest == "p2"
+
+
+def test_a_failed_plan_ends_the_waiting(world: World) -> None:
+    world.policy("eyes", ASK, plan=True)
+    world.ask()
+    failed = RunFailed(
+        request_id="r1", resource_id=RESOURCE, project="shop", run_id="run", action="create", reason="no repository"
+    )
+    assert world.hear(failed) == []
+    assert world.plan() == []
+
+
+def test_a_plan_without_a_cost_makes_a_rule_about_it_deny_and_say_so(world: World) -> None:
+    world.policy("cheap", {"deny": "plan.cost > 100.0", "because": "too dear"})
+    world.ask()
+    (denied,) = world.plan()
+    assert "cost" in denied.because[0]
+
+
+# People
+
+
+def test_reminders_escalation_and_the_end_come_in_their_time(world: World) -> None:
+    world.policy(
+        "eyes",
+        {
+            "approve": {
+                "from": ["group:sre"],
+                "within": "4h",
+                "remind": "90m",
+                "escalate": {"after": "2h", "to": ["group:managers"]},
+            }
+        },
+    )
+    (asked,) = world.ask()
+    assert (asked.remind_at, asked.escalates_at) == (AT + timedelta(minutes=90), AT + timedelta(hours=2))
+    assert world.pass_time(timedelta(minutes=89)) == []
+    assert kinds(world.pass_time(timedelta(minutes=1))) == [ApprovalReminded]
+    (refused,) = world.answer(asked, "user:mia", groups=["managers"])
+    assert isinstance(refused, AnswerRefused)
+    (escalated,) = world.pass_time(timedelta(minutes=30))
+    assert isinstance(escalated, ApprovalEscalated)
+    assert escalated.approvers == ["group:managers"]
+    assert kinds(world.pass_time(timedelta(hours=1))) == [ApprovalReminded]
+    assert kinds(world.pass_time(timedelta(hours=2))) == [ApprovalExpired]
+    assert world.deadlines == {}
+    (late,) = world.answer(asked, "user:mia", groups=["managers"])
+    assert late.reason.startswith("too late")
+
+
+def test_whom_the_escalation_names_may_grant(world: World) -> None:
+    world.policy("eyes", {"approve": {"from": ["group:sre"], "escalate": {"after": "2h", "to": ["group:managers"]}}})
+    (asked,) = world.ask()
+    world.pass_time(timedelta(hours=2))
+    assert kinds(world.answer(asked, "user:mia", groups=["managers"])) == [ApprovalGranted, RequestAllowed]
+
+
+def test_a_changed_policy_examines_what_waits_and_not_what_has_ended(world: World) -> None:
+    world.policy("eyes", ASK)
+    (first,) = world.ask("r1")
+    (second,) = world.ask("r2", environment="staging")
+    (done,) = world.ask("r3")
+    world.answer(done)
+    said = world.policy("eyes", {**ASK, "when": 'request.environment == "prod"'})
+    assert [(type(one), one.request_id) for one in said] == [(ApprovalClosed, "r2"), (RequestAllowed, "r2")]
+    assert said[0].approval_id == second.approval_id
+    said = world.policy("eyes", {"deny": "true", "because": "closed for good"})
+    assert [(type(one), one.request_id) for one in said] == [(RequestDenied, "r1")]
+    (refused,) = world.answer(first)
+    assert refused.reason == "closed: the request is denied already"
+
+
+def test_a_removed_policy_lets_go_of_what_waits(world: World) -> None:
+    world.policy("eyes", ASK)
+    world.ask()
+    assert kinds(world.hear(ManifestRemoved(kind="Policy", name="eyes"))) == [ApprovalClosed, RequestAllowed]
+
+
+def test_more_requests_than_one_transaction_takes_are_all_examined_again(world: World) -> None:
+    world.policy("eyes", ASK)
+    for number in range(BITE * 2 + 1):
+        world.ask(f"r{number:04}")
+    said = world.hear(ManifestRemoved(kind="Policy", name="eyes"))
+    assert len([one for one in said if isinstance(one, RequestAllowed)]) == BITE * 2 + 1
+
+
+# Locks
+
+
+@pytest.mark.parametrize(
+    ("scope", "holds"),
+    [
+        ({}, True),
+        ({"project": "shop"}, True),
+        ({"project": "blog"}, False),
+        ({"environment": "prod", "offering": "database"}, True),
+        ({"environment": "staging", "offering": "database"}, False),
+        ({"resource": RESOURCE}, True),
+        ({"action": "delete"}, False),
+    ],
+)
+def test_a_lock_holds_what_it_is_about(world: World, scope: dict[str, str], holds: bool) -> None:
+    world.lock(**scope)
+    (said,) = world.ask()
+    assert isinstance(said, RequestHeld if holds else RequestAllowed)
+    if holds:
+        assert (said.holds[0].kind, said.holds[0].name, said.holds[0].by) == ("lock", "l1", "user:eve")
+        assert kinds(world.hear(LockLifted(lock_id="l1", by="user:eve"))) == [RequestAllowed]
+
+
+def test_a_lock_that_is_placed_while_people_think_holds_after_the_grant(world: World) -> None:
+    world.policy("eyes", ASK)
+    (asked,) = world.ask()
+    assert world.lock(project="shop", until=AT + timedelta(hours=1)) == []
+    assert kinds(world.answer(asked)) == [ApprovalGranted, RequestHeld]
+    assert kinds(world.pass_time(timedelta(hours=1))) == [LockExpired, RequestAllowed]
+    assert world.said[-1].approvals == [asked.approval_id]
+
+
+def test_who_is_exempt_is_not_held_and_dry_runs_neither(world: World) -> None:
+    world.lock(exempt=("group:sre",))
+    assert kinds(world.ask("r1", actor=Actor(id="user:bob", groups=["sre"]))) == [RequestAllowed]
+    assert kinds(world.ask("r2", dry_run=True)) == [RequestAllowed]
+
+
+def test_a_held_request_that_is_cancelled_says_nothing_more(world: World) -> None:
+    world.lock()
+    world.ask()
+    assert world.hear(RequestCancelled(request_id="r1", resource_id=RESOURCE, project="shop", by="user:ada")) == []
+    assert world.hear(LockLifted(lock_id="l1", by="user:eve")) == []
+
+
+# Windows
+
+
+def nights(world: World, **more: Any) -> None:
+    spec = {"effect": "allow", "cron": "30 2 * * *", "duration": "2h", "timeZone": "Europe/Berlin", **more}
+    world.apply("Window", "nights", because="production changes at night", **spec)
+
+
+def test_a_window_opens_at_night_in_another_time_zone_across_a_change_of_clocks(world: World) -> None:
+    nights(world)
+    world.now = datetime(2026, 3, 27, 12, tzinfo=UTC)
+    (held,) = world.ask("r1")
+    assert held.holds[0].until == datetime(2026, 3, 28, 1, 30, tzinfo=UTC), "half past two in winter"
+    (allowed,) = world.until(datetime(2026, 3, 28, 1, 30, tzinfo=UTC))
+    assert isinstance(allowed, RequestAllowed)
+    world.now = datetime(2026, 3, 28, 12, tzinfo=UTC)
+    (held,) = world.ask("r2")
+    assert held.holds[0].until == datetime(2026, 3, 29, 1, 0, tzinfo=UTC), "half past two is skipped: at the change"
+    assert world.until(datetime(2026, 3, 29, 0, 59, tzinfo=UTC)) == []
+    assert kinds(world.until(datetime(2026, 3, 29, 1, 0, tzinfo=UTC))) == [RequestAllowed]
+    world.now = datetime(2026, 3, 29, 12, tzinfo=UTC)
+    (held,) = world.ask("r3")
+    assert held.holds[0].until == datetime(2026, 3, 30, 0, 30, tzinfo=UTC), "half past two in summer"
+
+
+def test_a_service_that_was_down_while_the_window_was_open_holds_until_the_next(world: World) -> None:
+    nights(world)
+    (held,) = world.ask()
+    assert held.holds[0].until == datetime(2026, 11, 22, 1, 30, tzinfo=UTC)
+    world.now = datetime(2026, 11, 22, 9, tzinfo=UTC)
+    (again,) = world.pass_time(timedelta())
+    assert isinstance(again, RequestHeld)
+    assert again.holds[0].until == datetime(2026, 11, 23, 1, 30, tzinfo=UTC)
+
+
+def test_a_held_request_is_let_through_by_whom_the_window_names(world: World) -> None:
+    nights(world, override=["group:sre"])
+    world.ask()
+
+    def override(by: str, *groups: str) -> list[Any]:
+        said = HoldOverridden(
+            request_id="r1", resource_id=RESOURCE, project="shop", by=by, groups=list(groups), reason="it can't wait"
+        )
+        return world.hear(said)
+
+    (refused,) = override("user:ada", "shop")
+    assert isinstance(refused, OverrideRefused)
+    assert "only group:sre may" in refused.reason
+    (allowed,) = override("user:bob", "sre")
+    assert [one.name for one in allowed.overridden] == ["nights"]
+    (late,) = override("user:bob", "sre")
+    assert late.reason == "nothing holds it: it is allowed"
+
+
+def test_a_window_that_never_opens_denies(world: World) -> None:
+    nights(world, cron="0 0 30 2 *")
+    (denied,) = world.ask()
+    assert isinstance(denied, RequestDenied)
+    assert "nights" in denied.because[0]
+
+
+def test_a_window_whose_condition_fails_denies(world: World) -> None:
+    nights(world, when='request.inputs.zone == "a"')
+    (denied,) = world.ask()
+    assert "window nights can't be evaluated" in denied.because[0]
+
+
+# Waivers
+
+
+def test_a_waiver_runs_out_for_what_still_waits(world: World) -> None:
+    world.policy("sizes", {"deny": 'request.inputs.size == "large"', "because": "too large"})
+    world.policy("eyes", ASK)
+    world.waive("Policy/sizes", AT + timedelta(hours=1), project="shop")
+    (asked,) = world.ask()
+    waived = next(one for one in asked.verdicts if one.policy == "sizes")
+    assert (waived.matched, waived.waived_by) == (True, "w1")
+    assert kinds(world.pass_time(timedelta(hours=1))) == [WaiverExpired, RequestDenied]
+
+
+def test_a_waiver_is_for_its_scope_and_may_be_revoked(world: World) -> None:
+    world.policy("sizes", {"deny": 'request.inputs.size == "large"', "because": "too large"})
+    world.waive("Policy/sizes", AT + timedelta(days=1), rule=0, request="r2")
+    assert kinds(world.ask("r1")) == [RequestDenied]
+    assert kinds(world.ask("r2")) == [RequestAllowed]
+    world.hear(WaiverRevoked(waiver_id="w1", by="user:eve"))
+    assert kinds(world.ask("r2")) == [RequestDenied]
+
+
+def test_a_window_can_be_waived(world: World) -> None:
+    nights(world)
+    world.ask()
+    assert kinds(world.waive("Window/nights", AT + timedelta(hours=1), request="r1")) == [RequestAllowed]
+
+
+# Quotas
+
+
+def test_requests_at_the_same_time_share_a_quota_and_a_failed_one_gives_back(world: World) -> None:
+    world.apply("Quota", "databases", when='resource.offering == "database"', per="resource.project", limit=3)
+    world.exists("old")
+    said = [world.ask(f"r{n}", name=f"n{n}", resource_id=f"shop/prod/database/n{n}")[0] for n in range(4)]
+    assert kinds(said) == [RequestAllowed, RequestAllowed, RequestDenied, RequestDenied]
+    assert said[2].because == ["quota databases for shop: 3 of 3 used, 1 asked"]
+    assert (said[1].quotas[0].used, said[1].quotas[0].asked, said[1].quotas[0].limit) == (2, 1, 3)
+    failed = RunFailed(
+        request_id="r0", resource_id="shop/prod/database/n0", project="shop", run_id="x", action="create", reason="x"
+    )
+    world.hear(failed)
+    assert kinds(world.ask("r5", name="n5", resource_id="shop/prod/database/n5")) == [RequestAllowed]
+    world.exists("n1", "r1")
+    assert kinds(world.ask("r6", name="n6", resource_id="shop/prod/database/n6")) == [RequestDenied]
+    gone = ResourceDeleted(
+        resource_id="shop/prod/database/old",
+        project="shop",
+        environment="prod",
+        offering="database",
+        offering_version="1.0.0",
+        name="old",
+        request_id="r9",
+    )
+    world.hear(gone)
+    assert kinds(world.ask("r7", name="n7", resource_id="shop/prod/database/n7")) == [RequestAllowed]
+
+
+def test_an_update_counts_what_it_adds(world: World) -> None:
+    world.apply("Quota", "storage", sum="resource.inputs.gb", limit=100)
+    world.exists("orders", gb=80)
+    assert kinds(world.ask("r2", action="update", inputs={"gb": 90})) == [RequestAllowed]
+    (denied,) = world.ask("r3", action="update", inputs={"gb": 120})
+    assert denied.because == ["quota storage: 90 of 100 used, 30 asked"]
+    assert kinds(world.ask("r4", action="update", inputs={"gb": 10})) == [RequestAllowed]
+    assert kinds(world.ask("r5", action="delete", inputs={})) == [RequestAllowed]
+
+
+def test_a_quota_that_can_not_count_denies_and_names_what(world: World) -> None:
+    world.exists("old")
+    world.apply("Quota", "storage", sum="resource.inputs.gb", limit=100)
+    (denied,) = world.ask("r2", inputs={"gb": 1})
+    assert "shop/prod/database/old" in denied.because[0]
+    world.apply("Quota", "storage", sum="has(resource.inputs.gb) ? resource.inputs.gb : 0", limit=100)
+    assert kinds(world.ask("r3", inputs={"gb": 1})) == [RequestAllowed]
+    world.hear(ManifestRemoved(kind="Quota", name="storage"))
+    assert kinds(world.ask("r4", inputs={"gb": 1000})) == [RequestAllowed]
+
+
+def test_a_quota_that_was_filled_while_people_thought_denies(world: World) -> None:
+    world.policy("eyes", {**ASK, "when": 'request.id == "r1"'})
+    world.apply("Quota", "databases", limit=1)
+    (asked,) = world.ask("r1")
+    world.ask("r2", name="b", resource_id="shop/prod/database/b")
+    assert kinds(world.answer(asked)) == [ApprovalGranted, RequestDenied]
+
+
+def test_a_dry_run_is_counted_but_takes_nothing(world: World) -> None:
+    world.apply("Quota", "databases", limit=1)
+    assert kinds(world.ask("r1", dry_run=True)) == [RequestAllowed]
+    assert kinds(world.ask("r2")) == [RequestAllowed]
+    assert kinds(world.ask("r3", dry_run=True, resource_id="x", name="x")) == [RequestDenied]
+
+
+# Breaking the glass
+
+
+GLASS = {"breakGlass": {"by": ["group:oncall"], "review": {"from": ["group:security"], "within": "3d"}}}
+ONCALL = Actor(id="user:grace", groups=["oncall"])
+
+
+def test_a_broken_glass_is_told_of_and_reviewed(world: World) -> None:
+    world.policy("emergencies", GLASS)
+    world.policy("eyes", ASK, LOOKS)
+    world.lock()
+    allowed, broken, review = world.ask(actor=ONCALL, break_glass="the shop is down")
+    assert isinstance(allowed, RequestAllowed)
+    assert allowed.glass_broken
+    assert isinstance(broken, GlassBroken)
+    assert broken.reason == "the shop is down"
+    assert broken.bypassed == [
+        "policy eyes looks at the plan",
+        "policy eyes asks group:sre",
+        "lock l1 by user:eve: a migration",
+    ]
+    assert isinstance(review, ApprovalRequested)
+    assert review.review
+    assert broken.review_id == review.approval_id
+    assert broken.review_by == AT + timedelta(days=3)
+    assert world.pass_time(timedelta(days=2)) == []
+    assert kinds(world.pass_time(timedelta(days=2))) == [ApprovalReminded, ApprovalReminded]
+    (own,) = world.answer(review, "user:grace", groups=["security"])
+    assert own.reason.startswith("own request")
+    (signed,) = world.answer(review, "user:sam", groups=["security"])
+    assert isinstance(signed, ApprovalGranted)
+    assert signed.review
+    assert world.pass_time(timedelta(days=9)) == []
+
+
+def test_an_objection_to_a_broken_glass_is_recorded_and_changes_nothing(world: World) -> None:
+    world.policy("emergencies", GLASS)
+    world.policy("eyes", ASK)
+    *_, review = world.ask(actor=ONCALL, break_glass="the shop is down")
+    (objected,) = world.answer(review, "user:sam", "rejected", groups=["security"])
+    assert objected.review
+
+
+def test_a_glass_may_be_asked_to_break_in_vain(world: World) -> None:
+    world.policy("emergencies", GLASS)
+    assert kinds(world.ask("r1", actor=ONCALL, break_glass="x")) == [RequestAllowed], "nothing stood in the way"
+    world.policy("eyes", ASK)
+    assert kinds(world.ask("r2", break_glass="x")) == [ApprovalRequested], "ada is not on call"
+    world.hear(ManifestRemoved(kind="Policy", name="emergencies"))
+    assert kinds(world.ask("r3", actor=ONCALL, break_glass="x")) == [ApprovalRequested], "nobody may"
+
+
+# The catalog
+
+
+def entity(world: World, revision: int, **entity: Any) -> None:
+    document = {"blueprint": "service", "identifier": "orders", **entity}
+    changed = EntityChanged(blueprint="service", identifier="orders", revision=revision, entity=document, changed=[])
+    world.hear(changed)
+
+
+def test_rules_may_look_at_the_catalog_and_its_scorecards(world: World) -> None:
+    gate = 'catalog.entity("service", request.name).scorecards["ready"].rank < 2'
+    world.policy("ready", {"deny": gate, "because": "not silver yet"})
+    (denied,) = world.ask("r1")
+    assert "the catalog has no service orders" in denied.because[0]
+    entity(world, 1, properties={})
+    (denied,) = world.ask("r2")
+    assert "ready" in denied.because[0]
+    rule = ScorecardRule(name="runbook", level="silver", passed=True)
+
+    def rate(rank: int, *rules: ScorecardRule) -> None:
+        fact = ScorecardChanged(
+            scorecard="ready", blueprint="service", identifier="orders", rank=rank, rules=list(rules)
+        )
+        world.hear(fact)
+
+    rate(1, rule)
+    assert world.ask("r3")[0].because == ["not silver yet"]
+    rate(2, rule)
+    assert kinds(world.ask("r4")) == [RequestAllowed]
+    rate(0)
+    assert kinds(world.ask("r5")) == [RequestDenied]
+
+
+def test_the_owner_that_the_catalog_names_is_asked(world: World) -> None:
+    world.policy("owners", {"approve": {"from": ["owner:service/${request.name}", "user:eve"]}})
+    (denied,) = world.ask("r1")
+    assert "nobody can be asked: the catalog has no service orders" in denied.because[0]
+    entity(world, 1, team="cart")
+    assert world.ask("r2")[0].approvers == ["group:cart", "user:eve"]
+    entity(world, 2, team=["user:max", "cart"])
+    entity(world, 1, team="older")
+    assert world.ask("r3")[0].approvers == ["user:max", "group:cart", "user:eve"]
+    entity(world, 3)
+    assert "names no owner" in world.ask("r4")[0].because[0]
+
+
+# What it is an answer to
+
+
+def test_what_is_said_later_belongs_to_the_request_and_not_to_what_set_it_free(world: World) -> None:
+    world.lock()
+    world.ask()
+    submitted = world.emits[-1].cause
+    world.hear(LockLifted(lock_id="l1", by="user:eve"))
+    assert world.emits[-1].cause == submitted
+    assert isinstance(world.emits[-1].data, RequestAllowed)
