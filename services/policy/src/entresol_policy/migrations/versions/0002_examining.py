@@ -139,13 +139,25 @@ def _request(row: sa.Row[Any]) -> dict[str, Any]:
 
 
 def _approval(row: sa.Row[Any], requested_by: str) -> dict[str, Any]:
-    asked = {"approvers": row.approvers, "count": row.count, "not_self": bool(row.not_self)}
+    asked = {"approvers": row.approvers, "count": row.count, "not_self": bool(row.not_self), "all": False}
+    answers = [
+        {"by": one["by"], "answer": one["answer"], "reason": one.get("reason"), "at": one["at"]}
+        | {"in_place_of": None, "stands_for": row.approvers}
+        for one in row.answers
+    ]
     standing = {"requested_by": requested_by, "expires_at": row.expires_at.isoformat(), "state": row.state}
     return {
         "id": row.id,
         "request_id": row.request_id,
         "policy": row.policy,
         "state": row.state,
-        "ask": {**asked, "all": False, "within_seconds": 0},
-        "document": {**asked, **standing, "answers": row.answers},
+        "ask": {**asked, "within_seconds": 0},
+        "document": {
+            **asked,
+            **standing,
+            "answers": answers,
+            "review": False,
+            "delegations": [],
+            "escalated_to": [],
+        },
     }
