@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import pytest
 from cronsim import CronSim
 from entresol_policy.calendar import Schedule
-from entresol_policy.domain.windows import Held, Open, Span, Window, look
+from entresol_policy.domain.windows import Denied, Held, Open, Span, Window, look
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -344,3 +344,14 @@ def test_a_real_calendar_says_when_a_request_may_begin() -> None:
     held = look(concerned, utc("2026-12-18T15:01"))
     assert isinstance(held, Held)
     assert held.until == utc("2027-01-04T08:00")
+
+
+def test_a_run_that_is_longer_than_every_opening_of_a_year_is_denied_and_does_not_wait_for_ever() -> None:
+    twice_a_day = Schedule("0 8,14 * * *", 4 * HOUR, "Europe/Berlin")
+    denied = look(
+        [Window("shifts", "allow", "somebody is there", twice_a_day, "wait", 5 * 3600)], utc("2026-11-21T10:00")
+    )
+    assert isinstance(denied, Denied)
+    assert denied.reason == (
+        "window shifts (somebody is there): a run of 5h fits into no time that is left open within 366 days"
+    )

@@ -17,8 +17,8 @@ from typing import Literal, Protocol, TypeAlias
 
 HORIZON = timedelta(days=366)
 """What comes later is never."""
-MOST_CHANGES = 1_000
-"""Openings and closings that are looked at before giving up."""
+MOST_CHANGES = 2_000
+"""Openings and closings that are looked at before giving up: a year of a window that opens twice a day."""
 INSTANT = timedelta.resolution
 
 
@@ -85,12 +85,7 @@ Outcome: TypeAlias = Open | Held | Denied
 
 def look(windows: Sequence[Window], at: datetime, overridden: Collection[str] = ()) -> Outcome:
     """What the windows say of a request that would begin at `at`. Those named in `overridden` count as not there."""
-    concerned = [one for one in windows if one.name not in overridden]
-    try:
-        return _Search(concerned).outcome(at)
-    except _Endless:
-        reason = f"{_names(concerned)}: no time to begin was found in the next {MOST_CHANGES:,} openings and closings"
-        return Denied(reason, tuple(concerned))
+    return _Search([one for one in windows if one.name not in overridden]).outcome(at)
 
 
 class _Endless(Exception):
@@ -102,12 +97,18 @@ class _Search:
         self._allow = [one for one in windows if one.effect == "allow"]
         self._deny = [one for one in windows if one.effect == "deny"]
         self._longest = max((_run(one) for one in self._allow if one.outlast != "finish"), default=timedelta(0))
+        self._too_short: dict[str, Window] = {}
         self._changes = 0
 
     def outcome(self, at: datetime) -> Outcome:
-        """Go from one time at which it may be open to the next, until one is and the run fits."""
+        try:
+            return self._first(at) or self._never(f"within {HORIZON.days} days")
+        except _Endless:
+            return self._never(f"in the next {MOST_CHANGES:,} openings and closings")
+
+    def _first(self, at: datetime) -> Outcome | None:
+        """Go from one time at which it may be open to the next, until one is and the run fits; None if none is."""
         held: tuple[Window, ...] = ()
-        too_short: dict[str, Window] = {}
         time: datetime | None = at
         while time is not None and time <= at + HORIZON:
             keeping, later = self._shut(time)
@@ -119,11 +120,19 @@ class _Search:
                         return _denied(time, *outlasted[0])
                     return Held(held, time) if held else Open()
                 keeping, later = [one for one, _ in waiting], max(edge for _, edge in waiting)
-                too_short.update((one.name, one) for one in keeping)
+                self._too_short.update((one.name, one) for one in keeping)
             held = held or tuple(keeping)
             self._count()
             time = later
-        return _never(at, list(too_short.values()), [*self._deny, *self._allow])
+        return None
+
+    def _never(self, when: str) -> Denied:
+        if self._too_short:
+            windows = tuple(self._too_short.values())
+            run = _length(max(_run(one) for one in windows))
+            return Denied(f"{_names(windows)}: a run of {run} fits into no time that is left open {when}", windows)
+        windows = (*self._deny, *self._allow)
+        return Denied(f"{_names(windows)}: there is no time to begin {when}", windows)
 
     def _shut(self, time: datetime) -> tuple[list[Window], datetime | None]:
         """The windows that keep a request from beginning, and until when at least; None if they always will."""
@@ -145,7 +154,8 @@ class _Search:
                 yield one, span.begin
         end, closing = time, self._open_allow(time)
         while closing and end < time + self._longest:
-            self._count()
+            if end > time:
+                self._count()
             end = max(span.end for _, span in closing)
             closing = self._open_allow(end)
             if not closing:
@@ -166,14 +176,6 @@ def _denied(begin: datetime, window: Window, edge: datetime) -> Denied:
         f"is not over at {_clock(edge)}, when it has to be"
     )
     return Denied(reason, (window,))
-
-
-def _never(at: datetime, too_short: Sequence[Window], windows: Sequence[Window]) -> Denied:
-    within = f"within {HORIZON.days} days from {_clock(at)}"
-    if too_short:
-        run = _length(max(_run(one) for one in too_short))
-        return Denied(f"{_names(too_short)}: a run of {run} fits into no time left open {within}", tuple(too_short))
-    return Denied(f"{_names(windows)}: there is no time to begin {within}", tuple(windows))
 
 
 def _run(window: Window) -> timedelta:
