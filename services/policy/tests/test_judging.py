@@ -25,13 +25,9 @@ BREAKING = Breaking(("group:sre",), ("group:security",), timedelta(days=3))
 class Says:
     """Conditions are what they are called."""
 
-    def holds(self, condition: str) -> bool:
-        if condition == "unclear":
-            raise Unclear("request.inputs has no field size", missing="request.inputs.size")
-        return condition == "yes"
-
     def each_holds(self, conditions: Sequence[str]) -> list[bool | Unclear]:
-        return [Unclear("no field") if one == "unclear" else one == "yes" for one in conditions]
+        unclear = Unclear("request.inputs has no field size", missing="request.inputs.size")
+        return [unclear if one == "unclear" else one == "yes" for one in conditions]
 
 
 def policy(*rules: Rule, when: str | None = None, mode: Any = "enforce", name: str = "p") -> Policy:

@@ -59,6 +59,10 @@ class Answer(Payload):
     """
     When it was answered.
     """
+    in_place_of: str | None = None
+    """
+    Who delegated it to the one who answered.
+    """
 
 
 class Repository(Payload):

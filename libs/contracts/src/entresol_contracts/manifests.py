@@ -796,7 +796,7 @@ class WindowSpec(Document):
     """
     expect: str | None = None
     """
-    How long a run takes; absent: as long as the longest of the last five like it.
+    How long a run takes; needed unless `outlast` is finish.
     """
     outlast: Literal['finish', 'wait', 'deny'] | None = None
     """

@@ -48,6 +48,8 @@ def check_window(spec: Mapping[str, Any]) -> Iterator[Finding]:
         yield from length(spec.get(key), f"/spec/{key}")
     if (_seconds(spec["duration"]) or 0) > LONGEST_WINDOW:
         yield Finding("/spec/duration", f"a window is open for {LONGEST_WINDOW // 86_400:,} days at most")
+    if spec.get("outlast", "finish") != "finish" and "expect" not in spec:
+        yield Finding("/spec/outlast", "needs `expect`, how long a run takes, to know whether it outlasts")
     yield from _cron(spec["cron"])
     try:
         ZoneInfo(spec.get("timeZone", "UTC"))

@@ -79,14 +79,14 @@ class Examiner:
         self._evaluator = evaluator
         self._clock = clock
 
-    def examine(self, session: Session, case: Case) -> Iterator[Outcome]:
+    def examine(self, session: Session, case: Case, at: datetime | None = None) -> Iterator[Outcome]:
         """Decide, record the decision and say it, as an answer to the newest event of the request's chain."""
-        seen = self.look(session, case)
+        seen = self.look(session, case, at)
         yield from caused_by(case.cause, self._follow(session, case, seen, decide(seen.situation)))
 
-    def look(self, session: Session, case: Case) -> Seen:
-        """Everything that is known about the request now."""
-        at = self._clock()
+    def look(self, session: Session, case: Case, at: datetime | None = None) -> Seen:
+        """Everything that is known about the request at that time, which is now if none is given."""
+        at = at or self._clock()
         request = case.request
         in_force = self._books.open(session)
         waivers = [
@@ -99,6 +99,7 @@ class Examiner:
         hearing: Hearing | None = None
         forbidden: list[str] = []
         holds: list[Hold] = []
+        shut: list[str] = []
         try:
             if in_force.policies or in_force.windows:
                 find = partial(entities.find, session)
@@ -112,13 +113,14 @@ class Examiner:
             if in_force.windows and hearing is not None:
                 past = {one["name"] for one in case.overridden if one["kind"] == "window"}
                 past |= {one.waives.removeprefix("Window/") for one in waivers if one.waives.startswith("Window/")}
-                held, never = look_at_windows(in_force.windows, hearing, past, at)
+                held, shut, unclear_windows = look_at_windows(in_force.windows, hearing, past, at)
                 holds += held
-                forbidden += never
+                forbidden += unclear_windows
         situation = Situation(
             judgement=judgement,
             quotas=self._counting.uses(session, request, in_force, waivers),
             forbidden=forbidden,
+            shut=shut,
             holds=holds,
             asked=[one.asked for one in questions if not one.standing.review],
             plan_digest=case.plan_digest,

@@ -5,7 +5,7 @@ event, or a deadline that comes after the answer, changes nothing and says nothi
 """
 
 from collections.abc import Callable, Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from entresol_contracts.events import (
     AnswerWithdrawn,
@@ -47,6 +47,8 @@ from entresol_policy.store.cases import Case
 LOCK_END = "lock-end"
 WAIVER_END = "waiver-end"
 REEXAMINATION = "reexamination"
+PUNCTUAL = timedelta(minutes=1)
+"""Who is looked at within this time of when a window opens has come when it opened: its run may need all of it."""
 BITE = 50
 """Requests that are examined again in one transaction."""
 
@@ -138,7 +140,8 @@ class Gate:
         """What held a request is over, as far as was known."""
         case = cases.find(session, due.args["request"])
         if case is not None and case.state == cases.HELD:
-            yield from self._examiner.examine(session, case)
+            on_time = self._clock() - due.due_at < PUNCTUAL
+            yield from self._examiner.examine(session, case, due.due_at if on_time else None)
 
     def reexamine(self, due: Due, session: Session) -> Iterator[Outcome]:
         """Examine the requests that wait, some at a time."""

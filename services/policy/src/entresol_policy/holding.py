@@ -25,10 +25,13 @@ def concerned_locks(locks: Sequence[Lock], request: RequestSubmitted, at: dateti
 
 def look_at_windows(
     known: Sequence[Window], hearing: Hearing, past: Collection[str], at: datetime
-) -> tuple[list[Hold], list[str]]:
-    """What holds the request at that time; and why no time will ever be right. Windows in `past` count as not there."""
+) -> tuple[list[Hold], list[str], list[str]]:
+    """What holds the request at that time; why no time is right; and what can't be evaluated.
+
+    Windows in `past` count as not there.
+    """
     concerned: list[windows.Window] = []
-    never: list[str] = []
+    unclear: list[str] = []
     for window in known:
         if window.name in past:
             continue
@@ -37,16 +40,16 @@ def look_at_windows(
                 raise Unclear(window.unusable or "")
             if window.when is None or hearing.holds(window.when):
                 concerned.append(window.window)
-        except Unclear as unclear:
-            never.append(f"window {window.name} can't be evaluated: {unclear}")
+        except Unclear as error:
+            unclear.append(f"window {window.name} can't be evaluated: {error}")
     if not concerned:
-        return [], never
+        return [], [], unclear
     outcome = windows.look(concerned, at)
     if isinstance(outcome, windows.Denied):
-        return [], [*never, outcome.reason]
+        return [], [outcome.reason], unclear
     if isinstance(outcome, windows.Open):
-        return [], never
+        return [], [], unclear
     held = [
         Hold("window", one.name, one.because, until=outcome.until, override=one.override) for one in outcome.windows
     ]
-    return held, never
+    return held, [], unclear

@@ -179,7 +179,8 @@ def _ended(fact: type[Any], found: Question, resource_id: str, project: str, act
         project=project,
         policy=found.asked.policy,
         answers=[
-            AnswerTold(by=one.by, answer=one.answer, reason=one.reason, at=one.at) for one in found.standing.answers
+            AnswerTold(by=one.by, answer=one.answer, reason=one.reason, at=one.at, in_place_of=one.in_place_of)
+            for one in found.standing.answers
         ],
         **fields,
     )

@@ -50,7 +50,9 @@ class Situation:
     judgement: Judgement
     quotas: Sequence[Use] = ()
     forbidden: Sequence[str] = ()
-    """Why no window will ever let it begin."""
+    """What else forbids it: what can't be evaluated, or nobody can be asked."""
+    shut: Sequence[str] = ()
+    """Why no window lets it begin if it begins now, nor later. Judged when nothing else is in the way."""
     holds: Sequence[Hold] = ()
     asked: Sequence[Asked] = ()
     plan_digest: str | None = None
@@ -116,6 +118,7 @@ def decide(situation: Situation) -> Decision:
             *denials,
             *(f"policy {name} looks at the plan" for name in plan_first),
             *(f"policy {one.policy} asks {', '.join(one.ask.approvers)}" for one in (*missing, *_asks(waits))),
+            *situation.shut,
             *(one.words() for one in situation.holds),
         )
         if bypassed:
@@ -126,6 +129,9 @@ def decide(situation: Situation) -> Decision:
         return PlanFirst(plan_first)
     if missing or waits:
         return AskPeople(tuple(missing), close)
+    locks = [one for one in situation.holds if one.kind == "lock"]
+    if situation.shut and not locks:
+        return Deny(tuple(situation.shut))
     if situation.holds:
         return HoldOn(tuple(situation.holds), close)
     return Allow(tuple(one.id for one in kept), close)

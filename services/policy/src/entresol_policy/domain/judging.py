@@ -5,7 +5,7 @@
 - A rule that looks at the plan is not heard before there is one.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Literal, Protocol, TypeAlias
@@ -29,12 +29,8 @@ class Unclear(Exception):
 class Hearing(Protocol):
     """Says of conditions whether they hold for the request that is judged."""
 
-    def holds(self, condition: str) -> bool:
-        """Raise Unclear where it can't be said."""
-        ...
-
     def each_holds(self, conditions: Sequence[str]) -> list[bool | Unclear]:
-        """The same for many at once, in their order."""
+        """In their order; Unclear where it can't be said."""
         ...
 
 
@@ -173,50 +169,65 @@ def judge(
     policies: Sequence[Policy], hearing: Hearing, waivers: Collection[Waiver] = (), *, planned: bool = False
 ) -> Judgement:
     """Hear every rule about the request; those about its plan only if it is `planned`."""
-    conditions = [one.when for one in policies if one.when is not None]
-    answers = iter(hearing.each_holds(conditions) if conditions else ())
     verdicts: list[Verdict] = []
     wanted: list[Wanted] = []
     glasses: list[Glass] = []
-    to_plan_for: list[str] = []
-    unconcerned: list[str] = []
-    for policy in policies:
-        concerned = True if policy.when is None else next(answers)
-        if policy.unusable is not None:
-            concerned = Unclear(policy.unusable)
-        if concerned is False:
-            unconcerned.append(policy.name)
-            continue
-        if isinstance(concerned, Unclear):
-            verdicts.append(_waived(_verdict(policy, WHEN, "error", concerned), waivers))
-            continue
-        if policy.looks_at_plan:
-            to_plan_for.append(policy.name)
-        for verdict, rule in _hear(policy, hearing, planned=planned):
-            if isinstance(rule.does, Breaking):
-                if verdict.matched and policy.mode == "enforce":
-                    glasses.append(Glass(policy.name, rule.does))
-                continue
-            verdict = _waived(verdict, waivers)
-            verdicts.append(verdict)
-            if verdict.counts and verdict.effect == "approve" and isinstance(rule.does, Ask):
-                wanted.append(Wanted(policy.name, rule.does, rule.because))
-    return Judgement(tuple(verdicts), tuple(wanted), tuple(glasses), tuple(to_plan_for), tuple(unconcerned))
-
-
-def _hear(policy: Policy, hearing: Hearing, *, planned: bool) -> Iterable[tuple[Verdict, Rule]]:
-    for position, rule in enumerate(policy.rules):
-        if rule.looks_at_plan and not planned:
-            continue
-        try:
-            if rule.unusable is not None:
-                raise Unclear(rule.unusable)
-            matched = rule.condition is None or hearing.holds(rule.condition)
-        except Unclear as unclear:
-            yield _verdict(policy, position, "error", unclear), rule
+    concerned, unconcerned, unclear = _sort(policies, hearing)
+    verdicts += [_verdict(policy, WHEN, "error", reason) for policy, reason in unclear]
+    heard = [
+        (policy, position, rule)
+        for policy in concerned
+        for position, rule in enumerate(policy.rules)
+        if planned or not rule.looks_at_plan
+    ]
+    answers = _each(hearing, [rule.condition for _, _, rule in heard])
+    for (policy, position, rule), answer in zip(heard, answers, strict=True):
+        does = rule.does
+        matched = Unclear(rule.unusable) if rule.unusable is not None else answer
+        if isinstance(matched, Unclear):
+            verdicts.append(_verdict(policy, position, "error", matched))
+        elif isinstance(does, Breaking):
+            if matched and policy.mode == "enforce":
+                glasses.append(Glass(policy.name, does))
         else:
-            effect: Effect = "deny" if rule.does == "deny" else "approve"
-            yield Verdict(policy.name, policy.version, position, effect, policy.mode, matched, rule.because), rule
+            effect: Effect = "deny" if does == "deny" else "approve"
+            verdict = Verdict(policy.name, policy.version, position, effect, policy.mode, matched, rule.because)
+            verdicts.append(verdict)
+            if matched and waivers:
+                verdicts[-1] = verdict = _waived(verdict, waivers)
+            if matched and isinstance(does, Ask) and verdict.counts:
+                wanted.append(Wanted(policy.name, does, rule.because))
+    return Judgement(
+        verdicts=tuple(_waived(one, waivers) if one.effect == "error" else one for one in verdicts),
+        wanted=tuple(wanted),
+        glasses=tuple(glasses),
+        to_plan_for=tuple(one.name for one in concerned if one.looks_at_plan),
+        unconcerned=tuple(unconcerned),
+    )
+
+
+def _sort(policies: Sequence[Policy], hearing: Hearing) -> tuple[list[Policy], list[str], list[tuple[Policy, Unclear]]]:
+    """Which policies are concerned, the names of those that are not, and those of which it can't be said."""
+    concerned: list[Policy] = []
+    unconcerned: list[str] = []
+    unclear: list[tuple[Policy, Unclear]] = []
+    for policy, answer in zip(policies, _each(hearing, [one.when for one in policies]), strict=True):
+        if policy.unusable is not None:
+            unclear.append((policy, Unclear(policy.unusable)))
+        elif isinstance(answer, Unclear):
+            unclear.append((policy, answer))
+        elif answer:
+            concerned.append(policy)
+        else:
+            unconcerned.append(policy.name)
+    return concerned, unconcerned, unclear
+
+
+def _each(hearing: Hearing, conditions: Sequence[str | None]) -> list[bool | Unclear]:
+    """What holds, all of it asked at once; None always does."""
+    given = [one for one in conditions if one is not None]
+    answers = iter(hearing.each_holds(given) if given else ())
+    return [True if one is None else next(answers) for one in conditions]
 
 
 def _verdict(policy: Policy, rule: int, effect: Effect, unclear: Unclear) -> Verdict:

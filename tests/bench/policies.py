@@ -1,0 +1,102 @@
+"""Decisions per second of one core: policy's own handler, with a store in memory, without bus and disk.
+
+Each decision reads the rules' variables into the engine, hears every rule, and makes the event that tells it.
+"""
+
+import itertools
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import cel
+from entresol_contracts.events import Actor, ManifestApplied, RequestAllowed, RequestDenied, RequestSubmitted
+from entresol_eventing.reactions import Emit
+from entresol_eventing.testing import event, memory_session
+from entresol_policy.evaluation import Evaluator
+from entresol_policy.handlers import Gate
+from entresol_policy.store import Base
+
+from tests.bench.figures import Row, Spread
+
+POLICIES = 100
+RULES = 3
+AT = datetime(2026, 11, 21, 10, tzinfo=UTC)
+
+
+def rows(repetitions: int, decisions: int) -> list[Row]:
+    """Decisions with 100 policies of three rules each, of which one, ten or all are concerned; and with none at all."""
+    cases = (
+        (f"{POLICIES} policies of {RULES} rules, 1 concerned", 1),
+        (f"{POLICIES} policies of {RULES} rules, 10 concerned", 10),
+        (f"{POLICIES} policies of {RULES} rules, all concerned", POLICIES),
+        ("no policies: reading the request and making the event", 0),
+    )
+    return [_row(what, (_decisions(concerned, decisions) for _ in range(repetitions))) for what, concerned in cases]
+
+
+def floor(repetitions: int, evaluations: int) -> list[Row]:
+    """The engine alone: one comparison that is compiled and whose variables are read in already."""
+    return [_row("floor: the CEL engine, one comparison", (_comparisons(evaluations) for _ in range(repetitions)))]
+
+
+def _row(what: str, rates: Iterator[float]) -> Row:
+    return Row(what=what, per_second=Spread.of(rates))
+
+
+def _decisions(concerned: int, count: int) -> float:
+    evaluator = Evaluator()
+    with memory_session(Base.metadata) as session:
+        reactions = Gate(evaluator, lambda: AT).reactions()
+        for number in range(POLICIES if concerned else 0):
+            reactions_to = reactions.to[ManifestApplied]
+            list(reactions_to(event(_policy(number, concerned=number < concerned), time=AT), session))
+        decide = reactions.to[RequestSubmitted]
+        asked = [event(_request(number), time=AT) for number in range(count)]
+        list(itertools.chain.from_iterable(decide(one, session) for one in asked[:20]))
+        began = time.process_time()
+        said = [next(iter(decide(one, session))) for one in asked]
+        seconds = time.process_time() - began
+    evaluator.close()
+    assert all(isinstance(one, Emit) and isinstance(one.data, RequestAllowed | RequestDenied) for one in said)
+    return count / seconds
+
+
+def _policy(number: int, *, concerned: bool) -> ManifestApplied:
+    project = "shop" if concerned else f"project-{number}"
+    spec = {
+        "when": f'request.environment == "prod" && request.project == "{project}"',
+        "rules": [
+            {"deny": f'has(request.inputs.size) && request.inputs.size == "size-{number}"', "because": "too large"},
+            {"deny": '!("shop" in actor.groups) && request.action == "delete"', "because": "not yours"},
+            {"deny": "request.lifetime_seconds != null && request.lifetime_seconds > 86400 * 90", "because": "long"},
+        ],
+    }
+    manifest = {"apiVersion": "entresol.dev/v1", "kind": "Policy", "metadata": {"name": f"p{number}"}, "spec": spec}
+    return ManifestApplied(kind="Policy", name=f"p{number}", digest=f"sha256:{number}", manifest=manifest)
+
+
+def _request(number: int) -> RequestSubmitted:
+    inputs: dict[str, Any] = {"size": "small", "replicas": 3, "image": "registry.example/shop/cart", "public": True}
+    return RequestSubmitted(
+        request_id=f"r{number}",
+        resource_id=f"shop/prod/deployment/n{number}",
+        project="shop",
+        offering="deployment",
+        offering_version="1.0.0",
+        action="create",
+        environment="prod",
+        name=f"n{number}",
+        inputs=inputs,
+        actor=Actor(id="user:ada", groups=["shop", "platform"]),
+    )
+
+
+def _comparisons(count: int) -> float:
+    program = cel.compile('request.environment == "prod"')
+    context = cel.Context(None, {})
+    context.add_variable("request", {"environment": "prod"})
+    began = time.process_time()
+    for _ in range(count):
+        program.execute(context)
+    return count / (time.process_time() - began)
