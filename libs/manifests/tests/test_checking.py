@@ -175,6 +175,7 @@ def test_what_is_right_has_no_findings(text: str) -> None:
         (POLICY, 'from: ["group:leads"]', 'from: ["ci:x"]', "/spec/rules/4/breakGlass/review/from/0", "user:NAME"),
         (POLICY, "request.break_glass", "request.breakglass", "/spec/rules/4/when", "did you mean break_glass?"),
         (POLICY, '"ci:release"', "release", "/spec/rules/4/breakGlass/by/1", "or ci:, service:, system: or trigger:"),
+        (WINDOW, "  expect: 10m\n", "  outlast: wait\n", "/spec/outlast", "needs `expect`"),
         (WINDOW, "0 22 * * fri", "0 22 * *", "/spec/cron", "takes five fields"),
         (WINDOW, "0 22 * * fri", "0 22 30 2 *", "/spec/cron", "no such day ever comes"),
         (WINDOW, "0 22 * * fri", "0 25 * * *", "/spec/cron", "hour"),

@@ -5,9 +5,9 @@ that it waits for. Each time everything is looked at anew; what is the same as b
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from entresol_contracts.events import (
@@ -44,7 +44,7 @@ from entresol_policy.domain.decisions import (
     Situation,
     decide,
 )
-from entresol_policy.domain.judging import Ask, Glass, Judgement, Unclear, Waiver, Wanted, judge
+from entresol_policy.domain.judging import Ask, Glass, Judgement, Unclear, Verdict, Waiver, Wanted, judge
 from entresol_policy.evaluation import Evaluator
 from entresol_policy.hearing import Hearing, about_request
 from entresol_policy.holding import concerned_locks, look_at_windows
@@ -399,20 +399,13 @@ def _about(case: Case, payload: type[Any], **fields: Any) -> Emit:
 
 
 def _verdicts(situation: Situation) -> list[VerdictTold]:
-    return [
-        VerdictTold(
-            policy=one.policy,
-            version=one.version,
-            rule=one.rule,
-            effect=one.effect,
-            mode=one.mode,
-            matched=one.matched,
-            because=one.because,
-            missing=one.missing,
-            waived_by=one.waived_by,
-        )
-        for one in situation.judgement.verdicts
-    ]
+    return [_verdict_told(one) for one in situation.judgement.verdicts]
+
+
+@lru_cache(maxsize=4096)
+def _verdict_told(verdict: Verdict) -> VerdictTold:
+    """Most rules say the same of most requests; making the model costs more than hearing the rule."""
+    return VerdictTold(**asdict(verdict))
 
 
 def _hold_told(hold: Hold) -> HoldTold:
