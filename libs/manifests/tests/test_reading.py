@@ -45,7 +45,7 @@ def test_documents_of_one_file_know_their_lines(tmp_path: Path) -> None:
 
 
 def test_directories_are_read_in_order_without_hidden_files(tmp_path: Path) -> None:
-    for name in ("b.yaml", "a/z.yml", "a/.hidden.yaml", ".git/c.yaml", "notes.txt"):
+    for name in ("b.yaml", "a/z.yml", "a/.hidden.yaml", ".git/c.yaml", "notes.txt", "b.test.yaml"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(POLICY.replace("first", name.replace("/", "-").partition(".")[0] or "hidden"))
     (tmp_path / "c.json").write_text(json.dumps({"apiVersion": "entresol.dev/v1", "kind": "Entity"}))

@@ -16,6 +16,8 @@ from entresol_manifests.positions import Parsed, TextError
 
 LARGEST_FILE: Final = 1024 * 1024
 SUFFIXES: Final = (".yaml", ".yml", ".json")
+CASES: Final = (".test.yaml", ".test.yml")
+"""Files that try policies out and lie beside them; they hold no manifests."""
 API_VERSION: Final = "entresol.dev/v1"
 
 
@@ -79,7 +81,7 @@ class _File:
 def read(paths: Iterable[Path]) -> list[Manifest]:
     """The manifests of the files and of every *.yaml, *.yml and *.json beneath the directories, in sorted order.
 
-    Hidden files and folders are skipped, and folders that an offering's steps name, as they hold templates.
+    Hidden files and folders are skipped, *.test.yaml, and folders that an offering's steps name, which hold templates.
     Raises ManifestError for the first thing that is wrong.
     """
     files = [_parse(path, root) for given in paths for path, root in _candidates(Path(given))]
@@ -107,6 +109,8 @@ def _candidates(given: Path) -> Iterator[tuple[Path, Path]]:
     if given.is_file():
         if given.suffix.lower() not in SUFFIXES:
             raise ManifestError(f"not a manifest: its name ends in none of {', '.join(SUFFIXES)}", given)
+        if given.name.lower().endswith(CASES):
+            raise ManifestError("not a manifest but cases that try policies out", given)
         yield given, given.resolve().parent
     elif given.is_dir():
         root = given.resolve()
@@ -114,7 +118,9 @@ def _candidates(given: Path) -> Iterator[tuple[Path, Path]]:
             directories[:] = sorted(name for name in directories if not name.startswith("."))
             for name in sorted(names):
                 path = Path(parent_folder) / name
-                if not name.startswith(".") and path.suffix.lower() in SUFFIXES:
+                if name.startswith(".") or name.lower().endswith(CASES):
+                    continue
+                if path.suffix.lower() in SUFFIXES:
                     yield path, root
     else:
         raise ManifestError("there is no such file or directory", given)
@@ -122,12 +128,13 @@ def _candidates(given: Path) -> Iterator[tuple[Path, Path]]:
 
 def _parse(path: Path, root: Path) -> _File:
     try:
-        return _File(path, root, tuple(_parsed(path, root)))
+        return _File(path, root, tuple(documents(path, root)))
     except ManifestError as error:
         return _File(path, root, error=error)
 
 
-def _parsed(path: Path, root: Path) -> Iterator[Parsed]:
+def documents(path: Path, root: Path) -> Iterator[Parsed]:
+    """The documents of one file, whatever they are; raise ManifestError. The file lies beneath the root, resolved."""
     if not path.resolve().is_relative_to(root):
         raise ManifestError("a link that leads outside of the directory", path, remedy="copy the file")
     try:

@@ -49,6 +49,7 @@ _TYPES: Final[Mapping[str, str]] = {
     "boolean": "true or false",
     "null": "null",
 }
+_FORMATS: Final[Mapping[str, str]] = {"date-time": "must be a time with its zone, such as 2026-11-21T10:00:00Z"}
 _KIND = jsonschema_rs.ValidationErrorKind
 
 
@@ -87,7 +88,11 @@ def validator(schema: Mapping[str, Any]) -> jsonschema_rs.Draft202012Validator:
 
 def violations(kind: str, document: Mapping[str, Any]) -> list[Finding]:
     """Everything in which the manifest differs from the schema of its kind, at most 50 things."""
-    schema, check = _of_kind(kind)
+    return differences(document, *_of_kind(kind))
+
+
+def differences(document: Any, schema: Mapping[str, Any], check: jsonschema_rs.Draft202012Validator) -> list[Finding]:
+    """The same for any document: in what it differs from the schema, which is that of the validator."""
     found: list[Finding] = []
     for error in check.iter_errors(document):
         found += _told(error, schema)
@@ -120,6 +125,8 @@ def _told(error: jsonschema_rs.ValidationError, schema: Mapping[str, Any]) -> It
     elif isinstance(kind, _KIND.Pattern):
         text = next((text for start, text in _PATTERNS.items() if kind.pattern.startswith(start)), None)
         yield Finding(pointer, text or f"must match {kind.pattern}")
+    elif isinstance(kind, _KIND.Format):
+        yield Finding(pointer, _FORMATS.get(kind.format, f"must be a {kind.format}"))
     elif isinstance(kind, _KIND.PropertyNames):
         yield from (Finding(pointer, f"a key in it {each.message}") for each in _told(kind.error, schema))
     elif isinstance(kind, _KIND.OneOfNotValid | _KIND.AnyOf):
