@@ -13,6 +13,7 @@ from entresol.commands import (
     locks,
     manifests,
     platform,
+    policy,
     recovery,
     requests,
     reviews,
@@ -49,6 +50,11 @@ _GROUPS: Mapping[str, tuple[str, str, Mapping[str, Callable[..., None]]]] = {
         "Answering",
         "Broken glasses that somebody has to sign off: list, sign, object.",
         {"list": reviews.list_, "sign": reviews.sign, "object": reviews.object_},
+    ),
+    "policy": (
+        "Seeing",
+        "Rules as code: try them on cases and on the past, and see why a request was decided as it was.",
+        {"test": policy.try_out},
     ),
     "lock": (
         "Operating",
