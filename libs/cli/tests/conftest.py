@@ -24,6 +24,8 @@ class Received:
     method: str
     path: str
     query: dict[str, str]
+    pairs: list[tuple[str, str]]
+    """The query with names that are there several times."""
     headers: dict[str, str]
     body: Any
 
@@ -63,6 +65,7 @@ def doors() -> Iterator[Doors]:
                 self.command,
                 unquote(parts.path),
                 dict(parse_qsl(parts.query)),
+                parse_qsl(parts.query),
                 {name.lower(): value for name, value in self.headers.items()},
                 json.loads(raw) if raw else None,
             )

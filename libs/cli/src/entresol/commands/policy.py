@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,6 +17,7 @@ from entresol.session import Session
 from entresol.terminal import clean, span, table
 
 if TYPE_CHECKING:
+    from entresol_policy.domain.judging import Policy
     from entresol_policy.trying.running import Report, Result
 
 _INNER = (0, 0, 0, 4)
@@ -89,6 +91,66 @@ def try_out(
         raise typer.Exit(Code.INVALID)
     if any(not one.passed for report in reports for one in report.results):
         raise typer.Exit(Code.ENDED_BADLY)
+
+
+def replay(
+    session: Session,
+    files: Annotated[
+        list[Path],
+        typer.Option("--file", "-f", metavar="PATH", help="Drafts of policies; repeat for more.", show_default=False),
+    ],
+    since: Annotated[str, typer.Option(metavar="30d", help="How far to look back.")] = "30d",
+    project: Annotated[str | None, typer.Option("--project", "-p", help="Only this project's requests.")] = None,
+    limit: Annotated[int, typer.Option(min=0, help="How many of the latest changes to list.")] = 20,
+) -> None:
+    """Say which past decisions would have been others with a draft, and change nothing.
+
+    The draft takes the place of the policy of its name, or comes in addition. It is judged at
+    the time of each decision, with the plan and the catalog of then. What other policies said
+    stays as it was, and so do quotas, locks and broken glass.
+
+    [bold]Examples[/bold]
+
+      entresol policy replay -f policies/production.yaml
+
+      entresol policy replay --since 7d -f draft.yaml --project shop -o json | jq .changed
+    """
+    from entresol.replays import Course, drawn
+
+    drafts = _drafts(files)
+    course = Course(drafts, _ago(since))
+    for remark in course.run(session.client, project, keep=limit):
+        session.terminal.warn(Text(remark, style="dim"))
+    session.terminal.result(course.document(), *drawn(course))
+
+
+def _drafts(files: Sequence[Path]) -> list["Policy"]:
+    from entresol_manifests.digest import digest
+    from entresol_policy.rules import read_policy
+
+    from entresol.commands.manifests import check
+
+    manifests, faults = check(files)
+    if faults:
+        raise Failure("the drafts can't be used", Code.INVALID, hints=faults)
+    for one in manifests:
+        if (kind := one.document["kind"]) != "Policy":
+            name = one.document["metadata"]["name"]
+            hint = "Windows and quotas are about the time of a request and what there is then: try them on cases."
+            raise Failure(
+                f"{one.origin}: only policies can be replayed, and not {kind} {name}", Code.INVALID, hints=(hint,)
+            )
+    drafts = {one.document["metadata"]["name"]: one.document for one in manifests}
+    return [read_policy(name, digest(document), document) for name, document in drafts.items()]
+
+
+def _ago(since: str) -> datetime:
+    from entresol_manifests.durations import seconds
+
+    try:
+        return datetime.now(UTC) - timedelta(seconds=seconds(since))
+    except ValueError as error:
+        raise Failure(f"--since: {error}", Code.INVALID) from None
 
 
 def _document(reports: Sequence["Report"], idle: Sequence[tuple[Path, str]]) -> dict[str, Any]:
