@@ -1,4 +1,4 @@
-"""Receivers of every kind: one that takes notices, and a dozen that misbehave."""
+"""Receivers of every kind: one that takes notices, a dozen that misbehave, and a mail server."""
 
 import asyncio
 import contextlib
@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import pytest
+from aiosmtpd.smtp import SMTP, Envelope, Session
 
 
 @dataclass
@@ -156,3 +157,45 @@ async def receiver() -> AsyncIterator[MakeReceiver]:
         writer.close()
         with contextlib.suppress(Exception):
             await writer.wait_closed()
+
+
+class Mailbox:
+    """What the mail server took; refuses whom it was told to."""
+
+    def __init__(self) -> None:
+        self.mails: list[Envelope] = []
+        self.refuse: dict[str, str] = {}
+
+    async def handle_RCPT(  # noqa: N802 the library's name
+        self, server: SMTP, session: Session, envelope: Envelope, address: str, options: list[str]
+    ) -> str:
+        if address in self.refuse:
+            return self.refuse[address]
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server: SMTP, session: Session, envelope: Envelope) -> str:  # noqa: N802
+        self.mails.append(envelope)
+        return "250 OK"
+
+
+@pytest.fixture
+def mailbox() -> Mailbox:
+    return Mailbox()
+
+
+@pytest.fixture
+async def mail_port(mailbox: Mailbox) -> AsyncIterator[int]:
+    protocols: list[SMTP] = []
+
+    def protocol() -> SMTP:
+        protocols.append(SMTP(mailbox, hostname="mail.test", loop=asyncio.get_running_loop()))
+        return protocols[-1]
+
+    server = await asyncio.get_running_loop().create_server(protocol, "127.0.0.1", 0)
+    yield server.sockets[0].getsockname()[1]
+    server.close()
+    for one in protocols:
+        if one.transport is not None:
+            one.transport.abort()
+    await asyncio.sleep(0)

@@ -1,16 +1,29 @@
 """The whole service on a real bus: good receivers are told, bad ones hold up nobody else."""
 
 import base64
+import hashlib
+import hmac
 import json
+import logging
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from email import message_from_bytes
+from email.policy import default
 from pathlib import Path
 from typing import Any
 
 import nats
 import pytest
-from entresol_contracts.events import ManifestApplied, NotificationDelivered, NotificationFailed, RequestDenied
+from entresol_contracts.events import (
+    ApprovalRequested,
+    ManifestApplied,
+    NotificationDelivered,
+    NotificationFailed,
+    RequestDenied,
+)
 from entresol_eventing.envelope import Event, encode, log_subject, types_by_model
+from entresol_eventing.links import Keys
 from entresol_eventing.nats_server import NatsServer
 from entresol_eventing.service import Service
 from entresol_eventing.testing import assert_migrations_match, event, eventually, nats_server, published, running
@@ -33,6 +46,8 @@ BAD = [
     "endless-headers",
     "slack-error",
 ]
+REQUESTED = "dev.entresol.approval.requested.v1"
+LINK_KEY = "canary-key-of-the-links-32-bytes"
 SECRET = "whsec_" + base64.b64encode(b"canary-secret-of-this-channel!!!").decode()
 
 
@@ -203,3 +218,98 @@ async def test_the_log_channel_and_unmatched_events(bus: NatsServer, tmp_path: P
         (delivery,) = await rows(entresol.service, Delivery)
         assert delivery.message == "request shop/prod/database/orders-7 was denied: too large"
         assert delivery.ended_at is not None
+
+
+async def say_asked(entresol: Platform) -> None:
+    now = datetime.now(UTC)
+    ask = ApprovalRequested(
+        request_id="r1",
+        resource_id="shop/prod/database/<orders>",
+        project="shop",
+        approval_id="a1",
+        policy="production",
+        approvers=["group:sre"],
+        count=1,
+        not_self=True,
+        requested_by="user:bob",
+        expires_at=now + timedelta(hours=4),
+    )
+    await entresol.say(event(ask))
+
+
+async def test_every_receiver_gets_a_link_that_nobody_else_ever_sees(
+    bus: NatsServer,
+    tmp_path: Path,
+    receiver: Any,
+    mailbox: Any,
+    mail_port: int,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    hook, slack, broken = await receiver("good"), await receiver("good"), await receiver("broken")
+    (tmp_path / "keys").write_text(LINK_KEY + "\n")
+    monkeypatch.setenv("SLACK_URL", slack.url)
+    monkeypatch.setenv("HOOK_SECRET", SECRET)
+    settings = {
+        "public_url": "https://entresol.example.com/",
+        "link_key_file": tmp_path / "keys",
+        "smtp_host": "127.0.0.1",
+        "smtp_port": mail_port,
+        "smtp_from": "entresol@example.com",
+        "smtp_starttls": False,
+    }
+    reader = {"answersAs": {"actor": "user:ada", "groups": ["sre"]}}
+    channels: dict[str, dict[str, Any]] = {
+        "hook": {"kind": "webhook", "url": hook.url, "secretRef": "env:HOOK_SECRET", **reader},
+        "slack": {"kind": "slack", "urlRef": "env:SLACK_URL", **reader},
+        "mail": {"kind": "email", "to": ["ada@example.com"], **reader},
+        "broken": {"kind": "webhook", "url": broken.url, **reader},
+        "plain": {"kind": "webhook", "url": hook.url},
+        "log": {"kind": "log"},
+    }
+    async with platform(bus, tmp_path / "data", **settings) as entresol:
+        for name, spec in channels.items():
+            await entresol.apply("Channel", name, **spec)
+            await entresol.apply("Route", f"to-{name}", on=[REQUESTED], channel=name)
+        await say_asked(entresol)
+        ended = await entresol.ended(6)
+        assert sorted(one.data.channel for one in ended if isinstance(one.data, NotificationDelivered)) == sorted(
+            set(channels) - {"broken"}
+        )
+        deliveries = await rows(entresol.service, Delivery)
+        kept = [encode(one).decode() for one in ended] + [one.model_dump_json() for one in deliveries]
+
+    signed, plain = sorted(hook.received, key=lambda one: "webhook-signature" not in one.headers)
+    url = json.loads(signed.body)["data"]["answer_url"]
+    base, _, token = url.rpartition("/")
+    assert base == "https://entresol.example.com/intake/answers"
+    link = Keys([LINK_KEY.encode()]).read(token)
+    assert link is not None
+    assert (link.approval_id, link.actor, link.groups) == ("a1", "user:ada", ("sre",))
+    stamp = f"{signed.headers['webhook-id']}.{signed.headers['webhook-timestamp']}.".encode()
+    key = base64.b64decode(SECRET.removeprefix("whsec_"))
+    mac = base64.b64encode(hmac.digest(key, stamp + signed.body, hashlib.sha256)).decode()
+    assert signed.headers["webhook-signature"] == f"v1,{mac}", "the link is signed with the rest"
+    assert "answer_url" not in json.loads(plain.body)["data"]
+
+    first, second = json.loads(slack.received[0].body)["text"].split("\n")
+    assert "&lt;orders&gt;" in first
+    assert second == f"Answer as user:ada: {url}"
+    (mail,) = mailbox.mails
+    assert isinstance(mail.content, bytes)
+    assert f"Answer as user:ada: {url}" in message_from_bytes(mail.content, policy=default).get_content().splitlines()
+
+    stored = b"".join(one.read_bytes() for one in (tmp_path / "data").rglob("*") if one.is_file())
+    for where in (*kept, caplog.text):
+        assert token not in where
+        assert "canary-key" not in where
+    assert token.encode() not in stored
+    assert b"canary-key" not in stored
+
+
+async def test_a_key_file_that_holds_no_key_ends_the_start(bus: NatsServer, tmp_path: Path) -> None:
+    (tmp_path / "keys").write_text("short\n")
+    with pytest.raises(ValueError, match="at least 32 characters"):
+        async with platform(bus, tmp_path, link_key_file=tmp_path / "keys"):
+            pass

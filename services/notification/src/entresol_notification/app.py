@@ -1,8 +1,11 @@
 """Put notification together: it reads what is worth telling from the log, and its worker tells it."""
 
+import asyncio
+from functools import partial
 from pathlib import Path
 
 from entresol_eventing import run
+from entresol_eventing.links import read_keys
 from entresol_eventing.pull import Linger
 from entresol_eventing.service import Service
 from entresol_eventing.telemetry import Telemetry
@@ -19,7 +22,7 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 
 def create(settings: Settings, telemetry: Telemetry | None = None) -> Service:
     courier = Courier(settings)
-    return Service(
+    service = Service(
         name="notification",
         settings=settings,
         reactions=Router().reactions(),
@@ -30,6 +33,14 @@ def create(settings: Settings, telemetry: Telemetry | None = None) -> Service:
         telemetry=telemetry,
         linger=Linger(0.05),
     )
+    if settings.link_key_file is not None:
+        service.on_start.append(partial(_check_keys, settings.link_key_file))
+    return service
+
+
+async def _check_keys(file: Path) -> None:
+    """Fail at start, where an operator looks, and not when the first approval waits for somebody."""
+    await asyncio.to_thread(read_keys, file)
 
 
 def _subjects(session: Session) -> list[str]:

@@ -1,11 +1,11 @@
 """Notification's settings. The only reader of its environment."""
 
-from entresol_eventing.settings import RuntimeSettings
+from entresol_eventing.links import LinkSettings
 from pydantic import Field
 from pydantic_settings import SettingsConfigDict
 
 
-class Settings(RuntimeSettings):
+class Settings(LinkSettings):
     """Read from `ENTRESOL_NOTIFICATION_…`."""
 
     model_config = SettingsConfigDict(env_prefix="ENTRESOL_NOTIFICATION_")
@@ -20,6 +20,13 @@ class Settings(RuntimeSettings):
     allow_loopback: bool = Field(default=False, description="Receivers on this machine, also by plain http.")
     allow_http: bool = Field(default=False, description="Receivers by plain http anywhere.")
     allow_private_networks: bool = Field(default=False, description="Receivers in private networks.")
+
+    public_url: str = Field(
+        default="",
+        pattern=r"^(https?://[^\s?#]+)?$",
+        description="Where people reach the platform, such as https://entresol.example.com; intake is beneath it at"
+        " /intake. Empty: no links for answering approvals.",
+    )
 
     smtp_host: str = Field(default="", description="Mail server. Empty: channels of kind email fail.")
     smtp_port: int = Field(default=587, ge=1, le=65535, description="Its port; 465 means TLS from the start.")

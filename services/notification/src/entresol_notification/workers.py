@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any
 
 from entresol_contracts.events import NotificationDelivered, NotificationFailed
+from entresol_contracts.manifests import AnswersAs
 from entresol_contracts.manifests import Channel as ChannelManifest
 from entresol_contracts.manifests import EmailChannel as EmailSpec
 from entresol_contracts.manifests import SlackChannel as SlackSpec
@@ -32,6 +33,7 @@ from pydantic import ValidationError
 from sqlmodel import Session
 
 from entresol_notification import store
+from entresol_notification.answering import Links, Spec
 from entresol_notification.channels import Channel, Notice, Undelivered
 from entresol_notification.channels.email import EmailChannel, MailServer
 from entresol_notification.channels.log import LogChannel
@@ -56,6 +58,7 @@ class Courier:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
+        self._links = Links(settings.public_url, settings.link_key_file)
         self._longest_wait = timedelta(seconds=settings.longest_retry_seconds)
 
     async def work(self, service: Service) -> None:
@@ -127,13 +130,15 @@ class Courier:
                 )
                 if not page:
                     return
-                channel = open_channel(manifest, self._settings, way_out)
+                spec = spec_of(manifest)
+                channel = open_channel(spec, self._settings, way_out) if spec is not None else None
+                reader = self._links.reader_of(spec)
                 # Recording does not hold up the next attempt, so that many share a commit; the next page waits for
                 # all of them, because it is read from what they wrote.
                 async with asyncio.TaskGroup() as recording:
                     for waiting in page:
                         async with slots:
-                            result = await self._attempt(channel, waiting)
+                            result = await self._attempt(channel, reader, waiting)
                         unit = record(waiting, result)
                         recording.create_task(service.transact(unit, actor=SYSTEM, cause=waiting.cause))
         except* Unavailable:
@@ -145,14 +150,15 @@ class Courier:
             )
             await asyncio.sleep(1.0)
 
-    async def _attempt(self, channel: Channel | None, waiting: store.Waiting) -> store.Result:
+    async def _attempt(self, channel: Channel | None, reader: AnswersAs | None, waiting: store.Waiting) -> store.Result:
         began_at, began = now(), asyncio.get_running_loop().time()
         failure: Undelivered | None = None
         answer = ""
-        notice = Notice(waiting.id, waiting.event_type, waiting.event, waiting.message)
         try:
             if channel is None:
                 raise Undelivered(f"there is no usable channel {waiting.channel}; apply one")
+            answering = self._links.answering(waiting.event_type, waiting.event, reader, began_at)
+            notice = Notice(waiting.id, waiting.event_type, waiting.event, waiting.message, answering)
             async with asyncio.timeout(self._settings.deadline_seconds):
                 failpoint("effect.before")
                 answer = await channel.deliver(notice)
@@ -200,12 +206,16 @@ def record(waiting: store.Waiting, result: store.Result) -> Any:
     return unit
 
 
-def open_channel(manifest: Mapping[str, Any] | None, settings: Settings, way_out: Egress) -> Channel | None:
-    """The channel of a manifest; None if there is none or it can't be read."""
+def spec_of(manifest: Mapping[str, Any] | None) -> Spec | None:
+    """What a channel's manifest says; None if there is none or it can't be read."""
     try:
-        spec = ChannelManifest.model_validate(manifest).spec
+        return ChannelManifest.model_validate(manifest).spec
     except ValidationError:
         return None
+
+
+def open_channel(spec: Spec, settings: Settings, way_out: Egress) -> Channel:
+    """The channel that the manifest describes."""
     if isinstance(spec, WebhookSpec):
         return WebhookChannel(way_out, spec.url, spec.secretRef)
     if isinstance(spec, SlackSpec):

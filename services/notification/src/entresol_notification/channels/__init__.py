@@ -5,8 +5,21 @@
 - It may be called again for the same notice, with the same `delivery_id`; the receiver can tell the copies by it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """Where the reader answers what a notice asks. The URL is a secret: whoever has it answers as them."""
+
+    actor: str
+    url: str = field(repr=False)
+
+    @property
+    def line(self) -> str:
+        """For a text; one line without control characters."""
+        return f"Answer as {self.actor}: {self.url}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +32,7 @@ class Notice:
     """The CloudEvent in structured JSON."""
     message: str
     """One line without control characters."""
+    answering: Answering | None = None
 
 
 class Undelivered(Exception):

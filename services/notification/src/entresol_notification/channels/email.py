@@ -78,5 +78,8 @@ def compose(notice: Notice, to: Sequence[str], sender: str) -> EmailMessage:
     mail["To"] = tuple(Address(addr_spec=one) for one in to)
     mail["Message-ID"] = f"<{notice.delivery_id}@entresol>"
     mail["Auto-Submitted"] = "auto-generated"
-    mail.set_content(f"{notice.message}\n\nEvent: {fact_of(notice.event_type)}\nDelivery: {notice.delivery_id}\n")
+    answer = f"{notice.answering.line}\n\n" if notice.answering is not None else ""
+    mail.set_content(
+        f"{notice.message}\n\n{answer}Event: {fact_of(notice.event_type)}\nDelivery: {notice.delivery_id}\n"
+    )
     return mail

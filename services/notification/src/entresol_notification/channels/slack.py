@@ -25,7 +25,8 @@ class SlackChannel:
         self._url_ref = url_ref
 
     async def deliver(self, notice: Notice) -> str:
-        body = json.dumps({"text": escape(notice.message), "unfurl_links": False, "unfurl_media": False})
+        text = notice.message if notice.answering is None else f"{notice.message}\n{notice.answering.line}"
+        body = json.dumps({"text": escape(text), "unfurl_links": False, "unfurl_media": False})
         try:
             answer = await self._egress.post(
                 resolve(self._url_ref), body.encode(), {"content-type": "application/json"}

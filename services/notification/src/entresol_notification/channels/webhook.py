@@ -1,5 +1,9 @@
-"""POST the event itself, signed as Standard Webhooks says if the channel has a secret."""
+"""POST the event itself, signed as Standard Webhooks says if the channel has a secret.
 
+What asks the channel's reader for an answer has one field more than the log: `answer_url` in its data.
+"""
+
+import json
 import time
 
 from entresol_eventing.envelope import CONTENT_TYPE
@@ -17,7 +21,7 @@ class WebhookChannel:
         self._secret_ref = secret_ref
 
     async def deliver(self, notice: Notice) -> str:
-        body, timestamp = notice.event.encode(), int(time.time())
+        body, timestamp = body_of(notice), int(time.time())
         headers = {
             "content-type": CONTENT_TYPE,
             "webhook-id": notice.delivery_id,
@@ -30,3 +34,12 @@ class WebhookChannel:
                 raise Undelivered(str(error)) from None
         answer = await self._egress.post(self._url, body, headers)
         return str(answer.status)
+
+
+def body_of(notice: Notice) -> bytes:
+    """The event as it is on the log; with `data.answer_url` if its reader may answer."""
+    if notice.answering is None:
+        return notice.event.encode()
+    event = json.loads(notice.event)
+    event["data"]["answer_url"] = notice.answering.url
+    return json.dumps(event, separators=(",", ":"), ensure_ascii=False).encode()
