@@ -105,8 +105,10 @@ class TestApprovals:
 
 class TestReviews:
     def test_a_review_is_no_approval_and_an_approval_no_review(self, run: Run, doors: Any) -> None:
-        doors.lists("/catalog/v1/approvals", approval(), review())
-        assert "v1" not in run("approve", "v").stdout
+        doors.answers["GET", "/catalog/v1/approvals"] = lambda call: (
+            200,
+            {"items": [review() if call.query["review"] == "true" else approval()], "next": None},
+        )
         assert run("approve", "v1").exit_code == 3
         assert run("review", "sign", "a1").exit_code == 3
         assert not [one for one in doors.received if one.method == "POST"]
@@ -284,7 +286,9 @@ class TestWaivers:
         doors.says("DELETE", f"/intake/v1/waivers/{LOCK}", 202, {"id": LOCK})
         listed = run("waiver", "list").stdout
         assert all(text in listed for text in ("Policy/sizes rule 1", "everything", "OPS-812"))
-        assert run("waiver", "list", "--all").exit_code == 0
+        ended = {"state": "ended", "ended": "revoked", "ended_by": "user:bob", "ended_because": "done"}
+        doors.lists("/catalog/v1/waivers", waiver | ended)
+        assert "revoked by user:bob: done" in run("waiver", "list", "--all").stdout
         assert "state" not in doors.received[-1].query
         assert run("waiver", "revoke", LOCK[:11]).exit_code == 0
 
@@ -330,7 +334,7 @@ class TestStatus:
             200,
             {"items": requests if "state" in call.query else [*requests, item], "next": None},
         )
-        doors.lists("/catalog/v1/approvals", asked, review())
+        doors.lists("/catalog/v1/approvals", review())
         return doors
 
     def test_the_overview_shows_what_waits_and_for_what(self, run: Run, busy: Any) -> None:

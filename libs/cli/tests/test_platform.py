@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +54,13 @@ spec:
   rules:
     - approve: {from: ["group:sre"], notSelf: true}
       because: production needs a second pair of eyes
+---
+apiVersion: entresol.dev/v1
+kind: Policy
+metadata: {name: emergencies}
+spec:
+  rules:
+    - breakGlass: {by: ["group:on-call"], review: {from: ["group:security"]}}
 ---
 apiVersion: entresol.dev/v1
 kind: Policy
@@ -148,6 +156,117 @@ def test_production_waits_for_a_second_actor(run: Run, child: Child) -> None:
     assert "granted by user:grace: fine" in run("explain", request).stdout
     assert run("token", "revoke", issued["id"]).exit_code == 0
     eventually(lambda: command(grace, "status").exit_code == 4)
+
+
+@pytest.fixture
+def person(run: Run, child: Child) -> Callable[..., Child]:
+    """Makes tokens of people: the platform as they reach it."""
+
+    def made(name: str, *groups: str) -> Child:
+        options = [option for group in groups for option in ("--group", group)]
+        issued = json.loads(run("token", "create", f"user:{name}", *options, "-p", "shop", "-o", "json").stdout)
+        return replace(child, token=issued["token"])
+
+    return made
+
+
+def ended(child: Child, request: str) -> str:
+    with Client(child.url, child.token) as client:
+        return str(client.wait(request, 20)["state"])
+
+
+def asked(result: Result) -> str:
+    assert result.exit_code == 0, result.output
+    return str(json.loads(result.stdout)["id"])
+
+
+def test_a_question_is_handed_on_and_a_grant_taken_back(run: Run, child: Child, person: Callable[..., Child]) -> None:
+    grace, bob = person("grace", "sre"), person("bob")
+    request = asked(run(*ask("handed-on", "-o", "json", environment="prod")))
+    eventually(lambda: waiting_for_approval(run, "handed-on"))
+    assert command(bob, "approve", request).exit_code == 4
+    handed = command(grace, "delegate", request, "--to", "user:bob", "--reason", "on leave")
+    assert handed.exit_code == 0, handed.output
+    assert "user:grace hands on to user:bob: on leave" in run("status", request).stdout
+    assert command(bob, "approve", request).exit_code == 0
+    assert ended(child, request) == "succeeded"
+    assert command(bob, "withdraw", request).exit_code == 3
+
+
+def test_a_lock_holds_until_it_is_lifted(run: Run, child: Child) -> None:
+    lock = asked(
+        run("lock", "add", "-p", "shop", "--offering", "thing", "-e", "stage", "--reason", "a move", "-o", "json")
+    )
+    request = asked(run(*ask("locked", "-o", "json", environment="stage")))
+    eventually(lambda: "a move" in run("status", request).stdout)
+    assert "Held" in run("status").stdout
+    waiting = run("status", request, "-o", "json")
+    assert json.loads(waiting.stdout)["state"] == "held"
+    assert "a move" in run("lock", "list").stdout
+    assert run("lock", "lift", lock[:18], "--reason", "moved").exit_code == 0
+    assert ended(child, request) == "succeeded"
+    eventually(lambda: "lifted by" in run("lock", "list", "--all").stdout)
+    explained = run("explain", request).stdout
+    assert "request.held" in explained
+
+
+WINDOW = """\
+apiVersion: entresol.dev/v1
+kind: Window
+metadata: {{name: next-month}}
+spec:
+  when: request.environment == "test"
+  effect: allow
+  cron: "0 0 {at.day} {at.month} *"
+  duration: 1h
+  override: ["group:sre"]
+  because: nothing changes here
+"""
+
+
+def test_who_may_lets_a_held_request_begin(
+    run: Run, child: Child, person: Callable[..., Child], tmp_path: Path
+) -> None:
+    grace, bob = person("grace", "sre"), person("bob")
+    (tmp_path / "window.yaml").write_text(WINDOW.format(at=datetime.now(UTC) + timedelta(days=30)))
+    assert run("apply", str(tmp_path / "window.yaml")).exit_code == 0
+    request = asked(run(*ask("hurried", "-o", "json", environment="test")))
+    eventually(lambda: "nothing changes here" in run("status", request).stdout)
+    refused = command(bob, "override", request, "--reason", "now")
+    assert refused.exit_code == 4, refused.output
+    let = command(grace, "override", request, "--reason", "it can't wait")
+    assert let.exit_code == 0, let.output
+    assert ended(child, request) == "succeeded"
+
+
+def test_a_waived_rule_denies_nothing(run: Run, child: Child) -> None:
+    granted = run(
+        "waiver", "grant", "Policy/nothing-huge", "--resource", "shop/dev/thing/waived", "--for", "1d",
+        "--reason", "load test", "--ticket", "OPS-1", "-o", "json",
+    )  # fmt: skip
+    waiver = asked(granted)
+    eventually(lambda: "OPS-1" in run("waiver", "list").stdout)
+    assert run(*ask("waived", "--wait", "--timeout", "20", size=8)).exit_code == 0
+    assert f"waived by {waiver}" in run("explain", "shop/dev/thing/waived").stdout
+    assert run("waiver", "revoke", waiver[:18]).exit_code == 0
+    eventually(lambda: run("waiver", "list").stdout.strip() == "no waivers")
+    assert run(*ask("waived-no-more", "--wait", "--timeout", "20", size=8)).exit_code == 1
+
+
+def test_broken_glass_waits_for_sign_off(run: Run, child: Child, person: Callable[..., Child]) -> None:
+    ada, grace = person("ada", "on-call", "security"), person("grace", "security")
+    broke = command(ada, *ask("urgent", "--break-glass", "the shop is down", "-o", "json", environment="prod"))
+    request = asked(broke)
+    assert ended(child, request) == "succeeded"
+    eventually(lambda: "the shop is down" in run("review", "list").stdout)
+    assert "Waiting for sign-off" in run("status").stdout
+    assert "broken by user:ada: the shop is down" in run("status", request).stdout
+    assert "glass.broken" in run("explain", request).stdout
+    own = command(ada, "review", "sign", request)
+    assert own.exit_code == 4, own.output
+    signed = command(grace, "review", "sign", request, "--reason", "there was no choice")
+    assert signed.exit_code == 0, signed.output
+    eventually(lambda: run("review", "list").stdout.strip() == "nothing waits for sign-off")
 
 
 def test_a_resource_is_extended_and_deleted(run: Run) -> None:

@@ -35,11 +35,7 @@ def approval_id(client: "Client", given: str, *, review: bool = False) -> str:
     A request that waits for several approvals is ambiguous, and refused with the choices.
     """
     noun = "review" if review else "approval"
-    waiting = [
-        item
-        for item in client.every("/v1/approvals", state="pending", most=_SEARCHED)
-        if bool(item.get("review")) == review
-    ]
+    waiting = list(client.every("/v1/approvals", state="pending", review=str(review).lower(), most=_SEARCHED))
     found = [item for item in waiting if str(item["id"]).startswith(given) or str(item["request"]).startswith(given)]
     if len(found) == 1:
         return str(found[0]["id"])

@@ -25,16 +25,20 @@ def gather(client: "Client", project: str | None) -> dict[str, list[Document]]:
     """The open requests by what they wait for, the reviews that nobody has signed off, and what ended lately."""
     going = list(client.every("/v1/requests", state=OPEN_STATES, project=project, most=_MOST))
     moving = [item for item in going if not item.get("stalled_since")]
-    pending = client.every("/v1/approvals", state="pending", project=project)
     latest: Iterator[Document] = client.every("/v1/requests", project=project, most=_LATEST + len(going))
     return {
         "running": [item for item in moving if item["state"] not in ("waiting-for-approval", "held")],
         "waiting_for_approval": [item for item in moving if item["state"] == "waiting-for-approval"],
         "held": [item for item in moving if item["state"] == "held"],
-        "reviews": [item for item in pending if item.get("review")],
+        "reviews": open_reviews(client, project),
         "stalled": [item for item in going if item.get("stalled_since")],
         "latest": [item for item in latest if item["state"] not in OPEN_STATES][:_LATEST],
     }
+
+
+def open_reviews(client: "Client", project: str | None) -> list[Document]:
+    """Broken glasses that nobody has signed off yet."""
+    return list(client.every("/v1/approvals", state="pending", review="true", project=project))
 
 
 def draw(found: Mapping[str, Sequence[Document]]) -> list[RenderableType]:

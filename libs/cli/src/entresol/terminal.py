@@ -36,6 +36,7 @@ STATE_STYLES = {
     "held": "yellow",
     "active": "yellow",
     "lifted": "green",
+    "revoked": "green",
     "closed": "dim",
     "waiting-for-approval": "yellow",
     "pending": "yellow",

@@ -75,8 +75,8 @@ def list_(
     rows = [
         (
             short(one["id"]),
-            state(one.get("state")),
-            f"{scope(one.get('scope') or {})}{exempt(one)}\n{one.get('reason')} (by {one.get('by')}{ends(one)})",
+            state(one.get("ended") or one.get("state")),
+            f"{scope(one.get('scope') or {})}{exempt(one)}\n{said(one)}",
         )
         for one in locks
     ]
@@ -113,6 +113,14 @@ def term(lasting: str | None, until: str | None) -> dict[str, str]:
 
 def ends(one: Mapping[str, Any]) -> str:
     return f", until {moment(one['until'])}" if one.get("until") else ""
+
+
+def said(one: Mapping[str, Any]) -> str:
+    """Why there is a lock or waiver, and below it who ended it before its time."""
+    ticket = f"{one['ticket']}, " if one.get("ticket") else ""
+    because = f": {one['ended_because']}" if one.get("ended_because") else ""
+    end = f"\n{one['ended']} by {one['ended_by']}{because}" if one.get("ended_by") else ""
+    return f"{one.get('reason')} ({ticket}by {one.get('by')}{ends(one)}){end}"
 
 
 def exempt(lock: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ from rich.text import Text
 
 from entresol.commands.approvals import answer
 from entresol.lookup import approval_id
-from entresol.overview import reviews
+from entresol.overview import open_reviews, reviews
 from entresol.session import Session
 
 Review = Annotated[
@@ -23,9 +23,7 @@ def list_(
 
     [bold]Example[/bold]   entresol review list
     """
-    found = [
-        one for one in session.client.every("/v1/approvals", state="pending", project=project) if one.get("review")
-    ]
+    found = open_reviews(session.client, project)
     session.terminal.result(found, reviews(found) if found else Text("nothing waits for sign-off"))
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from entresol.commands.locks import Action, Environment, Offering, Project, Resource, ends, fitting, term
+from entresol.commands.locks import Action, Environment, Offering, Project, Resource, ends, fitting, said, term
 from entresol.facts import scope
 from entresol.failures import Code, Failure
 from entresol.lookup import of_list, request_id, segment
@@ -75,8 +75,8 @@ def list_(
     rows = [
         (
             short(one["id"]),
-            state(one.get("state")),
-            f"{_waived(one)}\n{one.get('reason')} ({one.get('ticket')}, by {one.get('by')}{ends(one)})",
+            state(one.get("ended") or one.get("state")),
+            f"{_waived(one)}\n{said(one)}",
         )
         for one in waivers
     ]
