@@ -1,5 +1,6 @@
 """The command against a whole platform: five services and a bus in a process of their own."""
 
+import base64
 import contextlib
 import json
 import os
@@ -21,6 +22,7 @@ import pytest
 from entresol.client import Client
 from entresol.commandline import build
 from entresol.demo.child import Child, running, start
+from entresol.demo.receiver import receiving
 from entresol.home import Home
 from typer.testing import CliRunner, Result
 
@@ -269,6 +271,42 @@ def test_broken_glass_waits_for_sign_off(run: Run, child: Child, person: Callabl
     eventually(lambda: run("review", "list").stdout.strip() == "nothing waits for sign-off")
 
 
+TOLD = """\
+apiVersion: entresol.dev/v1
+kind: Channel
+metadata: {{name: graces-own}}
+spec: {{kind: webhook, url: "{url}", secretRef: "file:{secret}", answersAs: {{actor: "user:grace", groups: [sre]}}}}
+---
+apiVersion: entresol.dev/v1
+kind: Route
+metadata: {{name: ask-grace}}
+spec:
+  on: [dev.entresol.approval.requested.v1]
+  when: event.data.resource_id.endsWith("/linked")
+  channel: graces-own
+"""
+
+
+def test_a_link_answers_once_and_is_kept_nowhere(run: Run, child: Child, tmp_path: Path) -> None:
+    secret = "whsec_" + base64.b64encode(b"s" * 32).decode()
+    (tmp_path / "secret").write_text(secret)
+    with receiving(secret) as receiver:
+        (tmp_path / "told.yaml").write_text(TOLD.format(url=receiver.url, secret=tmp_path / "secret"))
+        assert run("apply", str(tmp_path / "told.yaml")).exit_code == 0
+        request = asked(run(*ask("linked", "-o", "json", environment="prod")))
+        eventually(lambda: receiver.taken)
+    url = receiver.taken[0].event["data"]["answer_url"]
+    assert url.startswith(f"{child.url}/intake/answers/")
+    eventually(lambda: httpx.get(url).status_code == 200)
+    assert httpx.post(url, data={"answer": "granted", "reason": "fine"}).status_code == 202
+    assert ended(child, request) == "succeeded"
+    assert "granted by user:grace: fine" in run("status", request).stdout
+    assert httpx.post(url, data={"answer": "rejected"}).status_code == 409
+    token = url.rpartition("/")[2].encode()
+    files = [one for one in child.data.rglob("*") if one.is_file()]
+    assert [one for one in files if token in one.read_bytes()] == []
+
+
 def test_a_resource_is_extended_and_deleted(run: Run) -> None:
     assert run(*ask("passing", "--wait", "--timeout", "20", "--lifetime", "1h")).exit_code == 0
     assert run("extend", "shop/dev/thing/passing", "--for", "5d", "--wait").exit_code == 0
@@ -381,7 +419,7 @@ def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
 
 
 def test_secrets_of_the_data_directory_are_its_owners_alone(child: Child) -> None:
-    for name in ("token", "bus.json", "nats/nats.conf"):
+    for name in ("token", "link-keys", "bus.json", "nats/nats.conf"):
         assert (child.data / name).stat().st_mode & 0o077 == 0, name
     assert child.data.stat().st_mode & 0o077 == 0
 

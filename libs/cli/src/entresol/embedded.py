@@ -12,6 +12,7 @@ import contextlib
 import json
 import logging
 import os
+import secrets
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -62,11 +63,18 @@ class Platform:
     def token_file(self) -> Path:
         return self.data / "token"
 
+    @property
+    def link_key_file(self) -> Path:
+        """Signs the links by which people answer approvals."""
+        return self.data / "link-keys"
+
     async def start(self) -> None:
         """Return when every service reads the log and the doors are open; raise Failure if that can't be."""
         self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
         if not self.token_file.exists():
             _write_secret(self.token_file, new_token() + "\n")
+        if not self.link_key_file.exists():
+            _write_secret(self.link_key_file, secrets.token_urlsafe(32) + "\n")
         try:
             await self._start()
         except BaseException:
@@ -116,8 +124,23 @@ class Platform:
             "nats_url": self.bus.url,
             "nats_user": name,
             "nats_password": self.bus.passwords[name],
-            **_own_settings(name, self.data),
+            **self._own_settings(name),
         }
+
+    def _own_settings(self, service: str) -> Mapping[str, Any]:
+        match service:
+            case "intake":
+                return {"admin_token_file": self.token_file, "link_key_file": self.link_key_file}
+            case "provisioning":
+                return {
+                    "repositories_root": self.data / "repositories",
+                    "workspaces_root": self.data / "workspaces",
+                    "allow_local_repositories": True,
+                }
+            case "notification":
+                return {"allow_loopback": True, "link_key_file": self.link_key_file, "public_url": self.url}
+            case _:
+                return {}
 
     def _bus_document(self) -> dict[str, Any]:
         return {"url": self.bus.url, "users": {guest: self.bus.passwords[guest] for guest in _GUESTS}}
@@ -172,22 +195,6 @@ class Platform:
 
 def _problems(service: Service) -> list[str]:
     return list(service.health()["problems"])
-
-
-def _own_settings(service: str, data: Path) -> Mapping[str, Any]:
-    match service:
-        case "intake":
-            return {"admin_token_file": data / "token"}
-        case "provisioning":
-            return {
-                "repositories_root": data / "repositories",
-                "workspaces_root": data / "workspaces",
-                "allow_local_repositories": True,
-            }
-        case "notification":
-            return {"allow_loopback": True}
-        case _:
-            return {}
 
 
 def _creators() -> dict[str, Callable[[Mapping[str, Any], Telemetry], Service]]:
