@@ -14,6 +14,8 @@ from entresol_contracts import events as facts
 from entresol_eventing.testing import event, eventually, published
 from fastapi.routing import APIRoute
 
+from services.catalog.tests.graded import scorecard, service
+
 PORTAL = Path(__file__).parents[4] / "shared" / "data" / "portal"
 ENTITY = {"blueprint": "Resource", "identifier": "orders", "properties": {"type": "postgres"}, "relations": {}}
 
@@ -58,6 +60,43 @@ async def test_a_request_is_shown_with_everything_known_of_it(catalog: Any, traf
         assert resource["entity"] == {"blueprint": "Resource", "identifier": "orders"}
         entity = (await client.get("/v1/entities/Resource/orders")).json()
         assert entity["resources"] == [one.resource]
+
+
+async def test_what_policy_said_last_is_shown_with_the_request(catalog: Any, traffic: type[Any]) -> None:
+    one, other = traffic(), traffic(name="other")
+    verdict = facts.Verdict(policy="sizes", version="v", rule=0, effect="deny", mode="enforce", matched=True)
+    quota = facts.QuotaUse(quota="databases", used=2, asked=1, limit=2, exceeded=True)
+    hold = facts.Hold(kind="lock", name="lock-1", because="the ledger moves", until=one.at)
+    denied = facts.RequestDenied(
+        **other.about, because=["too large"], verdicts=[verdict], quotas=[quota], unconcerned=["windows"], policies=2
+    )
+    await catalog.project(one.submitted(), one.plan_wanted(), one.planned(), one.allowed(plan_digest="sha256:one"))
+    await catalog.project(one.planned("sha256:two", replaces="sha256:one"), other.submitted(), other.say(denied))
+    async with catalog.client() as client:
+        shown = (await client.get(f"/v1/requests/{one.id}")).json()
+        assert (shown["state"], shown["decision"]["plan_digest"]) == ("planned", "sha256:one")
+        allowed = one.allowed(plan_digest="sha256:two", verdicts=[verdict], overridden=[hold], approvals=["a"])
+        await catalog.project(allowed)
+        (second, first) = (await client.get("/v1/requests")).json()["items"]
+        assert first == (await client.get(f"/v1/requests/{one.id}")).json()
+        assert first["decision"] == {
+            "outcome": "allowed",
+            "at": first["since"],
+            "verdicts": [verdict.model_dump(exclude_none=True)],
+            "policies": None,
+            "glass_broken": False,
+            "plan_digest": "sha256:two",
+            "unconcerned": [],
+            "approvals": ["a"],
+            "quotas": [],
+            "overridden": [hold.model_dump(mode="json", exclude_none=True)],
+        }
+        assert [second["decision"][name] for name in ("outcome", "unconcerned", "policies", "quotas")] == [
+            *("denied", ["windows"], 2),
+            [{"quota": "databases", "used": 2, "asked": 1, "limit": 2, "exceeded": True}],
+        ]
+        await catalog.project(traffic(name="new").submitted())
+        assert (await client.get("/v1/requests?limit=1")).json()["items"][0]["decision"] is None
 
 
 async def test_reviews_are_found_among_the_approvals(catalog: Any, traffic: type[Any]) -> None:
@@ -334,6 +373,52 @@ async def test_entities_show_their_relations_both_ways_and_what_is_wrong(catalog
         ]
         listed = (await client.get("/v1/entities?blueprint=Component")).json()["items"]
         assert [(one["identifier"], one["dangling"]) for one in listed] == [("good", []), ("bad", [missing])]
+
+
+async def test_entities_show_their_scorecards_and_scorecards_their_entities(catalog: Any) -> None:
+    await catalog.project(service("cart"), service("shop", "team-shop", tier="gold"), scorecard())
+    async with catalog.client("shop") as client:
+
+        async def standings(query: str = "") -> list[tuple[str, str | None, int]]:
+            items = (await client.get(f"/v1/scorecards/maturity{query}")).json()["items"]
+            return [(item["identifier"], item["level"], item["rank"]) for item in items]
+
+        async def settled(expected: list[tuple[str, str | None, int]]) -> None:
+            async def check() -> bool:
+                return await standings() == expected
+
+            await eventually(check)
+
+        await settled([("cart", None, 0), ("shop", "silver", 2)])
+        assert await standings("?level=silver") == [("shop", "silver", 2)]
+        page = (await client.get("/v1/scorecards/maturity?limit=1")).json()
+        assert await standings(f"?cursor={page['next']}") == [("shop", "silver", 2)]
+        (item,) = page["items"]
+        assert [rule["passed"] for rule in item["rules"]] == [False, False]
+        shown = (await client.get("/v1/entities/Service/shop")).json()["scorecards"]
+        assert shown == {
+            "maturity": {
+                "level": "silver",
+                "rank": 2,
+                "rules": [
+                    {"name": "bronze-rule", "level": "bronze", "passed": True, "because": None},
+                    {"name": "silver-rule", "level": "silver", "passed": True, "because": None},
+                ],
+            }
+        }
+        listed = (await client.get("/v1/entities?blueprint=Service")).json()["items"]
+        assert [one["scorecards"]["maturity"]["rank"] for one in listed] == [0, 2]
+        await catalog.project(service("cart", "team-cart"))
+        await settled([("cart", "bronze", 1), ("shop", "silver", 2)])
+        changed = (await client.get("/v1/events?type=scorecard.changed")).json()["items"]
+        assert [one["data"]["rank"] for one in changed] == [0, 2, 1]
+        await catalog.project(event(facts.ManifestRemoved(kind="Scorecard", name="maturity")))
+        assert (await client.get("/v1/scorecards/maturity")).status_code == 404
+
+        async def gone() -> bool:
+            return (await client.get("/v1/entities/Service/shop")).json()["scorecards"] == {}
+
+        await eventually(gone)
 
 
 async def test_an_offering_is_shown_in_its_highest_version(catalog: Any) -> None:

@@ -133,28 +133,6 @@ def test_a_review_is_kept_up_when_its_request_has_ended(session: Session, projec
     assert standing(session, due).reviews == 0
 
 
-def test_what_policy_said_is_shown_with_the_request(session: Session, project: Project, traffic: type[Any]) -> None:
-    one, other = traffic(), traffic()
-    verdict = facts.Verdict(policy="sizes", version="v", rule=0, effect="deny", mode="enforce", matched=True)
-    quota = facts.QuotaUse(quota="databases", used=2, asked=1, limit=2, exceeded=True)
-    denied = facts.RequestDenied(
-        **other.about, because=["too large"], verdicts=[verdict], quotas=[quota], unconcerned=["windows"], policies=2
-    )
-    hold = facts.Hold(kind="lock", name="lock-1", because="the ledger moves", until=one.at)
-    project(one.submitted(), other.submitted(), other.say(denied))
-    project(one.allowed(verdicts=[verdict], overridden=[hold], approvals=["a"], plan_digest="sha256:one"))
-    first, second = (adapter(Request).validate_json(row.document) for row in rows(session, tables.request))
-    shown = {"policy": "sizes", "version": "v", "rule": 0, "effect": "deny", "mode": "enforce", "matched": True}
-    assert (first.decision.outcome, first.decision.at, first.decision.verdicts) == ("allowed", one.at, [shown])
-    assert first.decision.overridden[0]["name"] == "lock-1"
-    assert (second.decision.outcome, second.decision.unconcerned, second.decision.policies) == (
-        "denied",
-        ["windows"],
-        2,
-    )
-    assert second.decision.quotas == [{"quota": "databases", "used": 2.0, "asked": 1.0, "limit": 2.0, "exceeded": True}]
-
-
 def test_an_override_is_shown_and_why_it_did_not_count(session: Session, project: Project, traffic: type[Any]) -> None:
     one = traffic()
     wanted = facts.HoldOverridden(**one.about, by="user:bob", groups=["sre"], reason="it burns")

@@ -25,6 +25,8 @@ from entresol_eventing.testing.postgres import PostgresServer, binaries
 from sqlalchemy import text
 from sqlmodel import Session
 
+from services.catalog.tests.graded import scorecard, service
+
 ENTITY = {
     "blueprint": "Resource",
     "identifier": "orders",
@@ -107,6 +109,31 @@ async def test_the_rebuilt_catalog_equals_the_live_one_while_it_runs(settings: S
     assert result.comparison.differences == []
     assert result.comparison.rows["request"] == 60
     assert result.events == result.comparison.rows["history"]
+
+
+async def test_scorecards_locks_and_reviews_are_rebuilt_too(settings: Settings, traffic: type[Any]) -> None:
+    one = traffic()
+    lock = facts.LockPlaced(lock_id="l", scope=facts.Scope(project="shop"), reason="r", by="user:ada", exempt=[])
+    log = [
+        *(service(f"s{number}", "team" if number % 2 else None) for number in range(30)),
+        *(scorecard(), service("s1"), event(lock)),
+        *(one.submitted(), one.plan_wanted(), one.planned(), one.held(None), one.allowed(), one.broken()),
+        *(one.asked("review-1", review=True), one.succeeded()),
+        *(one.ended(facts.ApprovalGranted, "granted", "review-1", review=True), scorecard(bronze="true", digest="b")),
+    ]
+    graded = text("SELECT count(*) FROM standing WHERE level = 'bronze'")
+    async with fed(settings, log) as live:
+        await eventually(lambda: live.read(lambda session: session.execute(graded).scalar() == 30))
+        result = await compared(settings)
+        assert result.comparison is not None
+        assert result.comparison.differences == []
+        assert [result.comparison.rows[table] for table in ("standing", "lock", "approval")] == [30, 1, 1]
+        said = await outbox_size(live)
+        await replaced(settings)
+        await put(settings, service("s2", "another"))
+        await eventually(lambda: caught_up(live, len(log) + 1))
+        assert await outbox_size(live) == said + 1, "the entity has changed, its standing has not"
+        assert (await compared(settings)).comparison.count == 0  # type: ignore[union-attr]
 
 
 async def test_every_kind_of_difference_is_named_by_table_key_and_field(settings: Settings, traffic: type[Any]) -> None:

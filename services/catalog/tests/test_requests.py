@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from entresol_catalog.domain.approvals import Answer, Approval, Delegation
-from entresol_catalog.domain.decisions import Decision, Hold
+from entresol_catalog.domain.holds import Hold
 from entresol_catalog.domain.patience import look_again_at
 from entresol_catalog.domain.requests import TERMINAL, Request
 from entresol_catalog.settings import Settings
@@ -68,24 +68,20 @@ def no(reason: str | None) -> list[Answer]:
     return [Answer("user:bob", "rejected", reason, BEGAN)]
 
 
-def decision(digest: str) -> Decision:
-    return Decision("allowed", at(0), [], plan_digest=digest)
-
-
 YES = Answer("user:bob", "granted", None, BEGAN)
 FACTS: dict[str, Fold] = {
     "ask": lambda request, when: request.ask(approval(), when),
     "grant": lambda request, when: request.follow("a1", lambda one: one.end("granted", [YES]), when),
     "reject": lambda request, when: request.reject("a1", no("not today"), when),
     "expire": lambda request, when: request.expire("a1", "production", [], when),
-    "allow": lambda request, when: request.allow(Decision("allowed", at(0), []), when),
-    "deny": lambda request, when: request.deny(["too large"], Decision("denied", when, []), when),
+    "allow": lambda request, when: request.allow(None, when),
+    "deny": lambda request, when: request.deny(["too large"], when),
     "cancel": lambda request, when: request.cancel("user:ada", "wrong size", when),
     "plan": lambda request, when: request.show({"digest": "sha256:aa"}, when),
     "want plan": lambda request, when: request.await_plan(when),
     "plan anew": lambda request, when: request.show({"digest": "sha256:bb", "replaces": "sha256:aa"}, when),
-    "allow plan": lambda request, when: request.allow(decision("sha256:aa"), when),
-    "allow new plan": lambda request, when: request.allow(decision("sha256:bb"), when),
+    "allow plan": lambda request, when: request.allow("sha256:aa", when),
+    "allow new plan": lambda request, when: request.allow("sha256:bb", when),
     "ask again": lambda request, when: request.ask(approval("a2"), when),
     "hold": lambda request, when: request.hold(holds(at(7200)), when),
     "hold by a lock": lambda request, when: request.hold(holds(None), when),
@@ -183,7 +179,7 @@ def test_a_rejection_without_a_reason_says_whose_it_was() -> None:
 def test_waits_add_up_to_the_duration() -> None:
     request = submitted()
     request.ask(approval(), at(2))
-    request.allow(Decision("allowed", at(10), []), at(10))
+    request.allow(None, at(10))
     request.start("run", ["one"], ["one"], at(13))
     request.succeed({}, at(20.5))
     assert request.waits == {"policy": 2000, "approval": 8000, "queue": 3000, "run": 7500}
@@ -202,7 +198,7 @@ def test_waiting_for_a_plan_and_for_the_end_of_a_hold_is_told_apart() -> None:
 def test_what_was_asked_of_an_older_plan_stays_as_it_ended() -> None:
     request = folded("want plan", "plan", "ask", "grant", "allow plan", "plan anew", "ask again")
     assert [(one.id, one.state) for one in request.approvals] == [("a1", "granted"), ("a2", "pending")]
-    assert (request.state, request.decision and request.decision.plan_digest) == ("waiting-for-approval", "sha256:aa")
+    assert request.state == "waiting-for-approval"
     assert request.plan == {"digest": "sha256:bb", "replaces": "sha256:aa"}
 
 
@@ -211,7 +207,7 @@ def test_holds_are_shown_while_they_hold() -> None:
     assert request.hold([*holds(at(7200)), *holds(None)], at(2))
     assert [one.until for one in request.holds] == [at(7200), None]
     assert not request.hold([*holds(at(7200)), *holds(None)], at(3))
-    request.allow(decision("sha256:aa"), at(4))
+    request.allow("sha256:aa", at(4))
     assert request.holds == []
 
 
@@ -328,7 +324,7 @@ def test_a_request_that_waits_does_not_wait_for_a_review() -> None:
     request.follow("a1", lambda one: one.end("granted", [YES]), at(3))
     assert request.waiting_for == "policy"
     assert look_again_at(request, Settings().patience_seconds) == at(3 + 60)
-    request.allow(decision("sha256:aa"), at(4))
+    request.allow("sha256:aa", at(4))
     assert [one.state for one in request.approvals] == ["granted", "pending"]
 
 

@@ -12,6 +12,7 @@ from entresol_eventing.service import Service
 from entresol_eventing.telemetry import Telemetry
 
 from entresol_catalog import workers
+from entresol_catalog.handlers.judging import KIND, Judge
 from entresol_catalog.handlers.projection import projection
 from entresol_catalog.http.app import build
 from entresol_catalog.http.tail import Tail
@@ -36,11 +37,16 @@ URGENT = frozenset(
 
 def create(settings: Settings, telemetry: Telemetry | None = None) -> Service:
     """The service, not started."""
-    tail = Tail()
+    tail, judge = Tail(), Judge()
     service = Service(
         name="catalog",
         settings=settings,
-        reactions=Reactions(to_batch=projection(settings.patience_seconds)),
+        reactions=Reactions(
+            to_batch=projection(settings.patience_seconds, judge),
+            when_due={KIND: judge.walk},
+            longest_waits={KIND: 0.0},
+            forget=judge.forget,
+        ),
         metadata=metadata,
         migrations=MIGRATIONS,
         subjects=SUBJECTS,

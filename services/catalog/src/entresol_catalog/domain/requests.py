@@ -12,7 +12,7 @@ from typing import Any, Literal, get_args
 
 from entresol_catalog.domain import steps
 from entresol_catalog.domain.approvals import Answer, Approval
-from entresol_catalog.domain.decisions import Decision, Glass, Hold, Override
+from entresol_catalog.domain.holds import Glass, Hold, Override
 from entresol_catalog.domain.steps import Step
 
 Outcome = Literal["succeeded", "failed", "denied", "rejected", "expired", "cancelled"]
@@ -97,7 +97,6 @@ class Request:
     holds: list[Hold] = field(default_factory=list)
     """What holds it now."""
     overrides: list[Override] = field(default_factory=list)
-    decision: Decision | None = None
     glass: Glass | None = None
 
     @property
@@ -169,15 +168,12 @@ class Request:
         self.glass = glass
         return self._noted()
 
-    def allow(self, decision: Decision, at: datetime) -> bool:
-        """Policy's word, once for each time that it had to decide; on a plan that was replaced, it comes too late."""
-        digest = decision.plan_digest
-        late = digest is not None and self.plan is not None and self.plan["digest"] != digest
-        if self.terminal or late or (self.decision is not None and not self.undecided):
+    def allow(self, plan_digest: str | None, at: datetime) -> bool:
+        """Policy's word, if it is due; on a plan that was replaced since, it comes too late."""
+        late = plan_digest is not None and self.plan is not None and self.plan["digest"] != plan_digest
+        if late or not self.undecided:
             return False
-        self.decision = decision
-        if self.undecided:
-            self._enter("allowed", at)
+        self._enter("allowed", at)
         self.plan_for_policy = False
         for approval in self.approvals:
             if not approval.review:
@@ -265,11 +261,8 @@ class Request:
         steps.stop(self.steps)
         return True
 
-    def deny(self, because: list[str], decision: Decision, at: datetime) -> bool:
-        if not self._end("denied", because, at):
-            return False
-        self.decision = decision
-        return True
+    def deny(self, because: list[str], at: datetime) -> bool:
+        return self._end("denied", because, at)
 
     def reject(self, approval_id: str, answers: list[Answer], at: datetime) -> bool:
         """A no to the request itself; a review is answered by `follow`."""

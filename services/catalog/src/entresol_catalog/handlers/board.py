@@ -17,6 +17,7 @@ from entresol_catalog.domain.locks import Lock, Waiver
 from entresol_catalog.domain.patience import look_again_at
 from entresol_catalog.domain.requests import Request
 from entresol_catalog.domain.resources import Resource
+from entresol_catalog.domain.scorecards import Standing
 from entresol_catalog.handlers.keys import keys_of
 from entresol_catalog.store import tables
 from entresol_catalog.store.shelf import Key, Shelf
@@ -51,6 +52,13 @@ class Board:
         )
         self.locks = Shelf(tables.lock, Lock, _scoped_columns)
         self.waivers = Shelf(tables.waiver, Waiver, _scoped_columns)
+        self.standings = Shelf(tables.standing, Standing, _standing_columns)
+        self.changed: dict[Key, Fact] = {}
+        """Entities that are not what they were before the batch, with the last fact about each."""
+        self.applied: dict[str, Fact] = {}
+        """Scorecards that were applied or removed, by name."""
+        self.heard: dict[Key, Fact] = {}
+        """Standings that were told of."""
         self.pointing: dict[Key, set[tuple[str, str]]] = {}
         """What entities pointed at before the batch, for those whose relations it may have changed."""
 
@@ -79,7 +87,7 @@ class Board:
             shelf.write(session)
         for listing in (
             *(self.manifests, self.tokens, self.dead_letters, self.notifications),
-            *(self.locks, self.waivers),
+            *(self.locks, self.waivers, self.standings),
         ):
             listing.write(session)
         self._write_relations(session)
@@ -121,6 +129,10 @@ def _approval_columns(approval: Approval) -> dict[str, Any]:
 
 def _scoped_columns(thing: Lock | Waiver) -> dict[str, Any]:
     return {"project": thing.project, "state": thing.state}
+
+
+def _standing_columns(standing: Standing) -> dict[str, Any]:
+    return {"level": standing.level, "removed": standing.result is None}
 
 
 def _resource_columns(resource: Resource) -> dict[str, Any]:

@@ -145,6 +145,7 @@ def _change(board: Board, fact: Fact, blueprint: str, identifier: str, change: C
     if difference is None:
         return
     board.pointing.setdefault(key, pointed)
+    board.changed[key] = fact
     said: Payload
     if difference.removed:
         said = facts.EntityRemoved(blueprint=blueprint, identifier=identifier, revision=entity.revision)

@@ -78,6 +78,7 @@ _KEYS: Mapping[type[Payload], Callable[[Event[Any]], Keys]] = {
     facts.NotificationDelivered: _notification,
     facts.NotificationFailed: _notification,
     facts.ApprovalRequested: _approval,
+    facts.ScorecardChanged: _named("standings", "scorecard", "blueprint", "identifier"),
     facts.LockPlaced: _scoped("locks", "lock_id"),
     facts.LockLifted: _LOCK,
     facts.LockExpired: _LOCK,

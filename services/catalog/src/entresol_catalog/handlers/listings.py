@@ -16,6 +16,8 @@ def apply(board: Board, fact: Fact) -> None:
     data: facts.ManifestApplied = fact.event.data
     manifest = Manifest(data.kind, data.name, data.version, data.digest, fact.at, data.manifest)
     board.manifests.add((data.kind, data.name, data.version or ""), manifest, fact.position)
+    if data.kind == "Scorecard":
+        board.applied[data.name] = fact
 
 
 def remove(board: Board, fact: Fact) -> None:
@@ -25,6 +27,8 @@ def remove(board: Board, fact: Fact) -> None:
     if manifest is not None:
         manifest.removed = True
         board.manifests.keep(*key)
+        if data.kind == "Scorecard":
+            board.applied[data.name] = fact
 
 
 def issue(board: Board, fact: Fact) -> None:

@@ -9,13 +9,14 @@ from typing import Any
 from entresol_contracts import Payload
 from entresol_contracts import events as facts
 from entresol_eventing.envelope import Event, encode
-from entresol_eventing.reactions import BatchHandler, Emit
+from entresol_eventing.reactions import BatchHandler, Outcome
 from entresol_eventing.statements import Statement
 from sqlalchemy import func, insert, select
 from sqlmodel import Session
 
-from entresol_catalog.handlers import entities, listings, locks, requests
+from entresol_catalog.handlers import entities, listings, locks, requests, scorecards
 from entresol_catalog.handlers.board import Board, Fact
+from entresol_catalog.handlers.judging import Judge
 from entresol_catalog.store import tables
 
 _FOLDS: Mapping[type[Payload], Callable[[Board, Fact], None]] = {
@@ -23,16 +24,20 @@ _FOLDS: Mapping[type[Payload], Callable[[Board, Fact], None]] = {
     **entities.FOLDS,
     **listings.FOLDS,
     **locks.FOLDS,
+    **scorecards.FOLDS,
 }
 
 
 _HISTORY = Statement(insert(tables.history))
 
 
-def projection(patience_seconds: Mapping[str, float]) -> BatchHandler:
-    """The batch handler, knowing how long a request may stay in each state before somebody should look."""
+def projection(patience_seconds: Mapping[str, float], judge: Judge | None = None) -> BatchHandler:
+    """The batch handler, knowing how long a request may stay in each state before somebody should look.
 
-    def project(events: Sequence[Event[Any]], session: Session) -> Iterator[Emit]:
+    Without a judge it says nothing of scorecards; what it writes is the same.
+    """
+
+    def project(events: Sequence[Event[Any]], session: Session) -> Iterator[Outcome]:
         last = session.execute(select(func.max(tables.history.c.position))).scalar() or 0
         board = Board(patience_seconds)
         board.load(events, session)
@@ -46,6 +51,8 @@ def projection(patience_seconds: Mapping[str, float]) -> BatchHandler:
         _HISTORY.many(session.connection(), rows)
         board.write(session)
         yield from board.said
+        if judge is not None:
+            yield from judge.look(board, session)
 
     return project
 

@@ -1,13 +1,13 @@
 """Facts about requests and their runs. A fact about a request that is not known is only kept in history."""
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 from entresol_contracts import Payload
 from entresol_contracts import events as facts
 from entresol_eventing.reactions import Emit
 
-from entresol_catalog.domain.decisions import Decision, Glass, Hold, Override
+from entresol_catalog.domain.holds import Glass, Hold, Override
 from entresol_catalog.domain.requests import Outcome, Request
 from entresol_catalog.handlers import approvals
 from entresol_catalog.handlers.board import Board, Fact
@@ -89,30 +89,12 @@ def break_the_glass(_: Board, request: Request, fact: Fact) -> bool:
 
 def allow(_: Board, request: Request, fact: Fact) -> bool:
     data: facts.RequestAllowed = fact.event.data
-    decision = _decision("allowed", data, fact)
-    decision.approvals = data.approvals or []
-    decision.overridden = [one.model_dump(mode="json", exclude_none=True) for one in data.overridden or ()]
-    decision.glass_broken = data.glass_broken or False
-    return request.allow(decision, fact.at)
+    return request.allow(data.plan_digest, fact.at)
 
 
 def deny(board: Board, request: Request, fact: Fact) -> bool:
     data: facts.RequestDenied = fact.event.data
-    return _complete(board, request, fact, request.deny(data.because, _decision("denied", data, fact), fact.at))
-
-
-def _decision(
-    outcome: Literal["allowed", "denied"], data: facts.RequestAllowed | facts.RequestDenied, fact: Fact
-) -> Decision:
-    return Decision(
-        outcome=outcome,
-        at=fact.at,
-        verdicts=[one.model_dump(exclude_none=True) for one in data.verdicts],
-        unconcerned=data.unconcerned or [],
-        policies=data.policies,
-        quotas=[one.model_dump(exclude_none=True) for one in data.quotas or ()],
-        plan_digest=data.plan_digest,
-    )
+    return _complete(board, request, fact, request.deny(data.because, fact.at))
 
 
 def cancel(_: Board, request: Request, fact: Fact) -> bool:

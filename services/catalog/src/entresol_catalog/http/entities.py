@@ -1,6 +1,7 @@
 """Entities with their relations both ways, blueprints, and the export in Port's shape."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Literal
@@ -17,10 +18,12 @@ from entresol_catalog.domain import portal
 from entresol_catalog.domain.entities import Entity, targets
 from entresol_catalog.domain.fitting import Spec, property_schema, relation_problems, target_blueprint
 from entresol_catalog.domain.listings import Manifest
+from entresol_catalog.domain.scorecards import RuleResult, Standing
 from entresol_catalog.http.answers import JSON, SINGLE, Cursor, Door, IfNoneMatch, Limit, Page, listed, missing, single
 from entresol_catalog.store import tables
 from entresol_catalog.store.reading import documents, existing, page, pointing_at
-from entresol_catalog.store.shelf import adapter
+from entresol_catalog.store.shelf import Key, adapter
+from entresol_catalog.store.standings import standings_of
 
 MOST_POINTING = 500
 """Entities that are shown as pointing at one; a type that thousands point at is better listed by its own."""
@@ -34,6 +37,13 @@ class Dangling(BaseModel):
     blueprint: str
     target: str
     exists: Literal[False] = False
+
+
+class Grade(BaseModel):
+    level: str | None
+    rank: int
+    """Of the level among all of the scorecard's, from 1; 0 for none."""
+    rules: list[RuleResult]
 
 
 class EntityItem(BaseModel):
@@ -52,6 +62,8 @@ class EntityItem(BaseModel):
     problems: list[str]
     """What does not fit the blueprint."""
     dangling: list[Dangling]
+    scorecards: dict[str, Grade]
+    """By scorecard: where it stands."""
 
 
 class Pointer(BaseModel):
@@ -91,7 +103,9 @@ class Seen:
         found = [adapter(Manifest).validate_json(one) for one in documents(tables.manifest, *_BLUEPRINTS)(session)]
         return cls({one.name: one.manifest.get("spec", {}) for one in found})
 
-    def item(self, entity: Entity, there: set[tuple[str, str]], who: Principal) -> dict[str, Any]:
+    def item(
+        self, entity: Entity, there: set[tuple[str, str]], standings: Mapping[Key, list[Standing]], who: Principal
+    ) -> dict[str, Any]:
         dangling = [
             Dangling(relation=name, blueprint=blueprint, target=target)
             for name, blueprint, target in self._targets(entity)
@@ -106,6 +120,10 @@ class Seen:
             "resources": [one for one in entity.contributions if who.reaches(one.split("/", 1)[0])],
             "problems": self.problems(entity),
             "dangling": dangling,
+            "scorecards": {
+                one.scorecard: Grade(level=one.level, rank=one.rank, rules=one.rules)
+                for one in standings.get((entity.blueprint, entity.identifier), ())
+            },
         }
 
     def targets_that_exist(self, entities: list[Entity], session: Session) -> set[tuple[str, str]]:
@@ -157,7 +175,9 @@ def routes(door: Door) -> APIRouter:
             seen = Seen.read(session)
             entities = [adapter(Entity).validate_json(one) for one in found]
             there = seen.targets_that_exist(entities, session)
-            return [EntityItem(**seen.item(one, there, who)).model_dump_json() for one in entities], following
+            standings = standings_of([(one.blueprint, one.identifier) for one in entities], session)
+            items = [EntityItem(**seen.item(one, there, standings, who)) for one in entities]
+            return [one.model_dump_json() for one in items], following
 
         return listed(*await door.read(read))
 
@@ -213,7 +233,8 @@ def _view(entity: Entity, who: Principal, session: Session) -> EntityView:
         for blueprint, identifier, name in pointing_at(entity.identifier, MOST_POINTING, session)
         if target_blueprint(seen.specs.get(blueprint), name) == entity.blueprint
     ]
-    item = seen.item(entity, seen.targets_that_exist([entity], session), who)
+    standings = standings_of([(entity.blueprint, entity.identifier)], session)
+    item = seen.item(entity, seen.targets_that_exist([entity], session), standings, who)
     return EntityView(**item, relatedBy=pointing)
 
 

@@ -1,10 +1,12 @@
 """Requests, the chain of events of each, approvals, and resources."""
 
 import asyncio
+import json
 from typing import Annotated, Any
 
 from entresol_eventing.access import Principal
 from fastapi import APIRouter, Query, Response
+from sqlmodel import Session
 
 from entresol_catalog.domain.approvals import Approval, ApprovalState
 from entresol_catalog.domain.requests import Request, State
@@ -22,6 +24,7 @@ from entresol_catalog.http.answers import (
     reached,
     single,
 )
+from entresol_catalog.http.decisions import DecidedRequest, with_decisions
 from entresol_catalog.http.events import positioned
 from entresol_catalog.store import tables
 from entresol_catalog.store.reading import document, entries, in_sight, page, reach
@@ -32,7 +35,7 @@ def routes(door: Door) -> APIRouter:
     router = APIRouter(prefix="/v1")
     reads = door.guard("catalog:read")
 
-    @router.get("/requests", response_model=Page[Request])
+    @router.get("/requests", response_model=Page[DecidedRequest])
     async def list_requests(
         who: Annotated[Principal, reads],
         project: Project = None,
@@ -49,7 +52,13 @@ def routes(door: Door) -> APIRouter:
         conditions += [table.c[name] == value for name, value in _given(offering=offering)]
         if state:
             conditions.append(table.c.state.in_(state))
-        return listed(*await door.read(page(table, conditions, cursor=cursor, limit=limit)))
+        wanted = page(table, conditions, cursor=cursor, limit=limit)
+
+        def read(session: Session) -> tuple[list[str], int | None]:
+            found, following = wanted(session)
+            return with_decisions(found, [json.loads(one)["id"] for one in found], session), following
+
+        return listed(*await door.read(read))
 
     async def find(who: Principal, request_id: str) -> Request:
         found = await door.read(document(tables.request, [tables.request.c.id == request_id]))
@@ -58,7 +67,7 @@ def routes(door: Door) -> APIRouter:
             raise missing("request", request_id)
         return request
 
-    @router.get("/requests/{request_id}", response_model=Request, responses=SINGLE)
+    @router.get("/requests/{request_id}", response_model=DecidedRequest, responses=SINGLE)
     async def show_request(
         who: Annotated[Principal, reads],
         request_id: str,
@@ -70,7 +79,9 @@ def routes(door: Door) -> APIRouter:
         if wait and not request.terminal:
             with door.tail.watching(request_id) as moved:
                 request = await _ended(door, who, request_id, find, moved, wait)
-        return single(adapter(Request).dump_json(request).decode(), request.revision, if_none_match)
+        document = adapter(Request).dump_json(request).decode()
+        (decided,) = await door.read(lambda session: with_decisions([document], [request_id], session))
+        return single(decided, request.revision, if_none_match)
 
     @router.get("/requests/{request_id}/events", response_model=Page[dict[str, Any]])
     async def show_chain(

@@ -1,6 +1,6 @@
 """What the read door asks. Every list is ordered by position, so a page that was read never changes its end."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -144,6 +144,14 @@ def entries(conditions: Conditions, after: int, limit: int) -> Callable[[Session
         return found, found[-1].position if len(found) == limit else max(after, last_position(session))
 
     return read
+
+
+def latest_of_each(request_ids: Collection[str], types: Collection[str], session: Session) -> dict[str, str]:
+    """The body of the latest event of these types for each of the requests that has one."""
+    query = select(history.c.request_id, history.c.body).where(
+        history.c.request_id.in_(list(request_ids)), history.c.type.in_(sorted(types))
+    )
+    return {row.request_id: row.body for row in session.execute(query.order_by(history.c.position))}
 
 
 def last_position(session: Session) -> int:

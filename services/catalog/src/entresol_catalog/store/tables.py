@@ -167,3 +167,18 @@ waiver = Table(
     Index("waiver_position", "position"),
     Index("waiver_state", "state", "position"),
 )
+
+standing = Table(
+    "standing",
+    metadata,
+    Column("scorecard", String, primary_key=True),
+    Column("blueprint", String, primary_key=True),
+    Column("identifier", String, primary_key=True),
+    Column("position", _Position, nullable=False),
+    Column("level", String),
+    Column("removed", Boolean, nullable=False),
+    Column("document", Text, nullable=False),
+    Index("standing_position", "scorecard", "position"),
+    Index("standing_entity", "blueprint", "identifier"),
+)
+"""Where an entity stands on a scorecard."""
