@@ -433,6 +433,10 @@ class ApprovalEscalated(Payload):
     """
     When it ends unanswered.
     """
+    requested_by: str | None = None
+    """
+    Who asked for it.
+    """
 
 
 class ApprovalExpired(Payload):
@@ -550,6 +554,10 @@ class ApprovalReminded(Payload):
     review: bool | None = None
     """
     It is a review of a broken glass, which no time ends.
+    """
+    requested_by: str | None = None
+    """
+    Who asked for it.
     """
 
 

@@ -158,6 +158,7 @@ class People:
             project=case.request.project,
             policy=found.asked.policy,
             expires_at=found.standing.expires_at,
+            requested_by=found.standing.requested_by,
             **fields,
         )
         return Emit(told, subject=found.asked.id, partitionkey=case.request.resource_id, actor=SYSTEM)

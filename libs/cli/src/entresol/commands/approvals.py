@@ -104,7 +104,8 @@ def _verdict(session: Session, before: Document, approval: str, shown_in: str) -
         if len(item.get("refused") or []) > refused:
             raise Failure(f"the answer does not count: {item['refused'][-1]['reason']}", Code.NOT_ALLOWED)
         known = len(item.get(shown_in) or []) > said
-        if item.get("state", "pending") != "pending" or (seen and known):
+        ended = item.get("state") != before.get("state")
+        if ended or (seen and known and item.get("state") == "pending"):
             return True
         seen = known
         time.sleep(_LOOK_SECONDS)
