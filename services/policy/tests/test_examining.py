@@ -596,6 +596,12 @@ def test_a_glass_may_be_asked_to_break_in_vain(world: World) -> None:
     assert kinds(world.ask("r3", actor=ONCALL, break_glass="x")) == [ApprovalRequested], "nobody may"
 
 
+def test_a_glass_that_nobody_could_break_is_not_broken_by_a_later_policy(world: World) -> None:
+    world.policy("eyes", ASK)
+    world.ask(actor=ONCALL, break_glass="the shop is down")
+    assert world.policy("emergencies", GLASS) == []
+
+
 # The catalog
 
 

@@ -124,7 +124,7 @@ class Examiner:
             holds=holds,
             asked=[one.asked for one in questions if not one.standing.review],
             plan_digest=case.plan_digest,
-            break_glass=request.break_glass,
+            break_glass=request.break_glass if case.state in (cases.SUBMITTED, cases.PLANNING) else None,
             actor=request.actor.id,
             groups=request.actor.groups,
         )

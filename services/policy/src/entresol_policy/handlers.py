@@ -106,7 +106,7 @@ class Gate:
     def decide(self, event: Event[RequestSubmitted], session: Session) -> Iterator[Outcome]:
         """Examine a request for the first time; the inputs are those the event froze."""
         if cases.state_of(session, event.data.request_id) is None:
-            yield from self._examiner.examine(session, Case(event.data, event.cause, "submitted"))
+            yield from self._examiner.examine(session, Case(event.data, event.cause, cases.SUBMITTED))
 
     def weigh_plan(self, event: Event[RunPlanned], session: Session) -> Iterator[Outcome]:
         """Examine a request with its plan: the first, or one in place of a plan that does not hold any more."""

@@ -16,7 +16,7 @@ from entresol_policy.domain.decisions import Asked
 from entresol_policy.domain.judging import Ask
 from entresol_policy.store.tables import ApprovalRow, RequestRow, table
 
-PLANNING, WAITING, HELD = "planning", "waiting", "held"
+SUBMITTED, PLANNING, WAITING, HELD = "submitted", "planning", "waiting", "held"
 ALLOWED, DENIED, REJECTED, EXPIRED, CANCELLED, FAILED = (
     "allowed",
     "denied",
