@@ -54,7 +54,7 @@ _GROUPS: Mapping[str, tuple[str, str, Mapping[str, Callable[..., None]]]] = {
     "policy": (
         "Seeing",
         "Rules as code: try them on cases and on the past, and see why a request was decided as it was.",
-        {"test": policy.try_out, "replay": policy.replay},
+        {"test": policy.try_out, "replay": policy.replay, "explain": policy.explain},
     ),
     "lock": (
         "Operating",

@@ -124,6 +124,33 @@ def replay(
     session.terminal.result(course.document(), *drawn(course))
 
 
+def explain(
+    session: Session,
+    what: Annotated[
+        str, typer.Argument(metavar="REQUEST", help="Its id, the beginning of it, or a resource.", show_default=False)
+    ],
+) -> None:
+    """Show why a request is allowed or not: what was examined, who was asked, who answered.
+
+    Each examination has every rule with what it says and why, quotas with what was used, asked
+    and there is, what holds the request, and whom it asks about which plan. Answers that do not
+    count say why. The last line is what the request waits for now, and who can move it.
+
+    [bold]Examples[/bold]
+
+      entresol policy explain 0193f2c4-81
+
+      entresol policy explain shop/prod/database/orders    (the latest request for it)
+    """
+    from entresol.examinations import account
+    from entresol.lookup import request_id
+    from entresol.rulings import draw
+
+    item = session.client.request(request_id(session.client, what))
+    told = account(str(item["id"]), session.client.chain(str(item["id"])))
+    session.terminal.result(told.document(), *draw(told))
+
+
 def _drafts(files: Sequence[Path]) -> list["Policy"]:
     from entresol_manifests.digest import digest
     from entresol_policy.rules import read_policy
