@@ -10,7 +10,7 @@ import pytest
 from entresol.demo.child import running
 
 from tests.e2e.conftest import THING
-from tests.e2e.people import Town, town
+from tests.e2e.people import Town, eventually, town
 
 EVENING = datetime(2027, 3, 27, 20, tzinfo=UTC)
 WINDOW = {
@@ -34,16 +34,22 @@ class Clock:
     def __init__(self, file: Path) -> None:
         self.file = file
 
-    def set(self, to: datetime) -> None:
+    def write(self, to: datetime) -> None:
         scratch = self.file.with_suffix(".new")
         scratch.write_text(to.isoformat())
         os.replace(scratch, self.file)
+
+    def set(self, to: datetime) -> None:
+        """Set it, and return when the platform goes by it."""
+        self.write(to)
+        shown = self.file.with_suffix(".shown")
+        eventually(lambda: shown.exists() and shown.read_text() == to.isoformat(), "the clock to be set", lambda: None)
 
 
 @pytest.fixture
 def clock(tmp_path: Path) -> Clock:
     made = Clock(tmp_path / "clock")
-    made.set(EVENING)
+    made.write(EVENING)
     return made
 
 

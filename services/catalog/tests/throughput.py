@@ -11,6 +11,7 @@ from collections import deque
 from pathlib import Path
 from typing import Any
 
+from entresol_catalog.handlers.judging import Judge
 from entresol_catalog.handlers.projection import projection
 from entresol_catalog.settings import Settings
 from entresol_catalog.store.tables import metadata
@@ -67,7 +68,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         database = Database(f"sqlite:///{folder}/catalog.db")
         metadata.create_all(database.writer)
-        project = projection(Settings().patience_seconds)
+        project = projection(Settings().patience_seconds, Judge())
         connection = database.writer.connect()
         began, cpu = time.perf_counter(), time.process_time()
         for start in range(0, len(events), BATCH):
