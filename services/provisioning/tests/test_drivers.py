@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from entresol_provisioning.drivers import Driver, StepFailed, StepWork
+from entresol_provisioning.drivers import Driver, PlanOutdated, StepFailed, StepWork
 from entresol_provisioning.drivers.gitops import GitOps
 from entresol_provisioning.drivers.noop import Noop
 from entresol_provisioning.drivers.registry import assemble
@@ -39,6 +39,11 @@ needs_terraform = pytest.mark.skipif(
     not (shutil.which("tofu") or shutil.which("terraform")), reason="neither tofu nor terraform is installed"
 )
 EACH = [pytest.param(name, marks=needs_terraform if name == "terraform" else ()) for name in MAKE]
+
+
+def later(work: StepWork, number: int, **changes: Any) -> StepWork:
+    """The step in another run."""
+    return replace(work, run_id=f"run-{number}", idempotency_key=f"run-{number}/only", **changes)
 
 
 @pytest.fixture
@@ -101,6 +106,56 @@ class TestEveryDriver:
 
     async def test_destroying_what_never_was_is_a_success(self, driver: Driver, wanted: StepWork) -> None:
         await driver.destroy(replace(wanted, destroys=True))
+
+    async def test_a_plan_names_what_it_would_touch(self, driver: Driver, wanted: StepWork) -> None:
+        (touched,) = (await driver.plan(wanted)).resources
+        assert touched.change == "add"
+        result = await driver.apply(wanted)
+        after = later(wanted, 2, previous=result.outputs)
+        assert (await driver.plan(after)).resources == ()
+        gone = replace(after, destroys=True)
+        assert [(one.address, one.change) for one in (await driver.plan(gone)).resources] == [
+            (touched.address, "destroy")
+        ]
+
+    async def test_an_approved_plan_is_carried_out(self, driver: Driver, wanted: StepWork) -> None:
+        plan = await driver.plan(wanted)
+        result = await driver.apply(replace(wanted, approved=plan.digest))
+        changed = later(wanted, 2, with_=GOOD[driver.name]("large"), previous=result.outputs)
+        plan = await driver.plan(changed)
+        result = await driver.apply(replace(changed, approved=plan.digest))
+        gone = later(changed, 3, previous=result.outputs, destroys=True)
+        plan = await driver.plan(gone)
+        await driver.destroy(replace(gone, approved=plan.digest))
+        assert (await driver.plan(later(wanted, 4))).adds == 1
+
+    async def test_another_plan_than_the_approved_one_touches_nothing(self, driver: Driver, wanted: StepWork) -> None:
+        with pytest.raises(PlanOutdated):
+            await driver.apply(replace(wanted, approved="sha256:other"))
+        assert (await driver.plan(wanted)).adds == 1
+        result = await driver.apply(wanted)
+        gone = later(wanted, 2, previous=result.outputs, destroys=True)
+        with pytest.raises(PlanOutdated):
+            await driver.destroy(replace(gone, approved="sha256:other"))
+        assert (await driver.plan(gone)).destroys == 1
+
+    async def test_what_somebody_else_did_meanwhile_is_another_plan(self, driver: Driver, wanted: StepWork) -> None:
+        large = GOOD[driver.name]("large")
+        plan = await driver.plan(later(wanted, 2, with_=large))
+        result = await driver.apply(wanted)
+        now = later(wanted, 2, with_=large, previous=result.outputs)
+        assert (await driver.plan(now)).digest != plan.digest
+        with pytest.raises(PlanOutdated):
+            await driver.apply(replace(now, approved=plan.digest))
+
+    async def test_an_own_effect_that_was_not_recorded_is_no_other_plan(self, driver: Driver, wanted: StepWork) -> None:
+        approved = replace(wanted, approved=(await driver.plan(wanted)).digest)
+        first = await driver.apply(approved)
+        assert (await driver.apply(replace(approved, attempted=True))).outputs == first.outputs
+        gone = later(wanted, 2, previous=first.outputs, destroys=True)
+        approved = replace(gone, approved=(await driver.plan(gone)).digest)
+        await driver.destroy(approved)
+        await driver.destroy(replace(approved, attempted=True))
 
     async def test_nonsense_is_refused_with_a_reason(self, driver: Driver, wanted: StepWork) -> None:
         with pytest.raises(StepFailed) as failure:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from dulwich.repo import Repo
-from entresol_provisioning.drivers import StepFailed, StepWork, trees
+from entresol_provisioning.drivers import PlanOutdated, StepFailed, StepWork, trees
 from entresol_provisioning.drivers.gitops import GitOps
 from entresol_provisioning.settings import Settings
 
@@ -35,6 +35,16 @@ def git(place: Path, *arguments: str, check: bool = True) -> str:
 
 def files_of(repository: Path, ref: str = "main") -> list[str]:
     return git(repository, "ls-tree", "-r", "--name-only", ref).splitlines()
+
+
+def push(clone: Path, name: str, text: str) -> str:
+    """Change a file by hand, as somebody else; return the commit."""
+    git(clone, "pull", "--quiet", "--rebase")
+    (clone / name).write_text(text)
+    git(clone, "add", ".")
+    git(clone, "commit", "--quiet", "-m", f"change {name}")
+    git(clone, "push", "--quiet")
+    return git(clone, "rev-parse", "HEAD")
 
 
 @pytest.fixture
@@ -152,6 +162,56 @@ def remote(tmp_path: Path) -> Path:
     place.mkdir()
     git(place, "init", "--quiet", "--bare", "--initial-branch=main", ".")
     return place
+
+
+async def test_a_push_that_changes_what_would_be_done_is_noticed_and_another_is_not(
+    driver: GitOps, step: Callable[..., StepWork], remote: Path, tmp_path: Path
+) -> None:
+    spec = {"repository": str(remote)}
+    result = await driver.apply(step({"a": "1"}, 1, destination=spec))
+    changed = step({"a": "2"}, 2, destination=spec, previous=result.outputs)
+    plan = await driver.plan(changed)
+    git(tmp_path, "clone", "--quiet", str(remote), "clone")
+    push(tmp_path / "clone", "elsewhere", "x")
+    assert (await driver.plan(changed)).digest == plan.digest
+    push(tmp_path / "clone", result.outputs["files"][0], "by hand")
+    head = git(remote, "rev-parse", "main")
+    with pytest.raises(PlanOutdated):
+        await driver.apply(replace(changed, approved=plan.digest))
+    assert git(remote, "rev-parse", "main") == head
+    anew = await driver.plan(changed)
+    await driver.apply(replace(changed, approved=anew.digest))
+    assert git(remote, "show", f"main:{result.outputs['files'][0]}") == "2"
+
+
+async def test_a_push_between_comparing_and_moving_the_branch_is_noticed(
+    driver: GitOps, step: Callable[..., StepWork], settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    repository = settings.repositories / "infra.git"
+    result = await driver.apply(step({"a": "1"}))
+    changed = step({"a": "2"}, 2, previous=result.outputs)
+    plan = await driver.plan(changed)
+    git(tmp_path, "clone", "--quiet", str(repository), "clone")
+    pushed: list[str] = []
+    move = trees.move
+
+    def late(*arguments: Any) -> bool:
+        if not pushed:
+            pushed.append(push(tmp_path / "clone", result.outputs["files"][0], "by hand"))
+        return move(*arguments)
+
+    monkeypatch.setattr(trees, "move", late)
+    with pytest.raises(PlanOutdated):
+        await driver.apply(replace(changed, approved=plan.digest))
+    assert git(repository, "rev-parse", "main") == pushed[0]
+
+
+async def test_a_plan_that_was_not_approved_makes_no_repository(
+    driver: GitOps, step: Callable[..., StepWork], settings: Settings
+) -> None:
+    with pytest.raises(PlanOutdated):
+        await driver.apply(step({"a": "1"}, approved="sha256:other"))
+    assert not (settings.repositories / "infra.git").exists()
 
 
 async def test_a_remote_repository_is_pushed_to_and_never_forced(

@@ -6,9 +6,10 @@ import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
-from entresol_provisioning.drivers import StepFailed, StepWork, terraform
+from entresol_provisioning.drivers import PlanOutdated, StepFailed, StepWork, terraform
 from entresol_provisioning.drivers.terraform import Terraform
 from entresol_provisioning.settings import Settings
 
@@ -22,6 +23,11 @@ output "host" { value = "db.example.org" }
 output "login" {
   value     = terraform_data.db.output
   sensitive = true
+}
+"""
+RUNS = """
+resource "terraform_data" "more" {
+  provisioner "local-exec" { command = "true" }
 }
 """
 SLOW = """
@@ -85,6 +91,80 @@ async def test_init_is_done_once_per_module(
     monkeypatch.setattr(terraform, "run", watched)
     await driver.apply(module)
     assert seen == ["plan", "output"]
+
+
+@installed
+async def test_a_plan_shows_nothing_of_what_is_secret_and_its_digest_lets_nobody_try_passwords(
+    settings: Settings, module: StepWork, tmp_path: Path
+) -> None:
+    plan = await Terraform(settings).plan(module)
+    assert "canary" not in repr(plan)
+    assert [(one.address, one.type) for one in plan.resources] == [("terraform_data.db", "terraform_data")]
+    elsewhere = settings.model_copy(update={"workspaces_root": tmp_path / "elsewhere"})
+    assert (await Terraform(elsewhere).plan(module)).digest != plan.digest
+
+
+@installed
+@pytest.mark.parametrize(
+    ("file", "text"),
+    [
+        ("more.tf", 'output "more" { value = "of nothing that changes in the world" }'),
+        ("more.tf", RUNS),
+        ("main.tf", MODULE.replace("host-", "house-")),
+    ],
+)
+async def test_another_module_is_another_plan(settings: Settings, module: StepWork, file: str, text: str) -> None:
+    driver = Terraform(settings)
+    plan = await driver.plan(module)
+    other = replace(module, with_={**module.with_, "files": {"main.tf": MODULE, file: text}})
+    assert (await driver.plan(other)).digest != plan.digest
+    with pytest.raises(PlanOutdated):
+        await driver.apply(replace(other, approved=plan.digest))
+    place = settings.workspaces / "shop/dev/database/orders/only"
+    assert not (place / "terraform.tfstate").exists()
+    assert not (place / "entresol.tfplan").exists()
+
+
+@installed
+async def test_a_module_may_name_its_directory(settings: Settings, work: Callable[..., StepWork]) -> None:
+    driver = Terraform(settings)
+    naming = work(with_={"files": {"main.tf": 'resource "terraform_data" "x" { input = "${path.cwd}/x" }'}})
+    plan = await driver.plan(naming)
+    await driver.apply(replace(naming, approved=plan.digest))
+
+
+@installed
+async def test_what_an_apply_has_left_to_do_is_another_plan(settings: Settings, work: Callable[..., StepWork]) -> None:
+    half = """
+    resource "terraform_data" "done" {}
+    resource "terraform_data" "fails" {
+      input = terraform_data.done.id
+      provisioner "local-exec" { command = "false" }
+    }
+    """
+    driver = Terraform(settings)
+    step = work(with_={"files": {"main.tf": half}})
+    approved = replace(step, approved=(await driver.plan(step)).digest)
+    with pytest.raises(StepFailed, match="apply failed"):
+        await driver.apply(approved)
+    with pytest.raises(PlanOutdated):
+        await driver.apply(replace(approved, attempted=True))
+    left = await driver.plan(step)
+    assert [(one.address, one.change) for one in left.resources] == [("terraform_data.fails", "replace")]
+
+
+@installed
+async def test_a_plan_of_fifty_megabytes_is_read_whole(settings: Settings, work: Callable[..., StepWork]) -> None:
+    huge = """
+    variable "text" { type = string }
+    resource "terraform_data" "many" {
+      count = 600
+      input = "${count.index} ${var.text}"
+    }
+    """
+    step = work(with_={"files": {"main.tf": huge}, "variables": {"text": "x" * 45_000}})
+    plan = await Terraform(settings).plan(step)
+    assert (plan.adds, len(plan.resources), len(plan.summary)) == (600, 600, 600)
 
 
 @installed

@@ -8,12 +8,15 @@ returns a Driver. What every driver has to hold:
 - `apply` and `destroy` may be cancelled at any await, at the deadline or when the service stops; no process stays.
 - What fails raises StepFailed; its reason never holds a secret.
 - Outputs are JSON and hold no secret, only `{"secretRef": …}`.
+- With `approved` set, `apply` and `destroy` do what the plan of that digest says, or raise PlanOutdated and have
+  touched nothing. So what is to be done is worked out again, as close to doing it as can be. An earlier attempt's
+  finished effect is read back first: it is success, not another plan.
 """
 
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,10 +50,17 @@ class StepWork:
     """Whether an earlier attempt may have had its effect without being recorded."""
     destroys: bool = False
     """For `plan`: whether it is a destroy that is planned."""
+    approved: str | None = None
+    """For `apply` and `destroy`: digest of the only plan that may be carried out; None: whatever is needed."""
 
     @property
     def remaining_seconds(self) -> float:
         return self.deadline - time.monotonic()
+
+    def hold_to(self, digest: str) -> None:
+        """Raise PlanOutdated if another plan than this one was approved."""
+        if self.approved not in (None, digest):
+            raise PlanOutdated
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +72,28 @@ class StepResult:
 
 
 @dataclass(frozen=True, slots=True)
+class Touched:
+    """One thing in the world that a plan would touch."""
+
+    address: str
+    """What the driver calls it: a path, an address of terraform."""
+    change: Literal["add", "change", "destroy", "replace"]
+    type: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """What a step would do."""
 
+    digest: str
+    """Over all that it would do and to what, and nothing that differs from one look to the next. It is published, so
+    secrets must not be guessed from it."""
     adds: int = 0
     changes: int = 0
     destroys: int = 0
     summary: tuple[str, ...] = ()
     """One line for each thing that would change."""
+    resources: tuple[Touched, ...] = ()
 
 
 class StepFailed(Exception):
@@ -84,6 +108,13 @@ class StepFailed(Exception):
         """Whether only a value is missing that another step would give; a plan then says so instead of failing."""
 
 
+class PlanOutdated(StepFailed):
+    """What would be done now is not what was approved. Nothing was touched; the request is planned again."""
+
+    def __init__(self) -> None:
+        super().__init__("what it would do now is not what was approved")
+
+
 class Driver(Protocol):
     """A way to touch the world."""
 
@@ -94,7 +125,10 @@ class Driver(Protocol):
         ...
 
     async def plan(self, work: StepWork) -> Plan:
-        """Tell what `apply` (or `destroy`, if `work.destroys`) would do, without changing anything."""
+        """Tell what `apply` (or `destroy`, if `work.destroys`) would do, without changing anything.
+
+        Raises StepFailed with `unknown` if that needs a value which another step gives.
+        """
         ...
 
     async def apply(self, work: StepWork) -> StepResult:

@@ -7,6 +7,7 @@ by relative path, whose names are templates too.
 - A step owns exactly the files that it wrote: ones it no longer renders are removed, others at the same path stay.
 - Nothing to change makes no commit. A commit carries the step in its trailers, so a repeated attempt finds its own.
 - `destroy` commits the removal of the step's files. A repository is never deleted.
+- What is approved is which files change, from which content to which; other commits on the branch don't matter.
 """
 
 import asyncio
@@ -20,8 +21,9 @@ from typing import Any
 from dulwich.objects import ObjectID
 from dulwich.repo import Repo
 from entresol_eventing.failpoints import failpoint
+from entresol_manifests.digest import digest
 
-from entresol_provisioning.drivers import Plan, StepFailed, StepResult, StepWork, paths, trees
+from entresol_provisioning.drivers import Plan, StepFailed, StepResult, StepWork, Touched, paths, trees
 from entresol_provisioning.drivers.remotes import PushRefused, Remote, checked_url, is_url
 from entresol_provisioning.drivers.trees import Change, Difference
 from entresol_provisioning.rendering import Renderer, RenderFailed
@@ -69,11 +71,12 @@ class GitOps:
             if target.remote is None and not target.place.exists():
                 if not target.create and not work.destroys:
                     raise StepFailed(_missing(target))
-                difference = Difference(tuple(sorted(change.write)), (), ())
+                difference = trees.everything(change)
             else:
                 head = await target.remote.head(target.place, target.branch) if target.remote else None
                 difference = await asyncio.to_thread(_look, target, head, change)
         return Plan(
+            digest=_digest(target, change, difference),
             adds=len(difference.added),
             changes=len(difference.changed),
             destroys=len(difference.removed),
@@ -81,6 +84,11 @@ class GitOps:
                 *trees.listed(difference.added, "+"),
                 *trees.listed(difference.changed, "~"),
                 *trees.listed(difference.removed, "-"),
+            ),
+            resources=(
+                *(Touched(path, "add") for path in difference.added),
+                *(Touched(path, "change") for path in difference.changed),
+                *(Touched(path, "destroy") for path in difference.removed),
             ),
         )
 
@@ -104,22 +112,23 @@ class GitOps:
         target = self._target(work)
         change = await self._change(work, target, destroys=True)
         if target.remote is None and not target.place.exists():
+            work.hold_to(_digest(target, change, trees.everything(change)))
             return StepResult(message="nothing there")
         commit, message = await self._bring_about(work, target, change)
         return StepResult({"commit": commit} if commit else {}, message)
 
     async def _bring_about(self, work: StepWork, target: Target, change: Change) -> tuple[str | None, str]:
-        """The commit in which the branch is as wanted, and what happened."""
-        message = _message(work)
-        trailer = _trailer(work) if work.attempted else None
+        """The commit in which the branch is as wanted, and what happened.
+
+        The difference is compared with what was approved each time that somebody else has moved the branch.
+        """
         async with self._turns[target.place]:
             if target.remote is None:
-                arguments = (target, change, message, self._settings.committer, trailer, work)
-                return await asyncio.to_thread(_write_here, *arguments)
+                return await asyncio.to_thread(_write_here, target, change, self._settings.committer, work)
             for attempt in range(ATTEMPTS):
                 head = await target.remote.head(target.place, target.branch)
-                arguments_there = (target, head, change, message, self._settings.committer, trailer)
-                commit, said, is_new = await asyncio.to_thread(_prepare, *arguments_there)
+                arguments = (target, head, change, self._settings.committer, work)
+                commit, said, is_new = await asyncio.to_thread(_prepare, *arguments)
                 if not is_new:
                     return commit, said
                 try:
@@ -185,15 +194,15 @@ def _owned(previous: Mapping[str, Any] | None, target: Target) -> list[str]:
     return [paths.relative(str(one)) for one in files] if isinstance(files, list) else []
 
 
-def _write_here(
-    target: Target, change: Change, message: str, committer: str, trailer: str | None, work: StepWork
-) -> tuple[str | None, str]:
+def _write_here(target: Target, change: Change, committer: str, work: StepWork) -> tuple[str | None, str]:
     if target.create:
+        if not target.place.exists():
+            work.hold_to(_digest(target, change, trees.everything(change)))
         trees.create(target.place, target.ref)
     with Repo(str(target.place)) as repo:
         for _ in range(ATTEMPTS):
             head = trees.head_of(repo, target.ref)
-            commit, said, is_new = _prepare_in(repo, head, change, message, committer, trailer)
+            commit, said, is_new = _prepare_in(repo, target, head, change, committer, work)
             if not is_new:
                 return commit, said
             assert commit is not None
@@ -213,25 +222,39 @@ def _look(target: Target, head: str | None, change: Change) -> Difference:
 
 
 def _prepare(
-    target: Target, head: str | None, change: Change, message: str, committer: str, trailer: str | None
+    target: Target, head: str | None, change: Change, committer: str, work: StepWork
 ) -> tuple[str | None, str, bool]:
     with Repo(str(target.place)) as repo:
         start = None if head is None else ObjectID(head.encode())
-        return _prepare_in(repo, start, change, message, committer, trailer)
+        return _prepare_in(repo, target, start, change, committer, work)
 
 
 def _prepare_in(
-    repo: Repo, head: ObjectID | None, change: Change, message: str, committer: str, trailer: str | None
+    repo: Repo, target: Target, head: ObjectID | None, change: Change, committer: str, work: StepWork
 ) -> tuple[str | None, str, bool]:
     """The commit that has the change, what happened, and whether it is new and has to be put onto the branch."""
-    if trailer is not None and (found := trees.find_trailer(repo, head, trailer)) is not None:
+    if work.attempted and (found := trees.find_trailer(repo, head, _trailer(work))) is not None:
         return found.decode(), "committed by an earlier attempt", False
     difference = trees.compare(repo, head, change)
+    work.hold_to(_digest(target, change, difference))
     if not difference:
         return None if head is None else head.decode(), "nothing to change", False
-    commit = trees.commit(repo, head, change, difference, message, committer)
+    commit = trees.commit(repo, head, change, difference, _message(work), committer)
     counts = (("added", difference.added), ("changed", difference.changed), ("removed", difference.removed))
     return commit.decode(), ", ".join(f"{len(one)} {word}" for word, one in counts if one), True
+
+
+def _digest(target: Target, change: Change, difference: Difference) -> str:
+    """Of what would be done: which files of which branch, from which content to which."""
+    written = (*difference.added, *difference.changed)
+    return digest(
+        {
+            "repository": target.repository.removesuffix(".git"),
+            "branch": target.branch,
+            "before": dict(difference.before),
+            "after": {path: hashlib.sha256(change.write[path]).hexdigest() for path in written},
+        }
+    )
 
 
 def _trailer(work: StepWork) -> str:

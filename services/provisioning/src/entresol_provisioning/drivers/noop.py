@@ -6,7 +6,9 @@
 import asyncio
 from typing import Any
 
-from entresol_provisioning.drivers import Plan, StepFailed, StepResult, StepWork
+from entresol_manifests.digest import digest
+
+from entresol_provisioning.drivers import Plan, StepFailed, StepResult, StepWork, Touched
 
 
 class Noop:
@@ -16,13 +18,20 @@ class Noop:
         return True
 
     async def plan(self, work: StepWork) -> Plan:
+        digested = _digest(work, destroys=work.destroys)
         if work.destroys:
-            return Plan(destroys=1, summary=("- nothing in particular",))
+            touched = (Touched(work.resource_id, "destroy"),)
+            return Plan(digest=digested, destroys=1, summary=("- nothing in particular",), resources=touched)
         if work.previous is None:
-            return Plan(adds=1, summary=("+ nothing in particular",))
-        return Plan() if work.previous == _outputs(work) else Plan(changes=1, summary=("~ outputs",))
+            touched = (Touched(work.resource_id, "add"),)
+            return Plan(digest=digested, adds=1, summary=("+ nothing in particular",), resources=touched)
+        if work.previous == _outputs(work):
+            return Plan(digest=digested)
+        touched = (Touched(work.resource_id, "change"),)
+        return Plan(digest=digested, changes=1, summary=("~ outputs",), resources=touched)
 
     async def apply(self, work: StepWork) -> StepResult:
+        work.hold_to(_digest(work, destroys=False))
         if seconds := work.with_.get("seconds"):
             await asyncio.sleep(_seconds(seconds))
         if reason := work.with_.get("fail"):
@@ -30,10 +39,17 @@ class Noop:
         return StepResult(_outputs(work))
 
     async def destroy(self, work: StepWork) -> StepResult:
+        work.hold_to(_digest(work, destroys=True))
         return StepResult()
 
     async def close(self) -> None:
         pass
+
+
+def _digest(work: StepWork, *, destroys: bool) -> str:
+    """An attempt that failed has left no outputs, and is like none at all."""
+    after = None if destroys else _outputs(work)
+    return digest({"before": work.previous or {}, "after": after})
 
 
 def _outputs(work: StepWork) -> dict[str, Any]:

@@ -29,12 +29,14 @@ async def run(
     directory: Path,
     grace_seconds: float = 0.0,
     keep_open: Sequence[int] = (),
+    largest_bytes: int = LARGEST_BYTES,
 ) -> Finished:
     """Run it to its end in a process group of its own.
 
     What it says goes to files without a name: a pipe that breaks with this process would kill it between an effect
     and its own record of it. When cancelled the group is interrupted, and killed after the grace time. `keep_open`
-    are file descriptors that it inherits: a lock that it holds on outlives this process together with it.
+    are file descriptors that it inherits: a lock that it holds on outlives this process together with it. Of what it
+    says, the last `largest_bytes` are kept.
     """
     with tempfile.TemporaryFile() as out, tempfile.TemporaryFile() as err:
         child = await asyncio.create_subprocess_exec(
@@ -54,7 +56,7 @@ async def run(
         except BaseException:
             await asyncio.shield(_end(child, running, grace_seconds))
             raise
-        return Finished(child.returncode or 0, _text(out), _text(err))
+        return Finished(child.returncode or 0, _text(out, largest_bytes), _text(err, LARGEST_BYTES))
 
 
 async def _end(child: asyncio.subprocess.Process, running: "asyncio.Future[int]", grace_seconds: float) -> None:
@@ -70,6 +72,6 @@ def _signal(child: asyncio.subprocess.Process, number: int) -> None:
         os.killpg(child.pid, number)
 
 
-def _text(said: IO[bytes]) -> str:
-    said.seek(max(0, said.seek(0, os.SEEK_END) - LARGEST_BYTES))
+def _text(said: IO[bytes], largest_bytes: int) -> str:
+    said.seek(max(0, said.seek(0, os.SEEK_END) - largest_bytes))
     return said.read().decode(errors="replace")

@@ -4,6 +4,8 @@
 
 - An attempt converges: it plans against the state and applies exactly that plan, so repeating one changes nothing.
 - Sensitive outputs stay in the state; a step gives only `{"secretRef": "terraform:<workspace>#<name>"}`.
+- What is approved is every change of a resource or an output, from which value to which, of this module with these
+  variables. What is left after an apply that failed half way is another plan.
 - At the deadline terraform is interrupted, so that it can still write its state, and killed some seconds later.
 """
 
@@ -17,12 +19,13 @@ from typing import Any
 
 from entresol_eventing.failpoints import failpoint
 
-from entresol_provisioning.drivers import Plan, StepFailed, StepResult, StepWork, workspaces
-from entresol_provisioning.drivers.processes import Finished, run
+from entresol_provisioning.drivers import Plan, StepFailed, StepResult, StepWork, changes, workspaces
+from entresol_provisioning.drivers.processes import LARGEST_BYTES, Finished, run
 from entresol_provisioning.drivers.workspaces import Workspace
 from entresol_provisioning.settings import Settings
 
 PLAN_FILE = "entresol.tfplan"
+LARGEST_PLAN_BYTES = 128 * 1024 * 1024
 GRACE_SECONDS = 10.0
 ERROR_LINES = 12
 _NOT_PASSED_ON = ("ENTRESOL_", "TF_CLI_ARGS", "TF_LOG", "TF_VAR_", "TF_WORKSPACE", "TF_DATA_DIR")
@@ -45,16 +48,17 @@ class Terraform:
 
     async def plan(self, work: StepWork) -> Plan:
         workspace = workspaces.of(self._root, work)
+        key = workspaces.digest_key(self._root)
         if work.destroys and not workspace.state.exists():
-            return Plan()
+            return changes.outline({}, work.with_, key)
         files, variables = workspaces.checked_files(work.with_), workspaces.checked_variables(work.with_)
         async with self._turns, workspaces.locked(self._root, workspace) as lock:
             copy = workspaces.scratch(self._root, workspace, work.idempotency_key)
             try:
                 session = _Session(self._needed(), copy, lock, variables)
                 await session.prepare(files)
-                await session.plan(destroys=work.destroys)
-                return await session.summary()
+                document = await session.plan(destroys=work.destroys, lies_in=workspace)
+                return await asyncio.to_thread(changes.outline, document, work.with_, key)
             finally:
                 workspaces.remove(copy)
 
@@ -67,8 +71,7 @@ class Terraform:
             session = _Session(program, workspace, lock, variables)
             await session.prepare(files)
             message = "nothing to change"
-            if await session.plan():
-                plan = await session.summary()
+            if (plan := await self._agreed(session, work, destroys=False)) is not None:
                 message = f"{plan.adds} added, {plan.changes} changed, {plan.destroys} destroyed"
                 await session.apply()
             return StepResult(await session.outputs(), message)
@@ -77,17 +80,31 @@ class Terraform:
         workspace = workspaces.of(self._root, work)
         async with self._turns, workspaces.locked(self._root, workspace) as lock:
             if not workspace.state.exists():
+                if not work.attempted:
+                    work.hold_to(changes.outline({}, work.with_, workspaces.digest_key(self._root)).digest)
                 workspaces.remove(workspace)
                 return StepResult(message="nothing there")
             files, variables = workspaces.checked_files(work.with_), workspaces.checked_variables(work.with_)
             session = _Session(self._needed(), workspace, lock, variables)
             await session.prepare(files)
-            plan = Plan()
-            if await session.plan(destroys=True):
-                plan = await session.summary()
+            if (plan := await self._agreed(session, work, destroys=True)) is not None:
                 await session.apply()
             workspaces.remove(workspace)
-            return StepResult(message=f"{plan.destroys} destroyed")
+            return StepResult(message=f"{0 if plan is None else plan.destroys} destroyed")
+
+    async def _agreed(self, session: "_Session", work: StepWork, *, destroys: bool) -> Plan | None:
+        """What `session.apply` would now do; None if nothing. Raises PlanOutdated if that is not what was approved."""
+        try:
+            document = await session.plan(destroys=destroys)
+            if not document and work.attempted:
+                return None  # an earlier attempt has done it
+            key = workspaces.digest_key(self._root)
+            plan = await asyncio.to_thread(changes.outline, document, work.with_, key)
+            work.hold_to(plan.digest)
+        except BaseException:
+            session.discard()
+            raise
+        return plan if document else None
 
     def _program(self) -> str | None:
         if self._named:
@@ -116,32 +133,32 @@ class _Session:
             await self._run("init", *_QUIET)
             self._workspace.initialised(files)
 
-    async def plan(self, *, destroys: bool = False) -> bool:
-        """Make the plan; return whether it changes anything."""
+    async def plan(self, *, destroys: bool, lies_in: Workspace | None = None) -> dict[str, Any]:
+        """Make the plan; return it as terraform shows it, empty if it changes nothing.
+
+        A module may name its directory, so a copy's plan is told as if it were made in the workspace that it is of.
+        """
         options = ("-destroy",) if destroys else ()
         files = (f"-out={PLAN_FILE}", f"-var-file={workspaces.VARIABLES}")
         done = await self._run("plan", *_QUIET, "-detailed-exitcode", *files, *options, good=(0, 2))
-        return done.code == 2
+        if done.code == 0:
+            return {}
+        shown = (await self._run("show", "-json", PLAN_FILE, largest_bytes=LARGEST_PLAN_BYTES)).out
+        try:
+            return await asyncio.to_thread(_document, shown, self._workspace, lies_in or self._workspace)
+        except ValueError:
+            raise StepFailed(f"its plan exceeds {LARGEST_PLAN_BYTES // 1024**2} MiB or can't be read") from None
 
-    async def summary(self) -> Plan:
-        document = json.loads((await self._run("show", "-json", PLAN_FILE)).out)
-        adds = changes = destroys = 0
-        summary = []
-        for one in document.get("resource_changes", []):
-            actions = one["change"]["actions"]
-            adds += "create" in actions
-            changes += "update" in actions
-            destroys += "delete" in actions
-            if actions not in (["no-op"], ["read"]):
-                summary.append(f"{' and '.join(actions)} {one['address']}")
-        return Plan(adds, changes, destroys, tuple(summary))
+    def discard(self) -> None:
+        """Forget the plan, which may hold secrets."""
+        (self._workspace.place / PLAN_FILE).unlink(missing_ok=True)
 
     async def apply(self) -> None:
         failpoint("effect.middle")
         try:
             await self._run("apply", *_QUIET, PLAN_FILE)
         finally:
-            (self._workspace.place / PLAN_FILE).unlink(missing_ok=True)
+            self.discard()
 
     async def outputs(self) -> dict[str, Any]:
         found = json.loads((await self._run("output", "-json", "-no-color")).out or "{}")
@@ -150,13 +167,14 @@ class _Session:
             for name, one in found.items()
         }
 
-    async def _run(self, *arguments: str, good: tuple[int, ...] = (0,)) -> Finished:
+    async def _run(self, *arguments: str, good: tuple[int, ...] = (0,), largest_bytes: int = LARGEST_BYTES) -> Finished:
         done = await run(
             (self._program, *arguments),
             env=_environment(),
             directory=self._workspace.place,
             grace_seconds=GRACE_SECONDS,
             keep_open=(self._lock,),
+            largest_bytes=largest_bytes,
         )
         if done.code not in good:
             raise StepFailed(f"{Path(self._program).name} {arguments[0]} failed: {self._said(done)}", retryable=True)
@@ -169,6 +187,12 @@ class _Session:
         for value in sorted(set(_texts(self._variables)), key=len, reverse=True):
             said = said.replace(value, "…")
         return said[:2000] or f"exit code {done.code}"
+
+
+def _document(shown: str, made_in: Workspace, lies_in: Workspace) -> dict[str, Any]:
+    here, there = (json.dumps(os.path.realpath(one.place))[1:-1] for one in (made_in, lies_in))
+    document: dict[str, Any] = json.loads(shown if here == there else shown.replace(here, there))
+    return document
 
 
 def _environment() -> dict[str, str]:

@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -46,6 +46,8 @@ class Difference:
     added: tuple[str, ...]
     changed: tuple[str, ...]
     removed: tuple[str, ...]
+    before: Mapping[str, str] = field(default_factory=dict)
+    """Names of the blobs that are there, of what is changed or removed."""
 
     def __bool__(self) -> bool:
         return bool(self.added or self.changed or self.removed)
@@ -55,11 +57,18 @@ def compare(repo: Repo, head: ObjectID | None, change: Change) -> Difference:
     """Raise StepFailed where a link, a submodule or a directory is in the way."""
     found = {path: _entry(repo, head, path) for path in sorted({*change.write, *change.remove})}
     wanted = {path: Blob.from_string(content).id for path, content in change.write.items()}
+    there = {path: blob.decode() for path, blob in found.items() if blob is not None and blob != wanted.get(path)}
     return Difference(
         added=tuple(path for path in found if path in wanted and found[path] is None),
-        changed=tuple(path for path in found if path in wanted and found[path] not in (None, wanted[path])),
-        removed=tuple(path for path in found if path not in wanted and found[path] is not None),
+        changed=tuple(path for path in there if path in wanted),
+        removed=tuple(path for path in there if path not in wanted),
+        before=there,
     )
+
+
+def everything(change: Change) -> Difference:
+    """The difference to a repository that is not there yet."""
+    return Difference(tuple(sorted(change.write)), (), ())
 
 
 def commit(

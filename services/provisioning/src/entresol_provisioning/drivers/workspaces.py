@@ -5,12 +5,15 @@ next attempt waits for it instead of working on the same state.
 """
 
 import asyncio
+import contextlib
 import fcntl
 import hashlib
 import json
 import os
 import re
+import secrets
 import shutil
+import tempfile
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -90,6 +93,24 @@ def scratch(root: Path, workspace: Workspace, key: str) -> Workspace:
         if (workspace.place / name).exists():
             shutil.copy2(workspace.place / name, copy.place / name)
     return copy
+
+
+def digest_key(root: Path) -> bytes:
+    """A secret of this place, made when it is first needed, by which plans are digested: see `changes`."""
+    place = root / ".digest-key"
+    if not place.exists():
+        root.mkdir(parents=True, exist_ok=True, mode=0o700)
+        number, unfinished = tempfile.mkstemp(prefix=".unfinished", dir=root)
+        try:
+            with os.fdopen(number, "wb") as file:
+                file.write(secrets.token_bytes(32))
+                file.flush()
+                os.fsync(number)
+            with contextlib.suppress(FileExistsError):
+                os.link(unfinished, place)
+        finally:
+            os.unlink(unfinished)
+    return place.read_bytes()
 
 
 def remove(workspace: Workspace) -> None:
