@@ -2,128 +2,26 @@
 
 import asyncio
 import subprocess
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
 
 import pytest
-from entresol_contracts import Payload
-from entresol_contracts.events import Actor, ManifestApplied, RequestAllowed, RequestCancelled, RequestSubmitted
-from entresol_eventing.envelope import encode, log_subject, new_id, types_by_model
-from entresol_eventing.log import connect
-from entresol_eventing.nats_server import NatsServer
-from entresol_eventing.service import Service
-from entresol_eventing.testing import assert_migrations_match, event, eventually, nats_server, published, running
+from entresol_eventing.testing import assert_migrations_match, eventually, published
 from entresol_eventing.testing.postgres import PostgresServer, binaries
-from entresol_manifests.digest import digest
 from entresol_provisioning import app
 from entresol_provisioning.drivers.noop import Noop
 from entresol_provisioning.settings import Settings
 from entresol_provisioning.store import Base
 from entresol_provisioning.workers import StepWorker
 
-ENDS = ("RunSucceeded", "RunFailed", "RunCancelled")
+Serving = Callable[..., AbstractAsyncContextManager[Any]]
 
 
 async def git(place: Path, *arguments: str) -> str:
     done = await asyncio.to_thread(subprocess.run, ["git", *arguments], cwd=place, capture_output=True, check=True)
     return done.stdout.decode()
-
-
-@pytest.fixture
-def bus(tmp_path: Path) -> Iterator[NatsServer]:
-    with nats_server(tmp_path / "nats") as server:
-        yield server
-
-
-@pytest.fixture
-def settings(settings: Settings, bus: NatsServer) -> Settings:
-    return settings.model_copy(update={"nats_url": bus.url})
-
-
-class Platform:
-    """The rest of the platform: says what intake and policy would say, and listens."""
-
-    def __init__(self, service: Service, connection: Any) -> None:
-        self.service = service
-        self._log = connection.jetstream()
-
-    async def say(self, data: Payload) -> None:
-        known = types_by_model()[type(data)]
-        envelope = event(data)
-        await self._log.publish(log_subject(known.publisher, known, envelope.subject), encode(envelope))
-
-    async def apply(self, manifest: dict[str, Any]) -> None:
-        metadata = manifest["metadata"]
-        fact = ManifestApplied(
-            kind=manifest["kind"],
-            name=metadata["name"],
-            version=metadata.get("version"),
-            digest=digest(manifest),
-            manifest=manifest,
-        )
-        await self.say(fact)
-
-    async def submit(self, action: str = "create", name: str = "orders", **attributes: Any) -> str:
-        request_id = new_id()
-        fact = {
-            "request_id": request_id,
-            "resource_id": f"shop/dev/database/{name}",
-            "project": "shop",
-            "offering": "database",
-            "offering_version": "1.0.0",
-            "action": action,
-            "environment": "dev",
-            "name": name,
-            "inputs": {},
-            "actor": Actor(id="user:ada", groups=[]),
-        }
-        await self.say(RequestSubmitted(**(fact | attributes)))
-        return request_id
-
-    async def ask(self, action: str = "create", name: str = "orders", **attributes: Any) -> str:
-        request_id = await self.submit(action, name, **attributes)
-        names = {"request_id": request_id, "resource_id": f"shop/dev/database/{name}", "project": "shop"}
-        await self.say(RequestAllowed(**names, verdicts=[]))
-        return request_id
-
-    async def cancel(self, request_id: str, name: str = "orders") -> None:
-        names = {"request_id": request_id, "resource_id": f"shop/dev/database/{name}", "project": "shop"}
-        await self.say(RequestCancelled(**names, by="user:ada"))
-
-    async def facts(self, request_id: str) -> list[str]:
-        return [type(one.data).__name__ for one in await self.about(request_id)]
-
-    async def about(self, request_id: str) -> list[Any]:
-        return [one for one in await published(self.service) if getattr(one.data, "request_id", None) == request_id]
-
-    async def heard(self, request_id: str, *names: str) -> Any:
-        """The first fact about the request with one of the names, as soon as it is there."""
-
-        async def look() -> Any:
-            return next((one for one in await self.about(request_id) if type(one.data).__name__ in names), None)
-
-        return (await eventually(look, seconds=20)).data
-
-    async def ended(self, request_id: str) -> Any:
-        return await self.heard(request_id, *ENDS)
-
-
-@asynccontextmanager
-async def platform_on(service: Service) -> AsyncIterator[Platform]:
-    connection = await connect(service.settings, "intake", "test")
-    try:
-        async with running(service):
-            yield Platform(service, connection)
-    finally:
-        await connection.close()
-
-
-@pytest.fixture
-async def platform(settings: Settings) -> AsyncIterator[Platform]:
-    async with platform_on(app.create(settings)) as made:
-        yield made
 
 
 def gitops(template: str, **with_: Any) -> dict[str, Any]:
@@ -136,7 +34,7 @@ def noop(**with_: Any) -> dict[str, Any]:
 
 
 async def test_create_update_and_delete_reach_the_repository(
-    platform: Platform, offering: Callable[..., Any], settings: Settings
+    platform: Any, offering: Callable[..., Any], settings: Settings
 ) -> None:
     await platform.apply(
         offering(actions=gitops("size: {{ inputs.size | tojson }}\n"), outputs={"at": "${steps.files.outputs.path}"})
@@ -155,9 +53,7 @@ async def test_create_update_and_delete_reach_the_repository(
     assert await git(repository, "rev-list", "--count", "main") == "3\n"
 
 
-async def test_steps_wait_for_what_they_need_and_see_its_outputs(
-    platform: Platform, offering: Callable[..., Any]
-) -> None:
+async def test_steps_wait_for_what_they_need_and_see_its_outputs(platform: Any, offering: Callable[..., Any]) -> None:
     steps = [
         {"name": "base", "driver": "noop", "with": {"outputs": {"host": "db-${request.name}", "port": 5432}}},
         {"name": "never", "driver": "noop", "when": "inputs.size == 'huge'"},
@@ -187,7 +83,7 @@ async def test_steps_wait_for_what_they_need_and_see_its_outputs(
     ],
 )
 async def test_a_step_that_cannot_be_done_fails_the_run_with_the_reason(
-    platform: Platform, offering: Callable[..., Any], step: dict[str, Any], reason: str
+    platform: Any, offering: Callable[..., Any], step: dict[str, Any], reason: str
 ) -> None:
     whole = {"name": "only", "driver": "noop", "retries": 0, **step}
     await platform.apply(offering(actions={"create": {"steps": [whole]}}))
@@ -197,7 +93,7 @@ async def test_a_step_that_cannot_be_done_fails_the_run_with_the_reason(
 
 
 async def test_a_passing_failure_is_retried_as_often_as_the_step_says(
-    platform: Platform, offering: Callable[..., Any]
+    platform: Any, offering: Callable[..., Any]
 ) -> None:
     step = {"name": "only", "driver": "noop", "retries": 2, "with": {"fail": "busy", "retryable": True}}
     await platform.apply(offering(actions={"create": {"steps": [step]}}))
@@ -207,7 +103,7 @@ async def test_a_passing_failure_is_retried_as_often_as_the_step_says(
     assert attempts == [1, 2]
 
 
-async def test_a_second_request_waits_for_the_first(platform: Platform, offering: Callable[..., Any]) -> None:
+async def test_a_second_request_waits_for_the_first(platform: Any, offering: Callable[..., Any]) -> None:
     await platform.apply(offering(actions=noop(seconds=0.2, outputs={"size": "${inputs.size}"})))
     first = await platform.ask(inputs={"size": 1})
     second = await platform.ask("update", inputs={"size": 2})
@@ -217,7 +113,7 @@ async def test_a_second_request_waits_for_the_first(platform: Platform, offering
 
 
 async def test_a_request_can_be_cancelled_in_each_state(
-    platform: Platform, offering: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    platform: Any, offering: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     acting, going_on, whole = asyncio.Event(), asyncio.Event(), Noop.apply
 
@@ -251,7 +147,7 @@ async def test_a_request_can_be_cancelled_in_each_state(
     assert (await platform.facts(begun))[-1] == "RunCancelled"
 
 
-async def test_a_resource_expires_and_can_be_extended(platform: Platform, offering: Callable[..., Any]) -> None:
+async def test_a_resource_expires_and_can_be_extended(platform: Any, offering: Callable[..., Any]) -> None:
     await platform.apply(offering(actions=noop(), lifetime={"default": "1s", "max": "1h"}))
     await platform.ended(await platform.ask())
     extended = await platform.ask("extend", lifetime_seconds=2)
@@ -273,7 +169,7 @@ async def test_a_resource_expires_and_can_be_extended(platform: Platform, offeri
     assert "ResourceDeleted" in await names()
 
 
-async def test_a_dry_run_touches_nothing(platform: Platform, offering: Callable[..., Any], settings: Settings) -> None:
+async def test_a_dry_run_touches_nothing(platform: Any, offering: Callable[..., Any], settings: Settings) -> None:
     steps = [
         {"name": "base", "driver": "noop", "with": {"outputs": {"host": "h"}}},
         {
@@ -302,7 +198,7 @@ async def test_a_dry_run_touches_nothing(platform: Platform, offering: Callable[
 
 
 async def test_a_step_that_was_cut_short_is_taken_up_after_a_restart(
-    settings: Settings, offering: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    connected: Settings, serving: Serving, offering: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     applied: list[bool] = []
     whole = Noop.apply
@@ -315,18 +211,18 @@ async def test_a_step_that_was_cut_short_is_taken_up_after_a_restart(
 
     monkeypatch.setattr(Noop, "apply", apply)
     monkeypatch.setattr("entresol_provisioning.workers.FINISH_SECONDS", 0.01)
-    async with platform_on(app.create(settings)) as platform:
+    async with serving(app.create(connected)) as platform:
         await platform.apply(offering())
         request_id = await platform.ask()
         await eventually(lambda: applied)
-    async with platform_on(app.create(settings)) as platform:
+    async with serving(app.create(connected)) as platform:
         await platform.ended(request_id)
         assert (await platform.facts(request_id)).count("RunSucceeded") == 1
     assert applied == [False, True]
 
 
 async def test_an_effect_that_was_not_recorded_is_found_and_not_repeated(
-    settings: Settings, offering: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+    connected: Settings, serving: Serving, offering: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reached = asyncio.Event()
 
@@ -337,18 +233,18 @@ async def test_an_effect_that_was_not_recorded_is_found_and_not_repeated(
     monkeypatch.setattr("entresol_provisioning.workers.FINISH_SECONDS", 0.01)
     with monkeypatch.context() as patch:
         patch.setattr(StepWorker, "_record", never)
-        async with platform_on(app.create(settings)) as platform:
+        async with serving(app.create(connected)) as platform:
             await platform.apply(offering(actions=gitops("one\n")))
             request_id = await platform.ask()
             await asyncio.wait_for(reached.wait(), 20)
-    async with platform_on(app.create(settings)) as platform:
+    async with serving(app.create(connected)) as platform:
         await platform.ended(request_id)
         progressed = await platform.heard(request_id, "RunProgressed")
     assert progressed.message == "committed by an earlier attempt"
-    assert await git(settings.repositories / "infra.git", "rev-list", "--count", "main") == "1\n"
+    assert await git(connected.repositories / "infra.git", "rev-list", "--count", "main") == "1\n"
 
 
-async def test_a_hundred_requests_all_end_once(platform: Platform, offering: Callable[..., Any]) -> None:
+async def test_a_hundred_requests_all_end_once(platform: Any, offering: Callable[..., Any]) -> None:
     await platform.apply(offering(actions=noop(outputs={"a": 1})))
     asked = [await platform.ask(name=f"db-{number}") for number in range(100)]
     for request_id in asked:
@@ -358,11 +254,13 @@ async def test_a_hundred_requests_all_end_once(platform: Platform, offering: Cal
 
 
 @pytest.mark.skipif(binaries() is None, reason="PostgreSQL is not installed")
-async def test_a_resources_life_on_postgresql(settings: Settings, offering: Callable[..., Any]) -> None:
+async def test_a_resources_life_on_postgresql(
+    connected: Settings, serving: Serving, offering: Callable[..., Any]
+) -> None:
     steps = [{"name": "one", "driver": "noop"}, {"name": "two", "driver": "noop", "needs": ["one"]}]
     with PostgresServer() as server:
-        chosen = settings.model_copy(update={"database_url": server.database("provisioning")})
-        async with platform_on(app.create(chosen)) as platform:
+        chosen = connected.model_copy(update={"database_url": server.database("provisioning")})
+        async with serving(app.create(chosen)) as platform:
             await platform.apply(offering(actions={"create": {"steps": steps}}, lifetime={"default": "1h"}))
             asked = [await platform.ask(), await platform.ask("update"), await platform.ask("delete")]
             ends = [type(await platform.ended(one)).__name__ for one in asked]

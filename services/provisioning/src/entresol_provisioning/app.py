@@ -20,12 +20,13 @@ MIGRATIONS = Path(__file__).parent / "migrations"
 SUBJECTS = (
     "entresol.intake.manifest.>",
     "entresol.intake.request.>",
+    "entresol.policy.plan.>",
     "entresol.policy.request.>",
     "entresol.policy.approval.rejected.>",
     "entresol.policy.approval.expired.>",
 )
 
-URGENT = frozenset({"request.allowed", "request.cancelled", "manifest.applied"})
+URGENT = frozenset({"plan.requested", "request.allowed", "request.cancelled", "manifest.applied"})
 """What there is something to do for at once; a request that was submitted waits for what becomes of it."""
 
 

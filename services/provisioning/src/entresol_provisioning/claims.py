@@ -8,7 +8,7 @@ from entresol_eventing.statements import Statement
 from sqlalchemy import bindparam, select
 from sqlmodel import Session
 
-from entresol_provisioning import store
+from entresol_provisioning import plans, store
 from entresol_provisioning.domain.graph import DONE, Impossible, StepState
 from entresol_provisioning.domain.offering import Step
 from entresol_provisioning.domain.requests import Request, Resource
@@ -34,6 +34,8 @@ class Intent:
     previous: Mapping[str, Any] | None
     destination: dict[str, Any] | None
     """For a destroy: where the step wrote."""
+    held: str | None
+    """What it may do: digest of its approved plan, or `skipped`; None: whatever is needed."""
 
     def variables(self, capabilities: Mapping[str, bool]) -> dict[str, Any]:
         return variables(self.request, self.resource, self.outputs, capabilities)
@@ -68,6 +70,7 @@ class Intent:
             deadline=deadline,
             attempted=attempted,
             destroys=request.destroys,
+            approved=self.held,
         )
 
     def undo(self, with_: dict[str, Any], destination: dict[str, Any] | None) -> dict[str, Any]:
@@ -83,7 +86,7 @@ class Intent:
 
 _READY = Statement(
     select(store.step.c.run_id, store.step.c.name, store.step.c.attempt, store.step.c.position, store.step.c.driver)
-    .add_columns(store.step.c.needs)
+    .add_columns(store.step.c.needs, store.step.c.approved)
     .where(store.step.c.state == "ready")
     .order_by(store.step.c.run_id, store.step.c.position)
     .limit(bindparam("most"))
@@ -113,6 +116,7 @@ def _intent(
     position: int,
     driver: str,
     needs: Sequence[str],
+    held: str | None,
 ) -> Intent:
     connection = session.connection()
     request = store.find_run(connection, run_id)
@@ -130,6 +134,7 @@ def _intent(
         outputs=_outputs(request, name, done, left),
         previous=None if footprint is None else footprint.outputs,
         destination=None if footprint is None else footprint.destination,
+        held=held,
     )
 
 
@@ -160,7 +165,7 @@ def _outputs(
 ) -> dict[str, Mapping[str, Any]]:
     """Outputs that the step may name: of earlier runs for steps that this one has not, else only of what is done.
 
-    In a dry run nothing gets done, so the outputs from before stand for steps that would not change.
+    Where steps are only planned, the outputs from before stand for those that would not change.
     """
     outputs: dict[str, Mapping[str, Any]] = {
         other: one.outputs for other, one in left.items() if other not in run and other != name
@@ -168,10 +173,10 @@ def _outputs(
     for other, one in run.items():
         if one.state not in DONE:
             continue
-        if not request.dry_run:
+        if not request.plans:
             outputs[other] = one.outputs or {}
         elif one.state == "skipped":
             outputs[other] = {}
-        elif other in left and not any((one.plan or {}).get(count) for count in ("adds", "changes", "destroys")):
+        elif other in left and plans.changes_nothing(one.plan):
             outputs[other] = left[other].outputs
     return outputs

@@ -6,17 +6,16 @@ from datetime import datetime
 from typing import Any
 
 from entresol_contracts import Payload
-from entresol_contracts.events import RunCancelled, RunFailed, RunPlanned, RunSucceeded, StepPlan
+from entresol_contracts.events import RunCancelled, RunFailed, RunPlanned, RunSucceeded
 from entresol_eventing.envelope import Cause
 from entresol_eventing.reactions import Cancel, Emit, Outcome
-from entresol_manifests.digest import digest
 from entresol_manifests.expressions import ExpressionError
 from sqlalchemy import Connection
 
-from entresol_provisioning import resources, store
+from entresol_provisioning import plans, resources, store
 from entresol_provisioning.domain.graph import Impossible, StepState
 from entresol_provisioning.domain.offering import Offering
-from entresol_provisioning.domain.requests import CANCELLED, FAILED, SUCCEEDED, Request
+from entresol_provisioning.domain.requests import CANCELLED, FAILED, PLANNED, REFUSED, SUCCEEDED, Request
 from entresol_provisioning.scopes import variables
 
 
@@ -32,11 +31,9 @@ def succeed(
 
     Ends the run as failed instead if the offering's outputs or entity can't be told.
     """
+    whole = (connection, request, offering, steps, capabilities, at)
     try:
-        if request.dry_run:
-            facts: list[Outcome] = [_planned(connection, request, offering, steps, at)]
-        else:
-            facts = list(_change(connection, request, offering, steps, capabilities, at))
+        facts = [about(request, RunPlanned, **plans.tell(*whole))] if request.dry_run else list(_change(*whole))
     except (ExpressionError, Impossible) as error:
         yield from fail(connection, request, str(error), None, at)
         return
@@ -52,9 +49,37 @@ def succeed(
     )
 
 
+def show(connection: Connection, request: Request, told: Mapping[str, Any]) -> Iterator[Outcome]:
+    """The plan is made, and waits for policy; if another one was approved before, it replaces that."""
+    store.change_request(connection, request.id, state=PLANNED, approved=None, outdated=request.outdated)
+    yield about(request, RunPlanned, **told, replaces=request.approved)
+
+
+def verify(connection: Connection, request: Request, at: datetime) -> Iterator[Outcome]:
+    """What a dry run was allowed to do is still what it would do."""
+    _end(connection, request, SUCCEEDED, at)
+    yield about(
+        request,
+        RunSucceeded,
+        action=request.action,
+        outputs={},
+        duration_ms=_duration_ms(request, at),
+        dry_run=True,
+    )
+
+
+def refuse(connection: Connection, request: Request, at: datetime) -> None:
+    """Policy has ended the request, and said so."""
+    _end(connection, request, REFUSED, at)
+
+
 def fail(connection: Connection, request: Request, reason: str, step: str | None, at: datetime) -> Iterator[Outcome]:
     """The run could not be finished, or not begun. What its steps left stays, for a delete or another create."""
-    left = [one.step for one in store.footprints_of(connection, request.resource_id) if one.run_id == request.run_id]
+    left = [
+        one.step
+        for one in store.footprints_of(connection, request.resource_id)
+        if one.run_id == request.run_id or one.step in request.applied
+    ]
     if left and request.action == "create" and not request.dry_run:
         reason = f"{reason} (left behind until a delete or another create: {', '.join(left)})"
     _end(connection, request, FAILED, at)
@@ -118,30 +143,6 @@ def _change(
     outputs |= {name: one.outputs for name, one in steps.items()}
     scope = variables(request, resource, outputs, capabilities)
     yield from resources.settle(connection, request, offering, resource, scope, at)
-
-
-def _planned(
-    connection: Connection,
-    request: Request,
-    offering: Offering | None,
-    steps: Mapping[str, StepState],
-    at: datetime,
-) -> Emit:
-    if request.action == "extend":
-        resource = store.find_resource(connection, request.resource_id)
-        assert offering is not None
-        assert resource is not None
-        list(resources.extend(connection, request, offering, resource, at))
-    plans = [one.plan for one in steps.values() if one.plan is not None]
-    return about(
-        request,
-        RunPlanned,
-        digest=digest(plans),
-        adds=sum(one["adds"] for one in plans),
-        changes=sum(one["changes"] for one in plans),
-        destroys=sum(one["destroys"] for one in plans),
-        steps=[StepPlan(**one) for one in plans],
-    )
 
 
 def _end(connection: Connection, request: Request, state: str, at: datetime) -> None:

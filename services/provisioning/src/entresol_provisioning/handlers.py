@@ -1,12 +1,14 @@
 """What provisioning does with the events that it reads."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from entresol_contracts.events import (
     ApprovalExpired,
     ApprovalRejected,
     ManifestApplied,
     ManifestRemoved,
+    PlanRequested,
     RequestAllowed,
     RequestCancelled,
     RequestDenied,
@@ -18,8 +20,7 @@ from sqlalchemy import Connection
 from sqlmodel import Session
 
 from entresol_provisioning import store
-from entresol_provisioning.domain.requests import OPEN, REFUSED, SUBMITTED, Request
-from entresol_provisioning.endings import because
+from entresol_provisioning.domain.requests import OPEN, SUBMITTED, Request
 from entresol_provisioning.offerings import Offerings
 from entresol_provisioning.resources import LIFETIME, Lifetimes
 from entresol_provisioning.runs import RETRY, Runs
@@ -38,6 +39,7 @@ class Handlers:
                 ManifestApplied: self.keep,
                 ManifestRemoved: self.drop,
                 RequestSubmitted: self.remember,
+                PlanRequested: self.plan,
                 RequestAllowed: self.begin,
                 RequestDenied: self.close,
                 RequestCancelled: self.stop,
@@ -94,33 +96,35 @@ class Handlers:
         store.add_request(connection, row)
         yield from ()
 
+    def plan(self, event: Event[PlanRequested], session: Session) -> Iterator[Outcome]:
+        connection = session.connection()
+        yield from self._runs.plan(connection, _moved_on(connection, event), event.time)
+
     def begin(self, event: Event[RequestAllowed], session: Session) -> Iterator[Outcome]:
         connection = session.connection()
-        request = _known(connection, event.data.request_id)
-        if request.state == SUBMITTED:
-            yield from self._runs.admit(connection, request, event.cause, event.time)
+        request = _moved_on(connection, event)
+        yield from self._runs.allow(connection, request, event.data.plan_digest, event.time)
 
     def close(
         self, event: Event[RequestDenied] | Event[ApprovalRejected] | Event[ApprovalExpired], session: Session
     ) -> Iterator[Outcome]:
-        """Policy has ended the request and said so; nothing is left to do."""
+        """Policy has ended the request and said so. A review that objects to what is done ends nothing."""
+        if isinstance(event.data, ApprovalRejected) and event.data.review:
+            return
         connection = session.connection()
-        request = _known(connection, event.data.request_id)
-        if request.state == SUBMITTED:
-            store.change_request(connection, request.id, state=REFUSED, ended_at=event.time)
-        yield from ()
+        yield from self._runs.refuse(connection, _moved_on(connection, event), event.time)
 
     def stop(self, event: Event[RequestCancelled], session: Session) -> Iterator[Outcome]:
         connection = session.connection()
-        request = _known(connection, event.data.request_id)
+        request = _moved_on(connection, event)
         if request.state in OPEN:
             reason = f"cancelled by {event.data.by}" + (f": {event.data.reason}" if event.data.reason else "")
-            cause = event.cause.model_dump(mode="json", exclude_none=True)
-            yield from because(self._runs.cancel(connection, request.but(cause=cause), reason, event.time), cause)
+            yield from self._runs.cancel(connection, request, reason, event.time)
 
 
-def _known(connection: Connection, request_id: str) -> Request:
-    request = store.find_request(connection, request_id)
+def _moved_on(connection: Connection, event: Event[Any]) -> Request:
+    """The request that the event is about, with the event as the cause of what follows."""
+    request = store.find_request(connection, event.data.request_id)
     if request is None:
-        raise LookupError(f"the request {request_id} was never submitted as far as this log goes")
-    return request
+        raise LookupError(f"the request {event.data.request_id} was never submitted as far as this log goes")
+    return request.but(cause=event.cause.model_dump(mode="json", exclude_none=True))

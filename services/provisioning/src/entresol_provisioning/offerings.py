@@ -40,6 +40,7 @@ def read(digest: str, manifest: dict[str, Any]) -> Offering:
         lifetime=_lifetime(spec.lifetime),
         outputs=spec.outputs or {},
         entity=_entity(spec.entity),
+        cost=spec.cost,
     )
 
 

@@ -1,8 +1,9 @@
 """Runs, from the moment a request may begin to its one terminal fact. Everything here happens in a transaction.
 
-- Work on one resource is serial: the next request begins in the transaction that ends the one before.
+- Work on one resource is serial, planning too: the next request begins in the transaction that ends the one before.
 - A step that is `ready` is about to be tried or being tried; nothing else of a run touches the world.
 - Once `stop` is set no further step begins, and the run ends when the last one that runs has ended.
+- A plan that was approved is made again, and applied in the same turn only if it is still that plan.
 """
 
 from collections.abc import Generator, Iterator, Mapping
@@ -11,23 +12,25 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from entresol_contracts.events import RunProgressed, RunStarted
-from entresol_eventing.envelope import Cause, new_id
+from entresol_eventing.envelope import new_id
 from entresol_eventing.reactions import Cancel, Deadline, Due, Outcome
 from sqlalchemy import Connection
 from sqlmodel import Session
 
-from entresol_provisioning import endings, store
-from entresol_provisioning.domain.graph import DONE, Impossible, StepState, backwards, finished, in_order, ready
-from entresol_provisioning.domain.offering import Offering
+from entresol_provisioning import beginnings, endings, plans, store
+from entresol_provisioning.domain.graph import DONE, Impossible, StepState, finished, ready
 from entresol_provisioning.domain.requests import (
+    AGAIN,
+    APPLY,
     CANCELLED,
     FAILED,
+    PLAN,
+    PLANNED,
     QUEUED,
+    REFUSED,
     RUNNING,
+    SUBMITTED,
     Request,
-    Resource,
-    admit,
-    effective_inputs,
     ends_cancelled,
 )
 from entresol_provisioning.endings import about, because
@@ -44,23 +47,39 @@ class Runs:
         self._offerings = offerings
         self._capabilities = capabilities
 
-    def admit(self, connection: Connection, request: Request, cause: Cause, at: datetime) -> Iterator[Outcome]:
-        """An allowed request begins, or waits for the run before it on the same resource."""
-        remembered = cause.model_dump(mode="json", exclude_none=True)
-        if store.is_busy(connection, request.resource_id):
-            store.change_request(connection, request.id, state=QUEUED, cause=remembered)
-            store.line_up(connection, request.id, request.resource_id)
-            return
-        yield from self._start(connection, request.but(cause=remembered), at)
+    def plan(self, connection: Connection, request: Request, at: datetime) -> Iterator[Outcome]:
+        """Policy wants to see what the request would do, before it decides."""
+        if request.state in (SUBMITTED, PLANNED):
+            yield from self._admit(connection, request.but(phase=PLAN, approved=None), at)
+
+    def allow(self, connection: Connection, request: Request, digest: str | None, at: datetime) -> Iterator[Outcome]:
+        """Policy lets the request do what the plan of that digest says; without one, whatever is needed."""
+        phase = APPLY if digest is None else PLAN
+        if request.state in (SUBMITTED, PLANNED):
+            yield from self._admit(connection, request.but(phase=phase, approved=digest), at)
+        elif request.phase == PLAN and request.state == QUEUED:
+            store.change_request(connection, request.id, phase=phase, approved=digest, cause=request.cause)
+        elif request.phase == PLAN and request.state == RUNNING and request.stop is None:
+            request = request.but(approved=digest)
+            store.change_request(connection, request.id, approved=digest, cause=request.cause)
+            if digest is None:  # nobody waits for the plan any more
+                yield from self._interrupt(connection, request, {"outcome": AGAIN, "phase": APPLY}, at)
+
+    def refuse(self, connection: Connection, request: Request, at: datetime) -> Iterator[Outcome]:
+        """Policy has ended the request and said so. What is being planned ends too, without a word."""
+        if request.state in (SUBMITTED, PLANNED, QUEUED):
+            store.forget_waiting(connection, request.id)
+            endings.refuse(connection, request, at)
+        elif request.state == RUNNING and request.phase == PLAN:
+            yield from self._interrupt(connection, request, {"outcome": REFUSED}, at)
 
     def cancel(self, connection: Connection, request: Request, reason: str, at: datetime) -> Iterator[Outcome]:
         """Stop an open request: at once if nothing of it runs, else when what runs has ended."""
         if request.state != RUNNING:
             store.forget_waiting(connection, request.id)
-            yield from endings.cancel(connection, request.but(run_id=new_id()), reason, (), at)
-        elif request.stop is None:
-            stop = {"outcome": CANCELLED, "reason": reason}
-            yield from self._stop(connection, request, stop, store.steps_of(connection, request.run_id or ""), at)
+            yield from endings.cancel(connection, request.but(run_id=new_id()), reason, request.applied, at)
+        elif request.stop is None or request.stop["outcome"] == AGAIN:
+            yield from self._interrupt(connection, request, {"outcome": CANCELLED, "reason": reason}, at)
 
     def retry(self, due: Due, session: Session) -> Iterator[Outcome]:
         """A step's wait is over: it may be tried again, unless its run was stopped meanwhile."""
@@ -77,7 +96,7 @@ class Runs:
         if request is None or request.state != RUNNING:
             return
         if verdict.state == "retrying" and request.stop is not None:
-            verdict = replace(verdict, state="failed")
+            verdict = replace(verdict, state="dropped" if request.stop["outcome"] == AGAIN else "failed")
         values: dict[str, Any] = {"state": verdict.state}
         if verdict.state == "retrying":
             values["attempt"] = verdict.attempt + 1
@@ -88,81 +107,40 @@ class Runs:
         _remember_effect(connection, request, verdict)
         yield from because(self._advance(connection, request, verdict, at), request.cause)
 
-    def _start(self, connection: Connection, request: Request, at: datetime) -> Generator[Outcome, None, bool]:
-        """Begin the run; return whether it has anything to wait for."""
-        request = request.but(run_id=new_id(), started_at=at, state=RUNNING)
-        resource = store.find_resource(connection, request.resource_id)
-        there = resource if resource is not None and resource.exists else None
-        offering = None
+    def _admit(self, connection: Connection, request: Request, at: datetime) -> Iterator[Outcome]:
+        """Begin the next pass, or wait for what plans or applies before it on the same resource."""
+        if store.is_busy(connection, request.resource_id):
+            values = {name: getattr(request, name) for name in ("phase", "approved", "cause")}
+            store.change_request(connection, request.id, state=QUEUED, **values)
+            store.line_up(connection, request.id, request.resource_id)
+            return
+        yield from self._start(connection, request, {}, at)
+
+    def _start(
+        self, connection: Connection, request: Request, held: Mapping[str, str | None], at: datetime
+    ) -> Generator[Outcome, None, bool]:
+        """Begin a pass whose steps are held to that; return whether it has anything to wait for."""
+        request = beginnings.number(request, at)
         try:
             offering = self._offerings.get(connection, request.offering_digest)
-            named = f"{request.offering} {request.offering_version}"
-            admit(request.action, request.resource_id, offering, named, exists=there is not None)
-            destroys, drivers, needs = self._steps(connection, request, offering, there)
-            order = in_order(needs)
+            request, needs = beginnings.begin(connection, request, offering, self._capabilities, held)
         except Impossible as error:
             yield from because(endings.fail(connection, request, str(error), None, at), request.cause)
             return False
-        effective = effective_inputs(request.action, request.inputs, there.inputs if there else None)
-        request = request.but(destroys=destroys, steps=len(needs), effective=effective)
-        store.change_request(
-            connection,
-            request.id,
-            state=RUNNING,
-            cause=request.cause,
-            run_id=request.run_id,
-            started_at=at,
-            destroys=destroys,
-            steps=len(needs),
-            effective=effective,
-        )
+        if request.phase == APPLY:
+            started = about(
+                request,
+                RunStarted,
+                offering=request.offering,
+                offering_version=request.offering_version,
+                action=request.action,
+                steps=list(needs),
+                running=[name for name in needs if not needs[name]],
+            )
+            yield from because((started,), request.cause)
         if needs:
-            rows = [
-                {
-                    "run_id": request.run_id,
-                    "name": name,
-                    "position": position,
-                    "driver": drivers[name],
-                    "needs": list(needs[name]),
-                    "state": "waiting" if needs[name] else "ready",
-                    "attempt": 1,
-                }
-                for position, name in enumerate(order)
-            ]
-            store.add_steps(connection, rows)
-        started = about(
-            request,
-            RunStarted,
-            offering=request.offering,
-            offering_version=request.offering_version,
-            action=request.action,
-            steps=order,
-            running=[name for name in order if not needs[name]],
-        )
-        yield from because((started,), request.cause)
-        if not needs:
-            yield from because(self._succeed(connection, request, offering, {}, at), request.cause)
-        return bool(needs)
-
-    def _steps(
-        self, connection: Connection, request: Request, offering: Offering | None, resource: Resource | None
-    ) -> tuple[bool, dict[str, str], dict[str, tuple[str, ...]]]:
-        """Whether the run takes down, and its drivers and needs by step. Raises Impossible."""
-        if request.action == "extend":
-            return False, {}, {}
-        steps = offering.steps(request.action) if offering is not None else None
-        if request.action == "delete" and (steps is None or resource is None):
-            left = store.footprints_of(connection, request.resource_id)
-            names = {one.step for one in left}
-            needs = backwards({one.step: tuple(name for name in one.needs if name in names) for one in left})
-            drivers = {one.step: one.driver for one in left}
-        else:
-            needs = {one.name: one.needs for one in steps or ()}
-            drivers = {one.name: one.driver for one in steps or ()}
-        for name, driver in drivers.items():
-            if driver not in self._capabilities:
-                raise Impossible(f"step {name} needs the driver {driver}, which is not installed here")
-        return request.action == "delete" and (steps is None or resource is None), drivers, needs
+            return True
+        return (yield from self._finish(connection, request, {}, at))
 
     def _advance(self, connection: Connection, request: Request, verdict: Verdict, at: datetime) -> Iterator[Outcome]:
         if request.steps == 1:
@@ -170,16 +148,13 @@ class Runs:
         else:
             steps = store.steps_of(connection, verdict.run_id)
         if verdict.state == "retrying":
-            yield _progressed(request, verdict, steps)
+            yield from _progressed(request, verdict, steps)
             due_at = at + timedelta(seconds=verdict.retry_after_seconds)
             args = {"run_id": verdict.run_id, "step": verdict.step}
             yield Deadline(f"{RETRY}:{verdict.run_id}:{verdict.step}", RETRY, due_at, args)
             return
-        if verdict.state == "failed":
-            reason = verdict.message or "no reason was given"
-            stop = {"outcome": FAILED, "reason": reason, "step": verdict.step}
-            if request.stop is not None:
-                stop = {**request.stop, "reason": f"{request.stop['reason']}; step {verdict.step} failed: {reason}"}
+        stop = _reason_to_stop(request.stop, verdict)
+        if stop is not None and stop is not request.stop:
             yield from self._stop(connection, request, stop, steps, at)
             return
         if verdict.state in DONE:
@@ -187,8 +162,14 @@ class Runs:
                 for name in ready(steps):
                     store.change_step(connection, verdict.run_id, name, "waiting", state="ready")
                     steps[name] = replace(steps[name], state="ready")
-            yield _progressed(request, verdict, steps)
+            yield from _progressed(request, verdict, steps)
         yield from self._settle(connection, request, steps, at)
+
+    def _interrupt(
+        self, connection: Connection, request: Request, stop: dict[str, Any], at: datetime
+    ) -> Iterator[Outcome]:
+        steps = store.steps_of(connection, request.run_id or "")
+        yield from because(self._stop(connection, request, stop, steps, at), request.cause)
 
     def _stop(
         self,
@@ -212,41 +193,96 @@ class Runs:
     ) -> Iterator[Outcome]:
         """End the run if nothing of it is left to do, and begin the next on the resource."""
         stop = request.stop
-        done = finished(steps.values())
-        if done and (stop is None or not ends_cancelled(request.action, everything_done=True)):
-            offering = self._offerings.get(connection, request.offering_digest)
-            yield from self._succeed(connection, request, offering, steps, at)
+        happened = request.phase == APPLY and not ends_cancelled(request.action, everything_done=True)
+        if finished(steps.values()) and (stop is None or happened):
+            goes_on = yield from self._finish(connection, request, steps, at)
         elif stop is not None and not any(one.state == "ready" for one in steps.values()):
-            if stop["outcome"] == CANCELLED:
-                remaining = [name for name, one in steps.items() if one.state == "succeeded"]
-                yield from endings.cancel(connection, request, stop["reason"], remaining, at)
-            else:
-                yield from endings.fail(connection, request, stop["reason"], stop["step"], at)
+            goes_on = yield from self._break_off(connection, request, stop, steps, at)
         else:
             return
-        yield from self._go_on(connection, request.resource_id, at)
+        if not goes_on:
+            yield from self._go_on(connection, request.resource_id, at)
 
-    def _succeed(
+    def _finish(
+        self, connection: Connection, request: Request, steps: Mapping[str, StepState], at: datetime
+    ) -> Generator[Outcome, None, bool]:
+        """Every step is done; return whether the request occupies the resource further on."""
+        offering = self._offerings.get(connection, request.offering_digest)
+        whole = (connection, request, offering, steps, self._capabilities, at)
+        if request.phase == APPLY:
+            yield from because(endings.succeed(*whole), request.cause)
+            return False
+        store.forget_steps(connection, request.run_id or "")  # they may be large, and what counts of them is told now
+        try:
+            told = plans.tell(*whole)
+            if request.approved == told["digest"]:
+                if not request.dry_run:
+                    applying = request.but(phase=APPLY)
+                    return (yield from self._start(connection, applying, plans.held_to(steps), at))
+                outcomes = endings.verify(connection, request, at)
+            else:
+                current = request if request.approved is None else request.found_outdated()
+                outcomes = endings.show(connection, current, told)
+        except Impossible as error:
+            outcomes = endings.fail(connection, request, str(error), None, at)
+        yield from because(outcomes, request.cause)
+        return False
+
+    def _break_off(
         self,
         connection: Connection,
         request: Request,
-        offering: Offering | None,
+        stop: Mapping[str, Any],
         steps: Mapping[str, StepState],
         at: datetime,
-    ) -> Iterator[Outcome]:
-        return endings.succeed(connection, request, offering, steps, self._capabilities, at)
+    ) -> Generator[Outcome, None, bool]:
+        """The run was told to stop, and nothing runs any more; return whether the request begins again at once."""
+        done = [] if request.plans else [name for name, one in steps.items() if one.state == "succeeded"]
+        applied = [*request.applied, *(name for name in done if name not in request.applied)]
+        outcomes: Iterator[Outcome] = iter(())
+        if stop["outcome"] == CANCELLED:
+            outcomes = endings.cancel(connection, request, stop["reason"], applied, at)
+        elif stop["outcome"] == FAILED:
+            outcomes = endings.fail(connection, request, stop["reason"], stop["step"], at)
+        elif stop["outcome"] == REFUSED:
+            endings.refuse(connection, request, at)
+        else:
+            again = request.but(phase=stop["phase"], applied=applied)
+            try:
+                again = again.found_outdated() if again.phase == PLAN else again
+                return (yield from self._start(connection, again, {}, at))
+            except Impossible as error:
+                outcomes = endings.fail(connection, again, str(error), None, at)
+        yield from because(outcomes, request.cause)
+        return False
 
     def _go_on(self, connection: Connection, resource_id: str, at: datetime) -> Iterator[Outcome]:
         while (request_id := store.first_waiting(connection, resource_id)) is not None:
             store.forget_waiting(connection, request_id)
             request = store.find_request(connection, request_id)
-            if request is not None and request.state == QUEUED and (yield from self._start(connection, request, at)):
+            if request is None or request.state != QUEUED:
+                continue
+            if (yield from self._start(connection, request, {}, at)):
                 return
+
+
+def _reason_to_stop(stop: dict[str, Any] | None, verdict: Verdict) -> dict[str, Any] | None:
+    """Why no further step may begin after this verdict; the same as before if the verdict adds nothing."""
+    again = None if stop is None else stop.get("phase")
+    if verdict.state == "outdated" and stop is None:
+        return {"outcome": AGAIN, "phase": PLAN}
+    if verdict.state == "failed":
+        reason = verdict.message or "no reason was given"
+        if stop is None or again == PLAN:
+            return {"outcome": FAILED, "reason": reason, "step": verdict.step}
+        if "reason" in stop:
+            return {**stop, "reason": f"{stop['reason']}; step {verdict.step} failed: {reason}"}
+    return stop
 
 
 def _remember_effect(connection: Connection, request: Request, verdict: Verdict) -> None:
     """What a delete will have to undo. A failed attempt may have left something, so it counts as well."""
-    if request.dry_run:
+    if request.plans:
         return
     if request.destroys:
         if verdict.state == "succeeded":
@@ -257,14 +293,16 @@ def _remember_effect(connection: Connection, request: Request, verdict: Verdict)
         store.leave_footprint(connection, *place, outputs, known=verdict.known, run_id=verdict.run_id, **verdict.undo)
 
 
-def _progressed(request: Request, verdict: Verdict, steps: Mapping[str, StepState]) -> Outcome:
-    return about(
-        request,
-        RunProgressed,
-        step=verdict.step,
-        state=verdict.state,
-        attempt=verdict.attempt,
-        message=verdict.message,
-        outputs=verdict.outputs or None,
-        running=[name for name, one in steps.items() if one.state == "ready"],
-    )
+def _progressed(request: Request, verdict: Verdict, steps: Mapping[str, StepState]) -> Iterator[Outcome]:
+    """Nothing is said of steps that are only planned for policy: it hears of the whole plan."""
+    if request.phase == APPLY:
+        yield about(
+            request,
+            RunProgressed,
+            step=verdict.step,
+            state=verdict.state,
+            attempt=verdict.attempt,
+            message=verdict.message,
+            outputs=verdict.outputs or None,
+            running=[name for name, one in steps.items() if one.state == "ready"],
+        )

@@ -16,7 +16,7 @@ from sqlalchemy.orm import registry
 from sqlmodel import Field, SQLModel
 
 from entresol_provisioning.domain.graph import StepState
-from entresol_provisioning.domain.requests import QUEUED, RUNNING, Request, Resource
+from entresol_provisioning.domain.requests import APPLY, QUEUED, RUNNING, Request, Resource
 
 
 class Base(SQLModel, registry=registry()):
@@ -43,7 +43,7 @@ class DestinationRow(Base, table=True):
 
 
 class RequestRow(Base, table=True):
-    """A request and its one run."""
+    """A request and the newest of its passes."""
 
     __tablename__ = "request"
     id: str = Field(primary_key=True)
@@ -70,14 +70,21 @@ class RequestRow(Base, table=True):
     effective: dict[str, Any] | None = Field(default=None, sa_type=JSON)
     """Inputs as the steps see them, fixed when the run begins."""
     stop: dict[str, Any] | None = Field(default=None, sa_type=JSON)
-    """Why no further step may begin: {outcome: cancelled|failed, reason, step}."""
+    """Why no further step may begin: {outcome: cancelled|failed|refused|again, reason, step, phase}."""
     started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
     ended_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    phase: str = "apply"
+    approved: str | None = None
+    """Digest of the plan that policy has allowed; None if it allows whatever is needed, or has not said a word yet."""
+    outdated: int = 0
+    """How often an approved plan was found not to hold."""
+    applied: list[str] = Field(default_factory=list, sa_type=JSON)
+    """Steps that were applied before the request had to be planned again."""
     __table_args__ = (Index("request_by_resource", "resource_id", "state"),)
 
 
 class WaitingRow(Base, table=True):
-    """Allowed requests behind a run on the same resource, in log order."""
+    """Requests that may plan or apply, behind one that does so on the same resource, in log order."""
 
     __tablename__ = "waiting"
     position: int | None = Field(default=None, primary_key=True)
@@ -86,7 +93,7 @@ class WaitingRow(Base, table=True):
 
 
 class StepRow(Base, table=True):
-    """A step of a run: waiting, ready, retrying, succeeded, skipped, failed or dropped.
+    """A step of a run: waiting, ready, retrying, succeeded, skipped, failed, dropped or outdated.
 
     `ready` is the recorded intent to act: after a restart every such step may already have been attempted.
     """
@@ -101,6 +108,8 @@ class StepRow(Base, table=True):
     attempt: int
     outputs: dict[str, Any] | None = Field(default=None, sa_type=JSON)
     plan: dict[str, Any] | None = Field(default=None, sa_type=JSON)
+    approved: str | None = None
+    """What it is held to: digest of its approved plan, or `skipped`; None: nothing."""
 
 
 class FootprintRow(Base, table=True):
@@ -165,6 +174,7 @@ _STEPS = Statement(
     .where(step.c.run_id == bindparam("run_id"))
     .order_by(step.c.position)
 )
+_FORGET_STEPS = Statement(delete(step).where(step.c.run_id == bindparam("run_id")))
 _RESOURCE = Statement(select(resource).where(resource.c.id == bindparam("id")))
 _FOOTPRINTS = Statement(
     select(footprint).where(footprint.c.resource_id == bindparam("resource_id")).order_by(footprint.c.position)
@@ -186,7 +196,12 @@ def add_request(connection: Connection, row: dict[str, Any]) -> None:
     _ADD_REQUEST.change(connection, **_UNBEGUN, **row)
 
 
-_UNBEGUN: dict[str, Any] = dict.fromkeys(("run_id", "effective", "stop", "started_at", "ended_at"))
+_UNBEGUN: dict[str, Any] = {
+    **dict.fromkeys(("run_id", "effective", "stop", "started_at", "ended_at", "approved")),
+    "phase": APPLY,
+    "outdated": 0,
+    "applied": [],
+}
 
 
 def find_request(connection: Connection, request_id: str) -> Request | None:
@@ -223,7 +238,7 @@ def forget_waiting(connection: Connection, request_id: str) -> None:
 
 
 def add_steps(connection: Connection, rows: list[dict[str, Any]]) -> None:
-    _ADD_STEPS.many(connection, [{"outputs": None, "plan": None, **row} for row in rows])
+    _ADD_STEPS.many(connection, [{"outputs": None, "plan": None, "approved": None, **row} for row in rows])
 
 
 def steps_of(connection: Connection, run_id: str) -> dict[str, StepState]:
@@ -232,6 +247,10 @@ def steps_of(connection: Connection, run_id: str) -> dict[str, StepState]:
         name: StepState(name, tuple(needs), state, outputs or {}, plan)
         for name, needs, state, outputs, plan in _STEPS.rows(connection, run_id=run_id)
     }
+
+
+def forget_steps(connection: Connection, run_id: str) -> None:
+    _FORGET_STEPS.change(connection, run_id=run_id)
 
 
 def change_step(

@@ -22,8 +22,9 @@ from sqlmodel import Session
 from entresol_provisioning import claims, store
 from entresol_provisioning.claims import Intent
 from entresol_provisioning.domain.requests import next_delay_seconds
-from entresol_provisioning.drivers import Driver, StepFailed, StepResult, StepWork
+from entresol_provisioning.drivers import Driver, PlanOutdated, StepFailed, StepResult, StepWork
 from entresol_provisioning.offerings import Offerings
+from entresol_provisioning.plans import SKIPPED, after_apply, outline
 from entresol_provisioning.runs import Runs
 from entresol_provisioning.scopes import VERBATIM, filled
 from entresol_provisioning.settings import Settings
@@ -111,11 +112,15 @@ class StepWorker:
             if driver is None:
                 raise StepFailed(f"the driver {intent.step.driver} is not installed here")
             scope = intent.variables(self._capabilities)
-            if intent.request.dry_run and (waits_for := _unknown(intent, scope)):
-                return _verdict(intent, "succeeded", plan=_after_apply(intent, waits_for))
             if not intent.request.destroys:
+                if intent.request.plans and (waits_for := _unknown(intent, scope)):
+                    return _verdict(intent, "succeeded", plan=_after_apply(intent, waits_for))
                 if intent.step.when is not None and not compile_expression(intent.step.when).holds(Scope(**scope)):
+                    if intent.held not in (None, SKIPPED):
+                        raise PlanOutdated
                     return _verdict(intent, "skipped", message=f"not needed: {intent.step.when}")
+                if intent.held == SKIPPED:
+                    raise PlanOutdated
                 with_ = filled(dict(intent.step.with_), scope)
                 destination = await self._destination(service, with_)
             else:
@@ -124,13 +129,16 @@ class StepWorker:
             work = intent.work(with_, scope, destination, time.monotonic() + timeout, attempted=suspect)
             undo = intent.undo(with_, destination)
             async with asyncio.timeout(timeout):
-                if intent.request.dry_run:
+                if intent.request.plans:
                     return await self._plan(intent, driver, work)
                 failpoint("effect.before")
                 result = await (driver.destroy(work) if intent.request.destroys else driver.apply(work))
                 failpoint("effect.after")
             return _verdict(intent, "succeeded", message=result.message, outputs=self._outputs(result), undo=undo)
         except StepFailed as failure:
+            if isinstance(failure, PlanOutdated) and intent.held is not None:
+                # This attempt has touched nothing, but who knows what an earlier one has left half way.
+                return _verdict(intent, "outdated", message=failure.reason, undo=undo if suspect else None)
             return self._failed(intent, failure, undo)
         except ExpressionError as error:
             return self._failed(intent, StepFailed(str(error)), undo)
@@ -149,9 +157,7 @@ class StepWorker:
             if not failure.unknown or not intent.step.needs:
                 raise
             return _verdict(intent, "succeeded", plan=_after_apply(intent, ", ".join(intent.step.needs)))
-        counts = {"adds": plan.adds, "changes": plan.changes, "destroys": plan.destroys}
-        names = {"name": intent.step.name, "driver": intent.step.driver}
-        return _verdict(intent, "succeeded", plan={**names, **counts, "summary": list(plan.summary)})
+        return _verdict(intent, "succeeded", plan=outline(intent.step.name, intent.step.driver, plan))
 
     async def _destination(self, service: Service, with_: Mapping[str, Any]) -> dict[str, Any] | None:
         name = with_.get("destination")
@@ -205,12 +211,4 @@ def _unknown(intent: Intent, scope: Mapping[str, Any]) -> str:
 
 
 def _after_apply(intent: Intent, waits_for: str) -> dict[str, Any]:
-    there = intent.previous is not None
-    return {
-        "name": intent.step.name,
-        "driver": intent.step.driver,
-        "adds": 0 if there else 1,
-        "changes": 1 if there else 0,
-        "destroys": 0,
-        "summary": [f"known after apply: it needs the outputs of {waits_for}"],
-    }
+    return after_apply(intent.step.name, intent.step.driver, waits_for, there=intent.previous is not None)

@@ -43,6 +43,8 @@ class Offering:
     lifetime: Lifetime = field(default_factory=Lifetime)
     outputs: Mapping[str, Any] = field(default_factory=dict)
     entity: Entity | None = None
+    cost: str | None = None
+    """Expression for what a resource costs per month."""
 
     def steps(self, action: str) -> Sequence[Step] | None:
         """The steps of an action; None where the offering does not say (an update is then a repeated create)."""

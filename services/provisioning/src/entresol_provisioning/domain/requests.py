@@ -1,6 +1,11 @@
 """The life of a request here: submitted → queued → running → one of the ends.
 
-A request has exactly one run. `submitted` waits for policy, `queued` for an earlier request on the same resource.
+`submitted` waits for policy, `queued` for an earlier request on the same resource. If policy wants to see a plan first:
+
+    submitted → (queued) → running to plan → planned → (queued) → running to verify → running to apply → an end
+
+`planned` waits for policy and blocks nobody. To verify is to plan again what was approved: it is applied if that is
+still the same, else the request is `planned` again. Each pass has a run id of its own, and its own steps.
 """
 
 from collections.abc import Mapping
@@ -12,6 +17,7 @@ from entresol_provisioning.domain.graph import Impossible
 from entresol_provisioning.domain.offering import Offering
 
 SUBMITTED: Final = "submitted"
+PLANNED: Final = "planned"
 QUEUED: Final = "queued"
 RUNNING: Final = "running"
 SUCCEEDED: Final = "succeeded"
@@ -20,12 +26,22 @@ CANCELLED: Final = "cancelled"
 REFUSED: Final = "refused"
 """Ended by policy: denied, rejected or not approved in time."""
 
-OPEN: Final = frozenset({SUBMITTED, QUEUED, RUNNING})
+OPEN: Final = frozenset({SUBMITTED, PLANNED, QUEUED, RUNNING})
+
+PLAN: Final = "plan"
+APPLY: Final = "apply"
+"""Phases: what the steps of the request's pass are there for, or of its next one."""
+
+AGAIN: Final = "again"
+"""Not an end, but a reason for a pass to stop: another one follows, of the phase that is named there."""
+
+MOST_OUTDATED = 10
+"""So often an approved plan may be found not to hold. A plan that changes by itself would go on for ever."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """A request and its one run, as they are stored."""
+    """A request and the newest of its passes, as they are stored."""
 
     id: str
     resource_id: str
@@ -51,9 +67,27 @@ class Request:
     stop: dict[str, Any] | None
     started_at: datetime | None
     ended_at: datetime | None
+    phase: str
+    approved: str | None
+    outdated: int
+    applied: list[str]
+
+    @property
+    def plans(self) -> bool:
+        """Whether its steps are planned and touch nothing."""
+        return self.dry_run or self.phase == PLAN
 
     def but(self, **changes: Any) -> "Request":
         return replace(self, **changes)
+
+    def found_outdated(self) -> "Request":
+        """After what was approved was found not to hold; raise Impossible if that happens all the time."""
+        if self.outdated >= MOST_OUTDATED:
+            raise Impossible(
+                f"what was approved did not hold any more when it was to be applied, {MOST_OUTDATED + 1} times; "
+                "does something in the plan change by itself, such as a time?"
+            )
+        return replace(self, outdated=self.outdated + 1)
 
 
 @dataclass(frozen=True, slots=True)
