@@ -1,0 +1,103 @@
+"""Plan, approve, apply, with the service killed at a place that has a name: the end is the same as without."""
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from entresol_eventing.envelope import decode
+from entresol_eventing.log import connect
+from entresol_provisioning.settings import Settings
+
+installed = pytest.mark.skipif(
+    not (shutil.which("tofu") or shutil.which("terraform")), reason="neither tofu nor terraform is installed"
+)
+ENDS = {"RunSucceeded", "RunFailed"}
+FILES = {
+    "name": "step",
+    "driver": "gitops",
+    "with": {"repository": "infra", "create": True, "files": {"a": "{{ inputs.size }}"}},
+}
+MODULE = {
+    "name": "step",
+    "driver": "terraform",
+    "with": {"files": {"main.tf": 'resource "terraform_data" "a" {}\noutput "id" { value = terraform_data.a.id }'}},
+}
+POINTS = [
+    # In turn: what is asked for, the plan, the approval, the plan that is held to it, the effect.
+    *(f"commit.before@{visit}" for visit in range(1, 6)),
+    *("commit.after@2", "commit.after@3", "commit.after@4"),
+    *("publish.before@1", "publish.before@2", "publish.after@1", "publish.after@3", "ack.before"),
+    *("effect.before", "effect.middle", "effect.after"),
+]
+RUNNING = [
+    # While terraform makes a plan, makes it again, makes it once more to apply it, and applies it.
+    *("effect.running@2", "effect.running@5", "effect.running@8", "effect.running@10"),
+    *("effect.middle", "effect.after"),
+]
+EACH = [pytest.param(FILES, point, id=f"gitops-{point}") for point in POINTS]
+EACH += [pytest.param(MODULE, point, id=f"terraform-{point}", marks=installed) for point in RUNNING]
+
+
+def start(settings: Settings, point: str = "") -> subprocess.Popen[bytes]:
+    environment = os.environ | {
+        "ENTRESOL_PROVISIONING_DATA": str(settings.data),
+        "ENTRESOL_PROVISIONING_NATS_URL": settings.nats_url,
+        "ENTRESOL_PROVISIONING_PORT": "0",
+        "ENTRESOL_PROVISIONING_LOG_LEVEL": "ERROR",
+        "ENTRESOL_PROVISIONING_FAILPOINT": point,
+        "ENTRESOL_PROVISIONING_BATCH_SIZE": "1",
+    }
+    program = "from entresol_provisioning.app import main; main()"
+    return subprocess.Popen([sys.executable, "-c", program], env=environment, stdin=subprocess.DEVNULL)
+
+
+@pytest.mark.parametrize(("step", "point"), EACH)
+async def test_a_crash_anywhere_leads_to_the_same_end(
+    connected: Settings, voice: Callable[..., Any], offering: Callable[..., Any], step: dict[str, Any], point: str
+) -> None:
+    connection = await connect(connected, "intake", "test")
+    child = await asyncio.to_thread(start, connected, point)
+    crashes = 0
+    said: dict[str, Any] = {}
+    try:
+        heard = await connection.jetstream().subscribe("entresol.provisioning.run.>", ordered_consumer=True)
+        platform = voice(connection)
+        await platform.apply(offering(actions={"create": {"steps": [step]}}))
+        request_id = await platform.want_plan(inputs={"size": "small"})
+        while not (crashes and ENDS & set(map(kind, said.values()))):
+            if child.poll() is not None:
+                assert (child.returncode, crashes) == (-signal.SIGKILL, 0)
+                crashes += 1
+                child = await asyncio.to_thread(start, connected)
+            try:
+                message = await heard.next_msg(timeout=0.1)
+            except TimeoutError:
+                continue
+            event = decode(message.data)
+            if event.id not in said and kind(event) == "RunPlanned":
+                await platform.allow(request_id, event.data.digest)
+            said[event.id] = event
+    finally:
+        child.kill()
+        await asyncio.to_thread(child.wait)
+        await connection.close()
+    assert list(map(kind, said.values())) == ["RunPlanned", "RunStarted", "RunProgressed", "RunSucceeded"]
+    if step is FILES:
+        commits = ["git", "rev-list", "--count", "main"]
+        done = await asyncio.to_thread(subprocess.run, commits, cwd=repository(connected), capture_output=True)
+        assert done.stdout == b"1\n"
+
+
+def kind(event: Any) -> str:
+    return type(event.data).__name__
+
+
+def repository(settings: Settings) -> Path:
+    return settings.repositories / "infra.git"
