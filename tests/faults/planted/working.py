@@ -139,7 +139,8 @@ def commit_not_looked_for() -> None:
     """A step that was interrupted commits again, without a look at whether it had."""
 
     def make(_: Any) -> Any:
-        def anyway(repo: Any, head: Any, change: Any, message: str, committer: str, _trailer: Any) -> Any:
+        def anyway(repo: Any, _target: Any, head: Any, change: Any, committer: str, work: Any) -> Any:
+            message = gitops._message(work)
             commit = trees.commit(repo, head, change, trees.compare(repo, head, change), message, committer)
             return commit.decode(), "committed", True
 
