@@ -1,6 +1,7 @@
-"""`python -m tests.e2e.clocked CLOCK …`: the command with a clock of its own, which runs on from the time that is
-written into the file CLOCK whenever another time is written there, and says so in the file CLOCK.shown. The bus keeps the
-machine's time.
+"""`python -m tests.e2e.clocked CLOCK …`: the command with a clock of its own.
+
+It runs on from the time that is written into the file CLOCK whenever another time is written there, and says so in the
+file CLOCK.shown. The bus keeps the machine's time.
 """
 
 import sys

@@ -14,7 +14,7 @@ MANIFESTS = """\
 apiVersion: entresol.dev/v1
 kind: Destination
 metadata: {name: infra}
-spec: {kind: git, repository: infra, create: true}
+spec: {repository: infra.git, create: true}
 ---
 apiVersion: entresol.dev/v1
 kind: Offering
@@ -27,7 +27,7 @@ spec:
       steps:
         - name: write
           driver: gitops
-          with: {destination: infra, path: "pages/{{ resource.name }}", files: {page.md: "# {{ inputs.title }}"}}
+          with: {destination: infra, path: "pages/${resource.name}", files: {page.md: "# {{ inputs.title }}"}}
     update: *write
 ---
 apiVersion: entresol.dev/v1
@@ -85,7 +85,7 @@ def planned(place: Town, tmp_path: Path) -> Town:
 
 
 def repository(place: Town) -> Path:
-    return next((place.child.data / "provisioning").rglob("infra.git"))
+    return place.child.data / "repositories" / "infra.git"
 
 
 def commits(place: Town) -> list[str]:
