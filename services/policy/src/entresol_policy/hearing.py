@@ -7,6 +7,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, TypeAlias
 
 from entresol_contracts.events import RequestSubmitted, RunPlanned
@@ -25,7 +26,8 @@ class Hearing:
     def __init__(self, evaluator: Evaluator, find: FindEntity, **variables: Any) -> None:
         self._evaluator = evaluator
         self._find = find
-        functions = {"entity": self._entity, "knows": self._knows}
+        # They must not lead back to the scope: the engine holds them, and no collector sees through it.
+        functions: dict[str, Callable[..., Any]] = {"entity": partial(_entity, find), "knows": partial(_knows, find)}
         self._scope = Scope(functions=functions, catalog={}, **variables)
 
     def holds(self, condition: str) -> bool:
@@ -51,7 +53,7 @@ class Hearing:
     def _owners(self, who: str) -> list[str]:
         blueprint, _, identifier = who.removeprefix("owner:").partition("/")
         try:
-            team = self._entity({}, blueprint, identifier).get("team")
+            team = _entity(self._find, {}, blueprint, identifier).get("team")
         except ValueError as error:
             raise Unclear(f"nobody can be asked: {error}") from None
         teams = [team] if isinstance(team, str) else [one for one in team or [] if isinstance(one, str)]
@@ -59,16 +61,18 @@ class Hearing:
             raise Unclear(f"nobody can be asked: the catalog names no owner of {blueprint} {identifier}")
         return [one if one.startswith(("user:", "group:")) else f"group:{one}" for one in teams if one]
 
-    def _entity(self, _: object, blueprint: object, identifier: object) -> Mapping[str, Any]:
-        if not isinstance(blueprint, str) or not isinstance(identifier, str):
-            raise TypeError("needs the names of a blueprint and of an entity")
-        found = self._find(blueprint, identifier)
-        if found is None:
-            raise ValueError(f"the catalog has no {blueprint[:100]} {identifier[:100]}")
-        return found
 
-    def _knows(self, _: object, blueprint: object, identifier: object) -> bool:
-        return isinstance(blueprint, str) and isinstance(identifier, str) and bool(self._find(blueprint, identifier))
+def _entity(find: FindEntity, _: object, blueprint: object, identifier: object) -> Mapping[str, Any]:
+    if not isinstance(blueprint, str) or not isinstance(identifier, str):
+        raise TypeError("needs the names of a blueprint and of an entity")
+    found = find(blueprint, identifier)
+    if found is None:
+        raise ValueError(f"the catalog has no {blueprint[:100]} {identifier[:100]}")
+    return found
+
+
+def _knows(find: FindEntity, _: object, blueprint: object, identifier: object) -> bool:
+    return isinstance(blueprint, str) and isinstance(identifier, str) and bool(find(blueprint, identifier))
 
 
 def about_request(request: RequestSubmitted, at: datetime, plan: RunPlanned | None) -> dict[str, Any]:
