@@ -21,6 +21,23 @@ _CHANGE = Statement(update(resource).where(resource.c.id == bindparam("key")).va
 _REMOVE = Statement(delete(resource).where(resource.c.id == bindparam("key")))
 _RELEASE = Statement(delete(share).where(share.c.request_id == bindparam("key")))
 _ADD_SHARE = Statement(insert(share))
+_CONCERNED = (
+    share.c.quota == bindparam("key_quota"),
+    or_(share.c.per == bindparam("key_per"), share.c.uncounted.is_not(None)),
+)
+_LARGEST = (
+    select(func.max(share.c.amount).label("amount"))
+    .where(*_CONCERNED, share.c.resource_id != bindparam("key_resource"))
+    .group_by(share.c.resource_id)
+    .subquery()
+)
+_USED = Statement(select(func.coalesce(func.sum(_LARGEST.c.amount), 0.0)))
+_UNCOUNTED = Statement(select(share.c.uncounted).where(*_CONCERNED, share.c.uncounted.is_not(None)).limit(3))
+_COUNTED = Statement(
+    select(func.coalesce(func.max(share.c.amount), 0.0)).where(
+        share.c.quota == bindparam("key_quota"), share.c.resource_id == bindparam("key_resource")
+    )
+)
 
 
 def find_resource(session: Session, resource_id: str) -> dict[str, Any] | None:
@@ -78,22 +95,13 @@ def record(session: Session, rows: Iterable[tuple[str, str, str, Share | str]]) 
 
 def used(session: Session, quota: str, per: str, *, without: str) -> tuple[float, list[str]]:
     """How much of the share is used by other resources than `without`, and why some could not be counted."""
-    concerned = (share.c.quota == quota, or_(share.c.per == per, share.c.uncounted.is_not(None)))
-    largest = (
-        select(func.max(share.c.amount).label("amount"))
-        .where(*concerned, share.c.resource_id != without)
-        .group_by(share.c.resource_id)
-        .subquery()
-    )
     connection = session.connection()
-    amount = connection.execute(select(func.coalesce(func.sum(largest.c.amount), 0.0))).scalar_one()
-    errors = select(share.c.uncounted).where(*concerned, share.c.uncounted.is_not(None)).limit(3)
-    return float(amount), [str(one) for one in connection.execute(errors).scalars()]
+    values = {"key_quota": quota, "key_per": per}
+    (amount,) = _USED.rows(connection, **values, key_resource=without)[0]
+    return float(amount), [str(row[0]) for row in _UNCOUNTED.rows(connection, **values)]
 
 
 def counted(session: Session, quota: str, resource_id: str) -> float:
     """The most that the resource counts already, as it is or as a request was allowed."""
-    query = select(func.coalesce(func.max(share.c.amount), 0.0)).where(
-        share.c.quota == quota, share.c.resource_id == resource_id
-    )
-    return float(session.connection().execute(query).scalar_one())
+    (amount,) = _COUNTED.rows(session.connection(), key_quota=quota, key_resource=resource_id)[0]
+    return float(amount)
