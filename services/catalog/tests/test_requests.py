@@ -136,7 +136,7 @@ def folded(*names: str) -> Request:
         ("want plan, plan, allow plan, plan anew, allow plan", "planned", "policy"),
         ("want plan, plan, allow plan, plan anew, plan anew", "planned", "policy"),
         ("want plan, plan, allow plan, plan anew, allow new plan, start", "running", "provisioning"),
-        ("want plan, plan, allow plan, start, plan anew", "running", "provisioning"),
+        ("want plan, plan, allow plan, start, plan anew", "planned", "policy"),
         ("want plan, stop", "cancelled", None),
         ("want plan, fail", "failed", None),
         ("hold", "held", "lock l0 by user:ada until 2026-11-21 12:00 UTC: the ledger moves"),
@@ -200,6 +200,15 @@ def test_what_was_asked_of_an_older_plan_stays_as_it_ended() -> None:
     assert [(one.id, one.state) for one in request.approvals] == [("a1", "granted"), ("a2", "pending")]
     assert request.state == "waiting-for-approval"
     assert request.plan == {"digest": "sha256:bb", "replaces": "sha256:aa"}
+
+
+def test_a_run_that_met_another_plan_begins_again_when_that_is_allowed() -> None:
+    request = folded("want plan", "plan", "allow plan", "start", "plan anew")
+    assert (request.state, request.run_id, request.steps) == ("planned", None, [])
+    assert request.allow("sha256:bb", at(20))
+    assert request.start("another run", ["one"], ["one"], at(21))
+    assert (request.state, request.run_id) == ("running", "another run")
+    assert folded("want plan", "plan", "allow plan", "start", "plan anew", "deny").state == "denied"
 
 
 def test_holds_are_shown_while_they_hold() -> None:

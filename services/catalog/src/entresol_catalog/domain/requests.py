@@ -195,11 +195,16 @@ class Request:
         return self._changed(at)
 
     def show(self, plan: dict[str, Any], at: datetime) -> bool:
-        """What the run would do is known, or is not what was allowed: then policy has to look at it again."""
+        """What the run would do is known, or is not what was allowed: then policy has to look at it again.
+
+        A run that had begun by then was given up; another begins when the new plan is allowed.
+        """
         if self.terminal or plan == self.plan:
             return False
         self.plan = plan
-        stale = plan.get("replaces") is not None and self.state in ("allowed", "planned")
+        stale = plan.get("replaces") is not None and self.state in ("allowed", "planned", "running")
+        if stale and self.run_id is not None:
+            self.run_id, self.steps = None, []
         if stale or self.state in ("submitted", "planning", "allowed"):
             self._enter("planned", at)
         self.plan_for_policy |= stale
