@@ -46,6 +46,7 @@ SCOPE = Scope(
         ('r"\\" + s', "\\Hello"),
         ("[1, 2].map(x, [3].map(y, x * y))", [[3], [6]]),
         ("false && request.missing", False),
+        ("1 // it's one\n + 1", 2),
     ],
 )
 def test_an_expression_has_its_value(source: str, value: Any) -> None:
@@ -93,6 +94,8 @@ def test_what_fails_to_evaluate_says_why(source: str, words: str, capfd: pytest.
         ("(" * 33 + "1" + ")" * 33, "nest deeper than 32"),
         ("[" * 2000 + "]" * 2000, "nest deeper than 32"),
         ("[1].map(a, [1].map(b, [1].map(c, 1)))", "nest too deep"),
+        ('1 // "\n + size([1].map(a, [1].map(b, [1].map(c, 1)))) // "', "nest too deep"),
+        (f"[1].map{' ' * 40}(a, [1].map(b, [1].map // (\n (c, 1)))", "nest too deep"),
         (f"[{'1,' * 99}1].map(a, [{'1,' * 99}1].map(b, 1))", "over too long a list"),
     ],
 )

@@ -17,7 +17,7 @@ LONGEST_LOOPED_LIST: Final = 64
 _LITERAL = re.compile(
     r"""(?P<raw>[bB]?[rR][bB]?)?(?:(?P<long>\"\"\"|''')|(?P<quote>["']))""",
 )
-_LOOP = re.compile(r"\.\s*(?:map|filter|all|exists|exists_one)\s*\Z")
+_LOOP = re.compile(r"\.(?:map|filter|all|exists|exists_one)\Z")
 _BOUND = re.compile(r"\.\s*(?:map|filter|all|exists|exists_one)\s*\(\s*([A-Za-z_]\w*)\s*,")
 
 
@@ -40,9 +40,16 @@ def literal_end(text: str, start: int) -> int | None:
 
 
 def code(source: str) -> Iterator[tuple[int, str]]:
-    """The characters of an expression that are not inside string literals, with their places. Raise UnclosedError."""
+    """The characters of an expression that are in no string literal and no comment, with their places.
+
+    Raises UnclosedError. A quote in a comment begins no literal: what follows the comment would be taken for one.
+    """
     place = 0
     while place < len(source):
+        if source.startswith("//", place):
+            end_of_line = source.find("\n", place)
+            place = len(source) if end_of_line < 0 else end_of_line
+            continue
         in_word = place > 0 and (source[place - 1].isalnum() or source[place - 1] == "_")
         end = literal_end(source, place) if not in_word or source[place] in "\"'" else None
         if end is None:
@@ -64,13 +71,14 @@ def refusal(source: str) -> str | None:
     try:
         for _, character in code(source):
             if character in "([{":
-                loops.append(character == "(" and _LOOP.search(before[-24:]) is not None)
+                loops.append(character == "(" and _LOOP.search(before) is not None)
                 depth, deepest_loops = max(depth, len(loops)), max(deepest_loops, sum(loops))
             elif character in ")]}" and loops:
                 loops.pop()
             elif character == ",":
                 commas += 1
-            before += character
+            if not character.isspace():  # blanks between a name and its bracket mean nothing
+                before = (before + character)[-16:]
     except UnclosedError as error:
         return str(error)
     if depth > DEEPEST:
