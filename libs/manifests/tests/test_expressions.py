@@ -194,6 +194,12 @@ def test_conditions_are_true_or_false_and_nothing_else() -> None:
         Expression("s").holds(SCOPE)
 
 
+def test_why_a_source_does_not_compile_is_told_each_time() -> None:
+    for _ in range(2):
+        with pytest.raises(ExpressionError, match="not a CEL expression"):
+            compile_expression("1 +")
+
+
 def test_a_compiled_expression_works_in_other_threads_and_scopes() -> None:
     expression = compile_expression("s + s")
     assert compile_expression("s + s") is expression
@@ -263,6 +269,13 @@ def test_a_placeholder_that_fails_says_where(value: Any, pointer: str, words: st
         interpolate(value, SCOPE)
     assert failure.value.pointer == pointer
     assert words in failure.value.message
+
+
+def test_placeholders_may_be_evaluated_in_another_way() -> None:
+    said = interpolate(
+        {"a": ["${s}", "x ${s + s}"]}, SCOPE, evaluate=lambda source, scope: f"{source}/{scope is SCOPE}"
+    )
+    assert said == {"a": ["s/True", "x s + s/True"]}
 
 
 def test_inlined_files_are_left_alone() -> None:

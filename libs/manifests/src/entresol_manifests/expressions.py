@@ -9,7 +9,7 @@ import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeAlias
 
 import cel
 
@@ -18,6 +18,7 @@ from entresol_manifests.faults import Fault, explain, kind_of
 from entresol_manifests.functions import CATALOG, NATIVE, OWN, fault, forget_fault, given
 from entresol_manifests.pointers import child
 from entresol_manifests.sources import UnclosedError, bound_names, code, refusal
+from entresol_manifests.weights import Size, Weight, measure, weigh
 
 
 class ExpressionError(ValueError):
@@ -43,7 +44,7 @@ class Scope:
     the evaluation as it is.
     """
 
-    __slots__ = ("_context", "_copied", "functions", "variables")
+    __slots__ = ("__weakref__", "_context", "_copied", "_sizes", "functions", "variables")
 
     def __init__(self, *, functions: Mapping[str, Callable[..., Any]] | None = None, **variables: Any) -> None:
         self.variables: Mapping[str, Any] = variables
@@ -51,6 +52,17 @@ class Scope:
         own = {**OWN, **{name: given(name, one) for name, one in functions.items()}} if functions else OWN
         self._context = cel.Context(None, own)
         self._copied: set[str] = set()
+        self._sizes: dict[str, Size] = {}
+
+    def size(self, names: Iterable[str]) -> Size:
+        """How large these variables are together. What is changed in them later is not seen."""
+        units, items = 0.0, 0.0
+        for name in names:
+            size = self._sizes.get(name)
+            if size is None:
+                size = self._sizes[name] = measure(self.variables[name]) if name in self.variables else Size()
+            units, items = units + size.units, max(items, size.items)
+        return Size(units, items)
 
     def context(self, names: Iterable[str]) -> cel.Context:
         """The engine's context, in which these variables are; raise ExpressionError if one is not plain data."""
@@ -69,7 +81,7 @@ class Scope:
 class Expression:
     """One compiled expression; immutable, usable from any thread."""
 
-    __slots__ = ("_program", "_reads", "calls", "source")
+    __slots__ = ("_program", "_weight", "calls", "reads", "source")
 
     def __init__(self, source: str) -> None:
         """Compile; raise ExpressionError for wrong syntax, unknown functions, and what is too big to be safe."""
@@ -79,7 +91,8 @@ class Expression:
         try:
             self._program = cel.compile(source)
             called = self._program.functions()
-            self._reads = self._program.variables()
+            self.reads = tuple(self._program.variables())
+            """The variables that it reads, and the names that its comprehensions bind."""
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as error:
@@ -88,15 +101,23 @@ class Expression:
         """The functions that it calls, macros included."""
         if unknown := sorted(self.calls - NATIVE - OWN.keys() - CATALOG):
             raise ExpressionError(f"`{source}` calls {unknown[0]}(), which does not exist")
+        self._weight: Weight | None = None
+
+    @property
+    def weight(self) -> Weight:
+        """How long it may take at most."""
+        if self._weight is None:
+            self._weight = weigh(self.source, self.calls)
+        return self._weight
 
     def names(self) -> frozenset[str]:
         """The variables that it reads, without those that its own comprehensions bind."""
-        return frozenset(self._reads) - bound_names(self.source)
+        return frozenset(self.reads) - bound_names(self.source)
 
     def evaluate(self, scope: Scope) -> Any:
         """The value: JSON, or an aware datetime or a timedelta. Raise ExpressionError naming what is missing."""
         forget_fault()
-        context = scope.context(self._reads)
+        context = scope.context(self.reads)
         try:
             value = self._program.execute(context)
         except (KeyboardInterrupt, SystemExit):
@@ -119,21 +140,40 @@ class Expression:
         return value
 
 
-@lru_cache(maxsize=4096)
 def compile_expression(source: str) -> Expression:
     """The expression of this source, compiled once. Raise ExpressionError."""
-    return Expression(source)
+    compiled = _compiled(source)
+    if isinstance(compiled, Expression):
+        return compiled
+    raise ExpressionError(compiled)
 
 
-def interpolate(value: Any, scope: Scope, *, verbatim: Collection[str] = ()) -> Any:
+@lru_cache(maxsize=4096)
+def _compiled(source: str) -> Expression | str:
+    """Why it does not compile is remembered as well: finding out takes as long."""
+    try:
+        return Expression(source)
+    except ExpressionError as error:
+        return error.message
+
+
+Evaluate: TypeAlias = Callable[[str, Scope], Any]
+
+
+def evaluate(source: str, scope: Scope) -> Any:
+    """The value of an expression; raise ExpressionError."""
+    return compile_expression(source).evaluate(scope)
+
+
+def interpolate(value: Any, scope: Scope, *, verbatim: Collection[str] = (), evaluate: Evaluate = evaluate) -> Any:
     """The value with every `${…}` in its texts evaluated; keys stay as they are.
 
     A text that is exactly one `${…}` becomes the value with its type; in a longer text values are written into it.
     `$${` is a literal `${`. What lies at the pointers in `verbatim` is copied unread: give `/files` there for the
-    `with` of a step, because inlined files have `${…}` of their own.
+    `with` of a step, because inlined files have `${…}` of their own. `evaluate` is for who evaluates in another way.
     Raises ExpressionError whose pointer says where.
     """
-    return _interpolate(value, scope, "", verbatim)
+    return _interpolate(value, lambda source: evaluate(source, scope), "", verbatim)
 
 
 def placeholders(value: Any, *, verbatim: Collection[str] = ()) -> Iterator[tuple[str, str]]:
@@ -141,18 +181,18 @@ def placeholders(value: Any, *, verbatim: Collection[str] = ()) -> Iterator[tupl
     yield from _placeholders(value, "", verbatim)
 
 
-def _interpolate(value: Any, scope: Scope, pointer: str, verbatim: Collection[str]) -> Any:
+def _interpolate(value: Any, evaluated: Callable[[str], Any], pointer: str, verbatim: Collection[str]) -> Any:
     if pointer in verbatim:
         return value
     if isinstance(value, str):
         try:
-            return _fill(value, scope) if "${" in value else value
+            return _fill(value, evaluated) if "${" in value else value
         except ExpressionError as error:
             raise ExpressionError(error.message, pointer, error.missing) from None
     if isinstance(value, dict):
-        return {key: _interpolate(item, scope, child(pointer, key), verbatim) for key, item in value.items()}
+        return {key: _interpolate(item, evaluated, child(pointer, key), verbatim) for key, item in value.items()}
     if isinstance(value, list):
-        return [_interpolate(item, scope, child(pointer, index), verbatim) for index, item in enumerate(value)]
+        return [_interpolate(item, evaluated, child(pointer, index), verbatim) for index, item in enumerate(value)]
     return value
 
 
@@ -207,15 +247,15 @@ def _end(text: str, start: int) -> int:
     raise ExpressionError("a ${ has no closing }; write $${ for a literal ${")
 
 
-def _fill(text: str, scope: Scope) -> Any:
+def _fill(text: str, evaluated: Callable[[str], Any]) -> Any:
     parts = _parts(text)
     if len(parts) == 1 and parts[0][1]:
-        return _json(compile_expression(parts[0][0]).evaluate(scope), parts[0][0])
-    return "".join(_written(piece, scope) if is_code else piece for piece, is_code in parts)
+        return _json(evaluated(parts[0][0]), parts[0][0])
+    return "".join(_written(piece, evaluated) if is_code else piece for piece, is_code in parts)
 
 
-def _written(source: str, scope: Scope) -> str:
-    value = _json(compile_expression(source).evaluate(scope), source)
+def _written(source: str, evaluated: Callable[[str], Any]) -> str:
+    value = _json(evaluated(source), source)
     if value is None:
         raise ExpressionError(f"`{source}` is null, which can't be written into a text")
     if isinstance(value, str):

@@ -5,6 +5,7 @@ Their results are bounded, so that a short expression can't build a huge text. F
 where the one who evaluates gives them.
 """
 
+import string
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -23,6 +24,10 @@ CATALOG: Final = frozenset({"entity", "knows"})
 """Methods of `catalog`: `catalog.entity(blueprint, identifier)` and whether `catalog.knows(blueprint, identifier)`."""
 
 
+_LOWER: Final = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
+_UPPER: Final = str.maketrans(string.ascii_lowercase, string.ascii_uppercase)
+
+
 def _text(value: object) -> str:
     if not isinstance(value, str):
         raise TypeError("works on text only")
@@ -36,11 +41,11 @@ def _bounded(text: str) -> str:
 
 
 def _lower(text: object) -> str:
-    return "".join(letter.lower() if letter.isascii() else letter for letter in _text(text))
+    return _text(text).translate(_LOWER)
 
 
 def _upper(text: object) -> str:
-    return "".join(letter.upper() if letter.isascii() else letter for letter in _text(text))
+    return _text(text).translate(_UPPER)
 
 
 def _trim(text: object) -> str:

@@ -65,27 +65,38 @@ def refusal(source: str) -> str | None:
         return f"it is longer than {LONGEST} characters"
     if "\0" in source:
         return "it holds a NUL character"
-    depth, commas, deepest_loops = 0, 0, 0
-    loops: list[bool] = []
-    before = ""
     try:
-        for _, character in code(source):
-            if character in "([{":
-                loops.append(character == "(" and _LOOP.search(before) is not None)
-                depth, deepest_loops = max(depth, len(loops)), max(deepest_loops, sum(loops))
-            elif character in ")]}" and loops:
-                loops.pop()
-            elif character == ",":
-                commas += 1
-            if not character.isspace():  # blanks between a name and its bracket mean nothing
-                before = (before + character)[-16:]
+        depth, loops, commas = _nesting(source)
     except UnclosedError as error:
         return str(error)
     if depth > DEEPEST:
         return f"its brackets nest deeper than {DEEPEST}"
-    if deepest_loops > DEEPEST_LOOPS or (deepest_loops == DEEPEST_LOOPS and commas > LONGEST_LOOPED_LIST):
+    if loops > DEEPEST_LOOPS or (loops == DEEPEST_LOOPS and commas > LONGEST_LOOPED_LIST):
         return "its comprehensions (map, filter, all, exists) nest too deep, or over too long a list"
     return None
+
+
+def deepest_loops(source: str) -> int:
+    """How deep its comprehensions nest; 0 if there are none. Raise UnclosedError."""
+    return _nesting(source)[1]
+
+
+def _nesting(source: str) -> tuple[int, int, int]:
+    """How deep its brackets nest, how deep its comprehensions do, and how many commas there are."""
+    depth, commas, deepest_loops = 0, 0, 0
+    loops: list[bool] = []
+    before = ""
+    for _, character in code(source):
+        if character in "([{":
+            loops.append(character == "(" and _LOOP.search(before) is not None)
+            depth, deepest_loops = max(depth, len(loops)), max(deepest_loops, sum(loops))
+        elif character in ")]}" and loops:
+            loops.pop()
+        elif character == ",":
+            commas += 1
+        if not character.isspace():  # blanks between a name and its bracket mean nothing
+            before = (before + character)[-16:]
+    return depth, deepest_loops, commas
 
 
 def bound_names(source: str) -> frozenset[str]:
