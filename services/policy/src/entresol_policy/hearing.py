@@ -44,7 +44,7 @@ class Hearing:
         found: list[str] = []
         for entry in entries:
             try:
-                who = interpolate(entry, self._scope)
+                who = interpolate(entry, self._scope, evaluate=self._evaluator.evaluate)
             except ExpressionError as error:
                 raise Unclear(shortened(error.message)) from None
             found += self._owners(who) if who.startswith("owner:") else [who]
