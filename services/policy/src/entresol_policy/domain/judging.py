@@ -6,7 +6,7 @@
 """
 
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Literal, Protocol, TypeAlias
 
@@ -79,30 +79,6 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
-    """The rules of one policy, as they are in force."""
-
-    name: str
-    version: str
-    mode: Mode
-    when: str | None
-    rules: tuple[Rule, ...]
-    looks_at_plan: bool = False
-    unusable: str | None = None
-    """Why none of it can be evaluated."""
-
-
-@dataclass(frozen=True, slots=True)
-class Waiver:
-    """A policy, or one rule of it, that does not hold for the request."""
-
-    id: str
-    waives: str
-    """Kind/name."""
-    rule: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Verdict:
     """What one rule said."""
 
@@ -128,6 +104,40 @@ class Verdict:
             place = ", its `when`," if self.rule == WHEN else f", rule {self.rule},"
             return f"policy {self.policy}{place} can't be evaluated: {self.because}"
         return self.because or f"policy {self.policy} forbids it"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The rules of one policy, as they are in force."""
+
+    name: str
+    version: str
+    mode: Mode
+    when: str | None
+    rules: tuple[Rule, ...]
+    looks_at_plan: bool = False
+    unusable: str | None = None
+    """Why none of it can be evaluated."""
+    verdicts: tuple[tuple[Verdict, Verdict], ...] = field(init=False, repr=False, compare=False)
+    """What each rule says if it does not hold, and if it does: made once, since most is said again and again."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "verdicts", tuple(self._said(*one) for one in enumerate(self.rules)))
+
+    def _said(self, position: int, rule: Rule) -> tuple[Verdict, Verdict]:
+        effect: Effect = "deny" if rule.does == "deny" else "approve"
+        passes = Verdict(self.name, self.version, position, effect, self.mode, False, rule.because)
+        return passes, replace(passes, matched=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Waiver:
+    """A policy, or one rule of it, that does not hold for the request."""
+
+    id: str
+    waives: str
+    """Kind/name."""
+    rule: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,32 +183,30 @@ def judge(
     wanted: list[Wanted] = []
     glasses: list[Glass] = []
     concerned, unconcerned, unclear = _sort(policies, hearing)
-    verdicts += [_verdict(policy, WHEN, "error", reason) for policy, reason in unclear]
+    verdicts += [_unclear(policy, WHEN, reason, waivers) for policy, reason in unclear]
     heard = [
         (policy, position, rule)
         for policy in concerned
         for position, rule in enumerate(policy.rules)
         if planned or not rule.looks_at_plan
     ]
-    answers = _each(hearing, [rule.condition for _, _, rule in heard])
-    for (policy, position, rule), answer in zip(heard, answers, strict=True):
+    answers = _each(hearing, [rule.condition for _, _, rule in heard], [rule.unusable for _, _, rule in heard])
+    for (policy, position, rule), matched in zip(heard, answers, strict=True):
         does = rule.does
-        matched = Unclear(rule.unusable) if rule.unusable is not None else answer
         if isinstance(matched, Unclear):
-            verdicts.append(_verdict(policy, position, "error", matched))
+            verdicts.append(_unclear(policy, position, matched, waivers))
         elif isinstance(does, Breaking):
             if matched and policy.mode == "enforce":
                 glasses.append(Glass(policy.name, does))
         else:
-            effect: Effect = "deny" if does == "deny" else "approve"
-            verdict = Verdict(policy.name, policy.version, position, effect, policy.mode, matched, rule.because)
+            verdict = policy.verdicts[position][matched]
+            if matched:
+                verdict = _waived(verdict, waivers)
+                if isinstance(does, Ask) and verdict.counts:
+                    wanted.append(Wanted(policy.name, does, rule.because))
             verdicts.append(verdict)
-            if matched and waivers:
-                verdicts[-1] = verdict = _waived(verdict, waivers)
-            if matched and isinstance(does, Ask) and verdict.counts:
-                wanted.append(Wanted(policy.name, does, rule.because))
     return Judgement(
-        verdicts=tuple(_waived(one, waivers) if one.effect == "error" else one for one in verdicts),
+        verdicts=tuple(verdicts),
         wanted=tuple(wanted),
         glasses=tuple(glasses),
         to_plan_for=tuple(one.name for one in concerned if one.looks_at_plan),
@@ -211,10 +219,9 @@ def _sort(policies: Sequence[Policy], hearing: Hearing) -> tuple[list[Policy], l
     concerned: list[Policy] = []
     unconcerned: list[str] = []
     unclear: list[tuple[Policy, Unclear]] = []
-    for policy, answer in zip(policies, _each(hearing, [one.when for one in policies]), strict=True):
-        if policy.unusable is not None:
-            unclear.append((policy, Unclear(policy.unusable)))
-        elif isinstance(answer, Unclear):
+    answers = _each(hearing, [one.when for one in policies], [one.unusable for one in policies])
+    for policy, answer in zip(policies, answers, strict=True):
+        if isinstance(answer, Unclear):
             unclear.append((policy, answer))
         elif answer:
             concerned.append(policy)
@@ -223,15 +230,21 @@ def _sort(policies: Sequence[Policy], hearing: Hearing) -> tuple[list[Policy], l
     return concerned, unconcerned, unclear
 
 
-def _each(hearing: Hearing, conditions: Sequence[str | None]) -> list[bool | Unclear]:
-    """What holds, all of it asked at once; None always does."""
+def _each(hearing: Hearing, conditions: Sequence[str | None], unusable: Sequence[str | None]) -> list[bool | Unclear]:
+    """What holds, all of it asked at once; None always does, unless it is unusable."""
     given = [one for one in conditions if one is not None]
     answers = iter(hearing.each_holds(given) if given else ())
-    return [True if one is None else next(answers) for one in conditions]
+    found: list[bool | Unclear] = [True if one is None else next(answers) for one in conditions]
+    if any(unusable):
+        return [answer if why is None else Unclear(why) for answer, why in zip(found, unusable, strict=True)]
+    return found
 
 
-def _verdict(policy: Policy, rule: int, effect: Effect, unclear: Unclear) -> Verdict:
-    return Verdict(policy.name, policy.version, rule, effect, policy.mode, False, str(unclear), unclear.missing)
+def _unclear(policy: Policy, rule: int, unclear: Unclear, waivers: Collection[Waiver]) -> Verdict:
+    verdict = Verdict(
+        policy.name, policy.version, rule, "error", policy.mode, False, str(unclear), missing=unclear.missing
+    )
+    return _waived(verdict, waivers)
 
 
 def _waived(verdict: Verdict, waivers: Collection[Waiver]) -> Verdict:
