@@ -111,7 +111,8 @@ def test_every_variable_is_one_that_the_service_reads(compose: manifests.Object)
 def test_the_values_are_accepted_by_the_settings(compose: manifests.Object, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in OURS:
         for key, value in compose["services"][name]["environment"].items():
-            monkeypatch.setenv(key, re.sub(r"\$\{\w+:\?[^}]*\}", "pFilledIn", str(value)))
+            filled_in = re.sub(r"\$\{\w+:\?[^}]*\}", "pFilledIn", str(value))
+            monkeypatch.setenv(key, re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", filled_in))
         settings = manifests.settings(name)()
         assert settings.nats_password is not None
         if name != "streams":
@@ -124,6 +125,15 @@ def test_what_must_be_filled_in_is_listed_in_the_example() -> None:
     wanted |= set(re.findall(r"\$\{(\w+):\?", (manifests.COMPOSE / "nats-cluster.yaml").read_text(encoding="utf-8")))
     lines = (manifests.COMPOSE / ".env.example").read_text(encoding="utf-8").splitlines()
     assert {line.removesuffix("=") for line in lines if line and not line.startswith("#")} == wanted
+
+
+def test_links_for_answers_are_read_by_the_keys_that_sign_them() -> None:
+    for name in ("intake", "notification"):
+        assert (
+            FILE["services"][name]["environment"][f"ENTRESOL_{name.upper()}_LINK_KEY_FILE"] == "/run/secrets/link-keys"
+        )
+        assert "link-keys" in FILE["services"][name]["secrets"]
+    assert FILE["services"]["notification"]["environment"]["ENTRESOL_NOTIFICATION_PUBLIC_URL"].startswith("${")
 
 
 def test_no_secret_is_in_the_files() -> None:

@@ -10,6 +10,7 @@ from tests.deploy import manifests
 MADE_BY_HAND = {
     "entresol-nats",
     "entresol-admin-token",
+    "entresol-link-keys",
     *(f"entresol-{service}-database" for service in SERVICES),
     *(f"entresol-{service}-secrets" for service in ("intake", "provisioning", "notification")),
 }
@@ -199,6 +200,34 @@ def test_flows_that_are_needed_are_allowed_and_no_others(overlay: str) -> None:
         assert open_to == {"nats": {4222} | ({6222} if overlay == "production" else set()), "streams": set()}.get(
             name, {8080}
         )
+
+
+def test_links_for_answers_are_read_by_the_keys_that_sign_them_and_lead_through_the_doors() -> None:
+    mounted = {}
+    for name, _, spec in manifests.pod_specs("production"):
+        (container,) = spec["containers"]
+        variables = {one["name"]: one.get("value") for one in container.get("env", [])}
+        if (file := variables.get(f"ENTRESOL_{name.upper()}_LINK_KEY_FILE")) is None:
+            continue
+        folder, _, key = file.rpartition("/")
+        (volume,) = [one["name"] for one in container["volumeMounts"] if one["mountPath"] == folder]
+        (secret,) = [one["secret"]["secretName"] for one in spec["volumes"] if one["name"] == volume]
+        mounted[name] = (secret, key)
+    assert mounted == dict.fromkeys(("intake", "notification"), ("entresol-link-keys", "keys"))
+    (doors,) = manifests.of_kind("production", "HTTPRoute")
+    (host,) = doors["spec"]["hostnames"]
+    (container,) = next(spec for name, _, spec in manifests.pod_specs("production") if name == "notification")[
+        "containers"
+    ]
+    assert {"name": "ENTRESOL_NOTIFICATION_PUBLIC_URL", "value": f"https://{host}"} in container["env"]
+    leads = {
+        rule["matches"][0]["path"]["value"]: (
+            rule["filters"][0]["urlRewrite"]["path"]["replacePrefixMatch"],
+            rule["backendRefs"][0]["name"],
+        )
+        for rule in doors["spec"]["rules"]
+    }
+    assert leads["/intake/answers"] == ("/answers", "intake")
 
 
 def test_production_keeps_three_copies_of_every_event() -> None:
