@@ -230,6 +230,11 @@ def test_links_for_answers_are_read_by_the_keys_that_sign_them_and_lead_through_
     assert leads["/intake/answers"] == ("/answers", "intake")
 
 
+def test_policy_has_room_for_a_second_process(overlay: str) -> None:
+    limits = {name: spec["containers"][0]["resources"]["limits"] for name, _, spec in manifests.pod_specs(overlay)}
+    assert limits["policy"] == {"memory": "768Mi"}
+
+
 def test_production_keeps_three_copies_of_every_event() -> None:
     (nats,) = manifests.of_kind("production", "StatefulSet")
     assert nats["spec"]["replicas"] == 3
