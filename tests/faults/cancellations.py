@@ -5,9 +5,10 @@ the service is about to crash. In the end everything is deleted, and the reposit
 """
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from tests.faults.crashes import MOST_VISITS, SETTINGS, points_of, submit
@@ -16,10 +17,16 @@ from tests.faults.storms import Scene, scene
 from tests.faults.trials import Evidence, Proof, Trial
 from tests.faults.writers import git
 
-STATES: Sequence[str] = ("submitted", "waiting", "queued", "running", "retrying", "succeeded")
+STATES: Sequence[str] = (
+    *("submitted", "planning", "planned", "waiting", "locked", "shut"),
+    *("queued", "running", "retrying", "succeeded"),
+)
+"""`planned`: people are asked about a plan. `locked` and `shut`: held by a lock, and by a window."""
 WAYS: Sequence[str] = ("cancel", "delete")
 REACHED_SECONDS = 60.0
 ANY = ("succeeded", "failed", "cancelled")
+PAST: Mapping[str, Sequence[str]] = {"running": ANY, "planning": ("waiting-for-approval",)}
+"""What a request may have come to already where a state does not last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +37,10 @@ class Case:
     state: str
     way: str
     request: str
+
+    @property
+    def environment(self) -> str:
+        return self.state if self.state in ("locked", "shut") else "dev"
 
 
 def prove_ends_at_any_stage(trial: Trial) -> Evidence:
@@ -48,10 +59,11 @@ def prove_ends_at_any_stage(trial: Trial) -> Evidence:
     breaches: list[str] = []
     settings = {**SETTINGS, "ENTRESOL_PROVISIONING_RETRY_SECONDS": "0.5"}
     with (
-        scene(trial, settings, [offering(), approval()]) as here,
+        scene(trial, settings, [offering(), *gates()]) as here,
         here.load(trial, 0) as load,
-        ThreadPoolExecutor(12, thread_name_prefix="client") as clients,
+        ThreadPoolExecutor(len(STATES) * len(WAYS), thread_name_prefix="client") as clients,
     ):
+        load.lock({"environment": "locked", "action": "create"})
         for number, (service, point, visit) in enumerate(rounds):
             cases += list(_round(here, load, clients, number, service, f"{point}@{visit}=crash", breaches))
             trial.say(f"{number + 1} of {len(rounds)}: {service} at {point}@{visit}")
@@ -97,47 +109,53 @@ def _round(
 
 def _bring_to(load: Load, name: str, state: str, way: str) -> str:
     """Ask for a request and wait until it is in the state."""
-    if state == "waiting":
-        request = _ask(load, name, {"asks": True})
+    if state in ("waiting", "planned"):
+        request = _ask(load, name, {"asks": state == "waiting", "plans": state == "planned"})
         load.await_approval(request)
+    elif state in ("locked", "shut"):
+        request = _ask(load, name, {}, state)
+        _await_state(load, request, "held")
     elif state == "succeeded":
         request = _ask(load, name, {})
         load.await_end(request)
     elif state == "retrying":
         request = _ask(load, name, {"fail": "not yet"})
-        _await_run(load, request)
+        _await_state(load, request, "running")
     else:
         request = _ask(load, name, {"seconds": 2})
-        _await_run(load, request)
-        if state == "queued":
-            request = submit(load, "slow", name, {"size": "small"}, "update", expects=ANY)
+        _await_state(load, request, "running")
+        if state in ("queued", "planning"):
+            request = submit(load, "slow", name, {"plans": state == "planning"}, "update", expects=ANY)
+        if state == "planning":  # in its turn, when the resource is there
+            _await_state(load, request, "planning")
     return request
 
 
-def _await_run(load: Load, request: str) -> None:
+def _await_state(load: Load, request: str, state: str) -> None:
     deadline = time.monotonic() + REACHED_SECONDS
-    while (load.show(request) or {}).get("state") not in ("running", *ANY):
+    while (load.show(request) or {}).get("state") not in (state, *PAST.get(state, ())):
         if time.monotonic() > deadline:
-            raise TimeoutError(f"{request} does not run")
+            raise TimeoutError(f"{request} is never {state}")
         time.sleep(0.05)
 
 
-def _ask(load: Load, name: str, inputs: dict[str, Any]) -> str:
-    return submit(load, "slow", name, {"size": "small", **inputs}, expects=ANY)
+def _ask(load: Load, name: str, inputs: dict[str, Any], environment: str = "dev") -> str:
+    return submit(load, "slow", name, {"size": "small", **inputs}, expects=ANY, environment=environment)
 
 
 def _ask_to_end(load: Load, case: Case) -> None:
     if case.way == "cancel":
         load.cancel(case.request)
     else:
-        submit(load, "slow", case.name, {}, "delete")
+        submit(load, "slow", case.name, {}, "delete", environment=case.environment)
 
 
 def _clean_up(load: Load, case: Case) -> None:
     """Whatever became of it: cancelled, if it waits for people, and then deleted, which may be for the second time."""
     load.cancel(case.request)
     load.await_end(case.request)
-    load.await_end(submit(load, "slow", case.name, {}, "delete", key=f"{case.name}-at-last"))
+    key = f"{case.name}-at-last"
+    load.await_end(submit(load, "slow", case.name, {}, "delete", key=key, environment=case.environment))
 
 
 def offering() -> dict[str, Any]:
@@ -158,6 +176,7 @@ def offering() -> dict[str, Any]:
         "properties": {
             "size": {"type": "string"},
             "asks": {"type": "boolean", "default": False},
+            "plans": {"type": "boolean", "default": False},
             "seconds": {"type": "number", "default": 0},
             "fail": {"type": "string", "default": ""},
         },
@@ -171,16 +190,34 @@ def offering() -> dict[str, Any]:
     }
 
 
-def approval() -> dict[str, Any]:
-    return {
-        "apiVersion": "entresol.dev/v1",
-        "kind": "Policy",
-        "metadata": {"name": "asked-for"},
-        "spec": {
-            "when": 'request.offering == "slow" && request.action == "create" && request.inputs.asks',
-            "rules": [{"approve": {"from": ["group:sre"], "notSelf": False}, "because": "asked for"}],
-        },
-    }
+def gates() -> list[dict[str, Any]]:
+    """Two policies that ask people, one of them about the plan; and a window that opens in half a year."""
+    rules = [{"approve": {"from": ["group:sre"], "notSelf": False}, "because": "asked for"}]
+    opens = datetime.now(UTC) + timedelta(days=180)
+    slow = 'request.offering == "slow"'
+    documents: list[tuple[str, str, dict[str, Any]]] = [
+        ("Policy", "asked-for", {"when": f"{slow} && has(request.inputs.asks) && request.inputs.asks", "rules": rules}),
+        (
+            "Policy",
+            "seen-first",
+            {"when": f"{slow} && has(request.inputs.plans) && request.inputs.plans", "plan": True, "rules": rules},
+        ),
+        (
+            "Window",
+            "in-half-a-year",
+            {
+                "when": 'request.environment == "shut" && request.action == "create"',
+                "effect": "allow",
+                "cron": f"0 0 {opens.day} {opens.month} *",
+                "duration": "1h",
+                "because": "not before",
+            },
+        ),
+    ]
+    return [
+        {"apiVersion": "entresol.dev/v1", "kind": kind, "metadata": {"name": name}, "spec": spec}
+        for kind, name, spec in documents
+    ]
 
 
 PROOFS = (Proof("G23", "cancel and delete end at any stage, wherever a service crashes", prove_ends_at_any_stage),)

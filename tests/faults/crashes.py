@@ -217,9 +217,10 @@ def submit(
     *,
     expects: Sequence[str] = ("succeeded",),
     key: str = "",
+    environment: str = "dev",
 ) -> str:
     """Ask for an action on one thing of an offering, until it is accepted."""
-    body = {"offering": offering, "action": action, "project": "shop", "environment": "dev", "name": name}
+    body = {"offering": offering, "action": action, "project": "shop", "environment": environment, "name": name}
     if action != "delete":
         body["inputs"] = dict(inputs)  # type: ignore[assignment]
     key = key or f"{name}-{action}"

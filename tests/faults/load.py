@@ -250,6 +250,13 @@ class Load:
         self.insist("answer", lambda: self._call_once_known("POST", path, body, headers))
         self.tell("answered", request=request, approval=approval, answer=answer)
 
+    def lock(self, scope: dict[str, str]) -> str:
+        """Lock what the scope names; return the lock's id."""
+        headers = {"Idempotency-Key": f"{self._prefix}-lock-{'-'.join(scope.values())}"}
+        body = {"scope": scope, "reason": "nobody touches it"}
+        lock: str = self.insist("lock", lambda: self.fleet.call("intake", "POST", "/v1/locks", body, **headers))["id"]
+        return lock
+
     def cancel(self, request: str) -> None:
         path = f"/v1/requests/{request}/cancel"
         self.insist("cancel", lambda: self.fleet.call("intake", "POST", path, {"reason": "no longer wanted"}))
