@@ -8,15 +8,14 @@ from typing import Any
 
 from entresol_catalog import app as catalog
 from entresol_eventing.envelope import Event, now
-from entresol_eventing.reactions import Due, Outcome
-from entresol_intake.http import requests
+from entresol_eventing.reactions import Outcome
 from entresol_intake.http.desk import Desk
-from entresol_intake.store import idempotency_keys
+from entresol_intake.http.idempotency import Once
 from entresol_notification import store as deliveries
 from entresol_notification.domain import SYSTEM
 from entresol_notification.workers import Courier, record
-from entresol_policy import handlers as policy
-from entresol_policy import store as approvals
+from entresol_policy import people
+from entresol_policy.store import cases
 from entresol_provisioning import store
 from entresol_provisioning.domain.requests import RUNNING, Request
 from entresol_provisioning.drivers import gitops, trees
@@ -51,38 +50,13 @@ def accepted_before_commit() -> None:
 
 def idempotency_key_ignored() -> None:
     """The same ask under the same Idempotency-Key is a new request."""
-    replace(requests, "answer_of", lambda _: lambda scope, key, session: None)
-
-    def make(add: Any) -> Any:
-        def without(session: Session, table: Any, row: Any) -> None:
-            if table is not idempotency_keys:
-                add(session, table, row)
-
-        return without
-
-    replace(requests, "add", make)
+    replace(Once, "before", lambda _: lambda *arguments: None)
+    replace(Once, "remember", lambda _: lambda *arguments: None)
 
 
 def expiry_unguarded() -> None:
     """An approval expires when its deadline comes, whatever was answered by then."""
-
-    def make(expire: Any) -> Any:
-        def whatever(due: Due, session: Session) -> Iterator[Outcome]:
-            asked = approvals.asked
-
-            def as_pending(*arguments: Any) -> Any:
-                found = asked(*arguments)
-                return found and changed(found, approval=changed(found.approval, state="pending"))
-
-            approvals.asked = as_pending
-            try:
-                yield from expire(due, session)
-            finally:
-                approvals.asked = asked
-
-        return whatever
-
-    replace(policy, "expire", make)
+    replace(people, "_pending", lambda _: lambda session, due: cases.question(session, due.args["approval"]))
     deadlines_never_cancelled()
 
 
