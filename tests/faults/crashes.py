@@ -220,17 +220,9 @@ def submit(
     environment: str = "dev",
 ) -> str:
     """Ask for an action on one thing of an offering, until it is accepted."""
-    body = {"offering": offering, "action": action, "project": "shop", "environment": environment, "name": name}
-    if action != "delete":
-        body["inputs"] = dict(inputs)  # type: ignore[assignment]
-    key = key or f"{name}-{action}"
-    headers = {"Idempotency-Key": key}
-    request: str = load.insist("submit", lambda: load.fleet.call("intake", "POST", "/v1/requests", body, **headers))[
-        "id"
-    ]
-    load.tell("accepted", key=key, request=request, action=action, file="", expects=list(expects))
-    load.accepted.add(request)
-    return request
+    place = ("shop", environment, name)
+    given = None if action == "delete" else inputs
+    return load.ask(key or f"{name}-{action}", offering, place, given, action, expects, file=False)
 
 
 def offerings(elsewhere: Path, ledger: Path) -> list[dict[str, Any]]:

@@ -12,7 +12,7 @@ import threading
 import time
 import urllib.error
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from enum import StrEnum
 from pathlib import Path
@@ -49,42 +49,6 @@ MIX: Sequence[Journey] = (
 """In turn: half of the clients want a thing and nothing else."""
 
 
-def manifests(hook: str | None) -> list[dict[str, Any]]:
-    """An offering that commits a file; policies that deny what is large and ask about production; told to `hook`."""
-    step = {
-        "name": "commit",
-        "driver": "gitops",
-        "with": {"destination": "environments", "files": {"thing.yaml": "size: {{ inputs.size | tojson }}\n"}},
-    }
-    inputs = {"type": "object", "required": ["size"], "properties": {"size": {"enum": ["small", "large"]}}}
-    offering = {"inputs": inputs, "actions": {"create": {"steps": [step]}}}
-    creating = 'request.action == "create"'
-    rules = {
-        "no-large-things": {
-            "when": creating,
-            "rules": [{"deny": 'request.inputs.size == "large"', "because": "small is beautiful"}],
-        },
-        "production-approval": {
-            "when": 'request.environment == "prod"',
-            "rules": [{"approve": {"from": ["group:sre"], "notSelf": False}, "because": "production"}],
-        },
-    }
-    documents: list[tuple[str, dict[str, str], dict[str, Any]]] = [
-        ("Destination", {"name": "environments"}, {"repository": "environments.git", "create": True}),
-        ("Offering", {"name": "thing", "version": "1.0.0"}, offering),
-        *(("Policy", {"name": name}, spec) for name, spec in rules.items()),
-    ]
-    if hook is not None:
-        documents += [
-            ("Channel", {"name": "receiver"}, {"kind": "webhook", "url": hook}),
-            ("Route", {"name": "ends"}, {"on": [TOLD_OF], "channel": "receiver"}),
-        ]
-    return [
-        {"apiVersion": "entresol.dev/v1", "kind": kind, "metadata": metadata, "spec": spec}
-        for kind, metadata, spec in documents
-    ]
-
-
 class Refused(Exception):
     """A door said no to what it has to take."""
 
@@ -114,10 +78,15 @@ class Load:
 
     def __enter__(self) -> "Load":
         """Begin; no journey starts before it is released."""
-        token = {"actor": "user:grace", "groups": ["sre"], "role": "developer"}
-        self.approver = self.insist("token", lambda: self.fleet.call("intake", "POST", "/v1/tokens", token))["token"]
+        self.approver = self.token("user:grace")
         self._running = [self._pool.submit(self._travel, number) for number in range(self.journeys)]
         return self
+
+    def token(self, actor: str) -> str:
+        """A token of somebody who may answer what the group sre is asked."""
+        token = {"actor": actor, "groups": ["sre"], "role": "developer"}
+        made: str = self.insist("token", lambda: self.fleet.call("intake", "POST", "/v1/tokens", token))["token"]
+        return made
 
     def __exit__(self, *_: object) -> None:
         with self._turn:
@@ -177,42 +146,46 @@ class Load:
 
     def submit(self, number: int, journey: Journey, action: str = "create") -> str:
         """Ask for one thing until it is accepted; sometimes once more, as a client does that has lost the answer."""
-        name = f"thing-{number}"
-        place = (f"team-{number // 100}", "prod" if journey in (Journey.GRANTED, Journey.REJECTED) else "dev")
-        body: dict[str, Any] = {
-            "offering": "thing",
-            "action": action,
-            "project": place[0],
-            "environment": place[1],
-            "name": name,
-        }
-        if action == "create":
-            body["inputs"] = {"size": "large" if journey == Journey.DENIED else "small"}
-        key = f"{self._prefix}-{number}-{action}"
+        environment = "prod" if journey in (Journey.GRANTED, Journey.REJECTED) else "dev"
+        inputs = {"size": "large" if journey == Journey.DENIED else "small"}
+        place = (f"team-{number // 100}", environment, f"thing-{number}")
         expects = {
             Journey.DENIED: ["denied"],
             Journey.REJECTED: ["rejected"],
             Journey.CANCELLED: ["cancelled", "succeeded"],
         }.get(journey, ["succeeded"])
         for _ in range(2 if number % 7 == 0 else 1):
-            try:
-                answer = self.insist(
-                    "submit",
-                    lambda: self.fleet.call("intake", "POST", "/v1/requests", body, **{"Idempotency-Key": key}),
-                )
-            except Refused as refused:
-                self.tell("refused", key=key, status=refused.args[0], body=refused.args[1])
-                raise
-            self.tell(
-                "accepted",
-                key=key,
-                request=answer["id"],
-                action=action,
-                file=f"{answer['resource']}/thing.yaml",
-                expects=expects,
-            )
-            self.accepted.add(answer["id"])
+            key = f"{self._prefix}-{number}-{action}"
+            request = self.ask(key, "thing", place, inputs if action == "create" else None, action, expects)
+        return request
+
+    def ask(
+        self,
+        key: str,
+        offering: str,
+        place: tuple[str, str, str],
+        inputs: Mapping[str, Any] | None,
+        action: str,
+        expects: Sequence[str],
+        *,
+        file: bool = True,
+    ) -> str:
+        """Ask for an action on the offering's thing of that project, environment and name, until it is accepted.
+
+        With `file`, the repository must have a file named after the offering if that succeeds.
+        """
+        body: dict[str, Any] = dict(zip(("project", "environment", "name"), place, strict=True))
+        body |= {"offering": offering, "action": action, **({} if inputs is None else {"inputs": dict(inputs)})}
+        headers = {"Idempotency-Key": key}
+        try:
+            answer = self.insist("submit", lambda: self.fleet.call("intake", "POST", "/v1/requests", body, **headers))
+        except Refused as refused:
+            self.tell("refused", key=key, status=refused.args[0], body=refused.args[1])
+            raise
         request: str = answer["id"]
+        where = f"{answer['resource']}/{offering}.yaml" if file else ""
+        self.tell("accepted", key=key, request=request, action=action, file=where, expects=list(expects))
+        self.accepted.add(request)
         return request
 
     def show(self, request: str) -> dict[str, Any] | None:
@@ -233,7 +206,7 @@ class Load:
         def asked(shown: dict[str, Any]) -> str | None:
             return next((one["id"] for one in shown["approvals"] if one["state"] == "pending"), None)
 
-        return self._await(f"an approval of {request}", request, asked, seconds)
+        return self.await_seen(f"an approval of {request}", request, asked, seconds)
 
     def await_end(self, request: str, seconds: float = INSIST_SECONDS) -> str:
         """The state in which the request has ended."""
@@ -241,10 +214,10 @@ class Load:
         def ended(shown: dict[str, Any]) -> str | None:
             return shown["state"] if shown["completed_at"] else None
 
-        return self._await(f"the end of {request}", request, ended, seconds)
+        return self.await_seen(f"the end of {request}", request, ended, seconds)
 
-    def answer(self, request: str, approval: str, answer: str) -> None:
-        headers = {"Authorization": f"Bearer {self.approver}"}
+    def answer(self, request: str, approval: str, answer: str, approver: str = "") -> None:
+        headers = {"Authorization": f"Bearer {approver or self.approver}"}
         body = {"answer": answer, "reason": "looked at"}
         path = f"/v1/approvals/{approval}"
         self.insist("answer", lambda: self._call_once_known("POST", path, body, headers))
@@ -256,6 +229,14 @@ class Load:
         body = {"scope": scope, "reason": "nobody touches it"}
         lock: str = self.insist("lock", lambda: self.fleet.call("intake", "POST", "/v1/locks", body, **headers))["id"]
         return lock
+
+    def lift(self, lock: str) -> None:
+        path = f"/v1/locks/{lock}"
+        try:
+            self.insist("lift", lambda: self.fleet.call("intake", "DELETE", path, {"reason": "all is well"}))
+        except Refused as refused:
+            if refused.args[0] != 409:  # lifted, and the answer was lost
+                raise
 
     def cancel(self, request: str) -> None:
         path = f"/v1/requests/{request}/cancel"
@@ -272,7 +253,10 @@ class Load:
                 raise ConnectionError("not known yet") from None
             raise
 
-    def _await(self, what: str, request: str, look: Callable[[dict[str, Any]], T | None], seconds: float) -> T:
+    def await_seen(
+        self, what: str, request: str, look: Callable[[dict[str, Any]], T | None], seconds: float = INSIST_SECONDS
+    ) -> T:
+        """What `look` finds in what the read door shows of the request, once it finds anything."""
         deadline = time.monotonic() + seconds
         while True:
             shown = self.show(request)
@@ -287,6 +271,12 @@ class Load:
             self._turn.wait_for(lambda: self._stopped or number < self._released)
             if self._stopped:
                 return
+        self.travel(number)
+        with self._turn:
+            self._finished += 1
+
+    def travel(self, number: int) -> None:
+        """Go one journey from its first ask to its end, or to where nothing more is asked of the client."""
         journey = MIX[number % len(MIX)]
         request = self.submit(number, journey)
         match journey:
@@ -300,5 +290,3 @@ class Load:
                 self.submit(number, journey, "delete")
             case _:
                 pass
-        with self._turn:
-            self._finished += 1

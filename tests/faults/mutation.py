@@ -19,7 +19,7 @@ from entresol_eventing.permissions import SERVICES
 from entresol_eventing.store import Database, inbox, parked
 from sqlalchemy import select
 
-from tests.faults.load import manifests
+from tests.faults.documents import manifests
 from tests.faults.mutants import Mutant, mutants
 from tests.faults.trials import Evidence, Proof, Trial
 from tests.fleet import Fleet

@@ -19,8 +19,9 @@ import nats
 from entresol_eventing.nats_server import NatsServer
 from entresol_eventing.permissions import EVENTS
 
+from tests.faults.documents import manifests
 from tests.faults.dump import Dump
-from tests.faults.load import CLIENTS, TOLD_OF, Load, Refused, manifests
+from tests.faults.load import CLIENTS, TOLD_OF, Load, Refused
 from tests.faults.rebuilding import differences
 from tests.faults.sink import Sink
 from tests.faults.trials import Evidence, Trial
