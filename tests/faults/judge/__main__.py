@@ -6,14 +6,14 @@ import sys
 from collections import Counter
 from pathlib import Path
 
-from tests.faults.judge import books, effects, order, requests
+from tests.faults.judge import books, effects, gates, order, requests
 from tests.faults.judge.findings import KINDS, Finding
 from tests.faults.judge.records import Records, read
 
 
 def find(records: Records) -> list[Finding]:
     """Everything that the promises don't allow."""
-    return [one for part in (requests, order, books, effects) for one in part.judge(records)]
+    return [one for part in (requests, gates, order, books, effects) for one in part.judge(records)]
 
 
 def count(records: Records, findings: list[Finding]) -> dict[str, int]:

@@ -19,7 +19,10 @@ INCONSISTENT: Final = "inconsistent"
 CONTRADICTED: Final = "contradicted"
 """A client was told something else than what is so in the end."""
 
-KINDS: Final = (LOST, STUCK, DOUBLED, DISORDERED, UNEXPLAINED, INCONSISTENT, CONTRADICTED)
+OVERSTEPPED: Final = "overstepped"
+"""More than there may be, or before it may be: past a quota, a lock, or people who had not agreed."""
+
+KINDS: Final = (LOST, STUCK, DOUBLED, DISORDERED, UNEXPLAINED, INCONSISTENT, CONTRADICTED, OVERSTEPPED)
 
 
 @dataclass(frozen=True, slots=True)

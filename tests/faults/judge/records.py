@@ -12,7 +12,11 @@ from typing import Any
 
 import psycopg
 
-KEPT = ("request_id", "outcome", "approval_id", "answer", "run_id", "event_id", "delivery_id", "by")
+KEPT = (
+    *("request_id", "outcome", "approval_id", "answer", "run_id", "event_id", "delivery_id", "by"),
+    *("action", "policy", "approvers", "count", "review", "approvals", "overridden", "glass_broken"),
+    *("plan", "plan_digest", "digest", "replaces", "lock_id", "scope", "exempt"),
+)
 """What is kept of an event's data: long runs leave millions of them."""
 TRAILERS = ("Entresol-Request", "Entresol-Run", "Entresol-Step")
 
@@ -151,11 +155,18 @@ def _read_log(path: Path, records: Records) -> None:
                     sequence=event.get("sequence"),
                     cause=event.get("causationid"),
                     digest=digest,
-                    data={name: data[name] for name in KEPT if name in data},
+                    data=_kept(data),
                 )
             )
         except (ValueError, KeyError, TypeError) as error:
             records.altered.append(f"the message at {position} on {subject} is no event: {error!r}")
+
+
+def _kept(data: Mapping[str, Any]) -> dict[str, Any]:
+    kept = {name: data[name] for name in KEPT if name in data}
+    if isinstance(plan := kept.get("plan"), dict):
+        kept["plan"] = plan["digest"]
+    return kept
 
 
 def _read_database(service: str, url: str, records: Records) -> None:

@@ -5,7 +5,8 @@ A line of `told.jsonl` is one of
 - `{"told": "accepted", "key", "request", "action", "file", "expects"}`: a 202 for a request, with the ends it may have;
 - `{"told": "cancelling", "request"}` and `{"told": "answered", "request", "approval", "answer"}`: a 202 for those;
 - `{"told": "state", "request", "state", "revision"}`: what the read door showed, in the order in which it was seen;
-- `{"told": "refused", "key", "status", "body"}`: an answer that a client could not accept.
+- `{"told": "refused", "key", "status", "body"}`: an answer that a client could not accept;
+- `{"told": "limit", "offering", "limit"}`: a 202 for a quota: each project may have so many of the offering.
 """
 
 from collections import defaultdict
@@ -25,7 +26,7 @@ from tests.faults.judge.findings import (
 from tests.faults.judge.records import Fact, Records
 
 VERDICTS = frozenset({"request.allowed", "request.denied", "approval.rejected", "approval.expired"})
-"""What policy says of a request, once; a cancellation may come before it says anything."""
+"""What policy says of a request, once for each plan; a cancellation may come before it says anything."""
 RUN_ENDS = frozenset({"run.succeeded", "run.failed", "run.cancelled"})
 ENDS: Mapping[str, str] = {
     "succeeded": "run.succeeded",
@@ -102,14 +103,20 @@ def _shown(records: Records, about: Mapping[str, list[Fact]]) -> Findings:
 
 
 def _ends(request: str, facts: list[Fact], records: Records) -> Findings:
-    for fact in ("request.submitted", "request.completed", "run.started"):
+    for fact in ("request.submitted", "plan.requested", "request.completed"):
         found = [one for one in facts if one.fact == fact]
         if len(found) > 1:
             yield Finding(DOUBLED, f"{request} has {len(found)} {fact}: {', '.join(map(str, found))}")
-    for ends, word in ((VERDICTS, "was decided"), (RUN_ENDS, "ended")):
-        found = [one for one in facts if one.fact in ends]
-        if len(found) > 1:
-            yield Finding(DOUBLED, f"{request} {word} {len(found)} times: {', '.join(map(str, found))}")
+    found = [one for one in facts if one.fact in RUN_ENDS]
+    if len(found) > 1:
+        yield Finding(DOUBLED, f"{request} ended {len(found)} times: {', '.join(map(str, found))}")
+    for since in _since_each_plan(facts):
+        started = [one for one in since if one.fact == "run.started"]
+        if len(started) > 1:
+            yield Finding(DOUBLED, f"{request} has {len(started)} run.started: {', '.join(map(str, started))}")
+        decided = [one for one in since if one.fact in VERDICTS]
+        if len(decided) > 1:
+            yield Finding(DOUBLED, f"{request} was decided {len(decided)} times: {', '.join(map(str, decided))}")
     if len(keys := {one.key for one in facts}) > 1:
         yield Finding(INCONSISTENT, f"{request} has facts under {len(keys)} keys: {', '.join(sorted(keys))}")
     completed = [one for one in facts if one.fact == "request.completed"]
@@ -123,6 +130,17 @@ def _ends(request: str, facts: list[Fact], records: Records) -> Findings:
         yield Finding(
             CONTRADICTED, f"{request} ended as {outcome}, and the catalog shows {records.states.get(request)}"
         )
+
+
+def _since_each_plan(facts: list[Fact]) -> Iterator[list[Fact]]:
+    """The facts up to the first plan that replaces one that was approved, and from each such plan to the next."""
+    since: list[Fact] = []
+    for fact in facts:
+        if fact.fact == "run.planned" and fact.data.get("replaces"):
+            yield since
+            since = []
+        since.append(fact)
+    yield since
 
 
 def _told(records: Records, what: str) -> Iterator[dict[str, Any]]:
