@@ -5,7 +5,7 @@ import time
 from entresol_eventing.permissions import SERVICES
 
 from tests.faults.load import Journey
-from tests.faults.storms import scene, storm
+from tests.faults.storms import Fault, scene, storm
 from tests.faults.trials import SQLITE, Evidence, Proof, Scale, Trial
 from tests.fleet import Fleet
 
@@ -13,8 +13,8 @@ GRACE_SECONDS = 15.0
 """What a service may take to end: its own grace time, and the door's for answers that are under way."""
 
 
-def prove_requests_end_once(trial: Trial) -> Evidence:
-    """Kill any service or the bus, all over the load, some while they are still starting."""
+def kill_anything(trial: Trial) -> Fault:
+    """Each service and the bus once, then any of them; some while they are still starting."""
     victims = [*SERVICES, "bus"]
 
     def kill(fleet: Fleet, number: int) -> str:
@@ -24,8 +24,14 @@ def prove_requests_end_once(trial: Trial) -> Evidence:
         fleet.start_again(victim)
         return "kills"
 
+    return kill
+
+
+def prove_requests_end_once(trial: Trial) -> Evidence:
+    """Kill any service or the bus, all over the load."""
     share = 1 if trial.database == SQLITE or trial.scale == Scale.LONG else 2  # PostgreSQL takes about twice as long
-    return storm(trial, trial.count(120, 1000, 50_000) // share, trial.count(24, 200, 3000) // share, kill)
+    journeys, kills = trial.count(120, 1000, 50_000) // share, trial.count(24, 200, 3000) // share
+    return storm(trial, journeys, kills, kill_anything(trial))
 
 
 def prove_waiting_requests_survive(trial: Trial) -> Evidence:

@@ -9,6 +9,7 @@ from tests.faults import (
     crashes,
     databases,
     disks,
+    gates,
     instances,
     kills,
     locking,
@@ -26,6 +27,7 @@ from tests.faults.trials import Proof
 
 PROOFS: tuple[Proof, ...] = (
     *kills.PROOFS,
+    *gates.PROOFS,
     *crashes.PROOFS,
     *refills.PROOFS,
     *publishing.PROOFS,

@@ -17,6 +17,7 @@ from entresol_eventing.permissions import EVENTS, SERVICES
 
 from tests.faults.cancellations import offering as slow
 from tests.faults.crashes import submit
+from tests.faults.gates import Gated, gates
 from tests.faults.load import Journey, Load
 from tests.faults.storms import Scene, scene
 from tests.faults.trials import Trial
@@ -98,11 +99,12 @@ class Scenario:
     struck: Sequence[str]
     """The services that are started anew when it begins."""
     documents: Sequence[Mapping[str, Any]] = ()
+    kind: type[Load] = Load
 
 
 def play(trial: Trial, scenario: Scenario, planted: Mapping[str, str]) -> list[str]:
     """Everything that the judge finds afterwards, and what the scenario itself could not bring about."""
-    with scene(trial, SETTINGS, scenario.documents) as here, here.load(trial, JOURNEYS) as load:
+    with scene(trial, SETTINGS, scenario.documents) as here, here.load(trial, JOURNEYS, scenario.kind) as load:
         stage = Stage(here, load, planted)
         scenario.play(stage)
         if planted:
@@ -241,6 +243,18 @@ def _cancellation(stage: Stage) -> None:
     stage.load.cancel(request)
 
 
+def _gates(stage: Stage) -> None:
+    """Everything is asked for before anything is carried out, and policy is restarted before people answer."""
+    stage.restart("policy")
+    stage.here.fleet.await_ready("policy")
+    stage.here.fleet.kill("provisioning")
+    before = stage.here.dump.catch_up()
+    stage.release(2)
+    stage.await_position(before + 2 * 17)  # each: a lock; eight requests; a verdict or the wish for a plan for each
+    stage.restart("policy")
+    stage.restart("provisioning")
+
+
 def _quick() -> list[dict[str, Any]]:
     """An offering without steps worth the name, and a policy that gives people little time."""
     step = {"name": "nothing", "driver": "noop", "with": {}}
@@ -285,5 +299,6 @@ SCENARIOS: Mapping[str, Scenario] = {
     "copies": Scenario(_copies, ("policy",)),
     "absence": Scenario(_absence, ("policy", "catalog")),
     "deadlines-over-a-restart": Scenario(_deadlines, ("policy",), _quick()),
+    "gates": Scenario(_gates, ("policy",), gates(), Gated),
     "cancellation": Scenario(_cancellation, ("provisioning",), (slow(),)),
 }

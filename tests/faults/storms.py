@@ -44,8 +44,8 @@ class Scene:
     dump: Dump
     verdict: Evidence = field(default_factory=Evidence)
 
-    def load(self, trial: Trial, journeys: int) -> Load:
-        return Load(self.fleet, self.ledgers / "told.jsonl", journeys, trial.dice)
+    def load(self, trial: Trial, journeys: int, kind: type[Load] = Load) -> Load:
+        return kind(self.fleet, self.ledgers / "told.jsonl", journeys, trial.dice)
 
     def settle(self, trial: Trial, load: Load, seconds: float = SETTLE_SECONDS) -> None:
         """Wait until every accepted request has ended and the judge has nothing to say; keep its last verdict."""
@@ -135,10 +135,22 @@ Fault = Callable[[Fleet, int], str]
 """Breaks something and mends it again, the how-many-eth time; returns the word under which it is counted."""
 
 
-def storm(trial: Trial, journeys: int, faults: int, fault: Fault, *, most_pause_seconds: float = 0.3) -> Evidence:
-    """Spread the faults over the load, let it settle, and return the counts of both with what the judge found."""
+def storm(
+    trial: Trial,
+    journeys: int,
+    faults: int,
+    fault: Fault,
+    *,
+    most_pause_seconds: float = 0.3,
+    documents: Sequence[Mapping[str, Any]] = (),
+    kind: type[Load] = Load,
+) -> Evidence:
+    """Spread the faults over the load, let it settle, and return the counts of both with what the judge found.
+
+    With further manifests, and another kind of load.
+    """
     struck: dict[str, int] = {}
-    with scene(trial) as here, here.load(trial, journeys) as load:
+    with scene(trial, documents=documents) as here, here.load(trial, journeys, kind) as load:
         shown = time.monotonic()
         for number in range(faults):
             released = 1 + journeys * (number + 1) // faults

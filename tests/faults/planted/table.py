@@ -3,8 +3,17 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from tests.faults.judge.findings import CONTRADICTED, DISORDERED, DOUBLED, INCONSISTENT, LOST, STUCK, UNEXPLAINED
-from tests.faults.planted import committing, publishing, reading, working
+from tests.faults.judge.findings import (
+    CONTRADICTED,
+    DISORDERED,
+    DOUBLED,
+    INCONSISTENT,
+    LOST,
+    OVERSTEPPED,
+    STUCK,
+    UNEXPLAINED,
+)
+from tests.faults.planted import committing, deciding, publishing, reading, working
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +58,10 @@ _ALL = (
     Bug(publishing.failed_publish_skipped, "intake", "outage", LOST),
     Bug(publishing.backlog_newest_first, "intake", "backlog-over-a-restart", DISORDERED),
     Bug(publishing.batch_one_by_one, "provisioning", "plain-load", DISORDERED),
+    Bug(deciding.reservation_forgotten, "policy", "gates", OVERSTEPPED),
+    Bug(deciding.answers_counted_twice, "policy", "gates", OVERSTEPPED),
+    Bug(deciding.old_grants_counted, "policy", "gates", OVERSTEPPED),
+    Bug(deciding.locks_in_memory, "policy", "gates", OVERSTEPPED),
     Bug(working.accepted_before_commit, "intake", "crashes-before-commits", LOST),
     Bug(working.idempotency_key_ignored, "intake", "plain-load", DOUBLED),
     Bug(working.expiry_unguarded, "policy", "deadlines-over-a-restart", DOUBLED),
