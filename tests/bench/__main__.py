@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tests.bench import console as terminal
-from tests.bench import curve, embedded, requests, soak
+from tests.bench import curve, embedded, policies, requests, soak
 from tests.bench.figures import Figures
 from tests.bench.page import write
 from tests.bench.platform import started
@@ -26,6 +26,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1, help="decides when requests arrive")
     parser.add_argument("--fill", type=int, metavar="N", help="instead of the table: the cost with up to N stored")
     parser.add_argument("--soak", type=int, metavar="N", help="instead of the table: memory over N requests")
+    parser.add_argument("--policies", action="store_true", help="instead of the table: decisions and replays alone")
     parser.add_argument("--no-floors", action="store_true", help="measure the platform alone")
     parser.add_argument("--data", type=Path, help="directory for everything measured; default: a temporary one")
     parser.add_argument("--write", action="store_true", help="keep the figures in docs/ and draw the page anew")
@@ -54,6 +55,10 @@ def measure(arguments: argparse.Namespace, scratch: Path, command: str, figures:
             )
         terminal.show_curve(console, figures.curve)
     if arguments.soak or arguments.fill:
+        return
+    figures.policies = policies.section(scratch, arguments.repetitions, command)
+    terminal.show_policies(console, figures.policies)
+    if arguments.policies:
         return
     scale = requests.Scale(repetitions=arguments.repetitions, many=arguments.requests)
     with started(scratch / "fleet", arguments.database) as platform:

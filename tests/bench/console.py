@@ -13,7 +13,7 @@ from tests.bench.cells import (
     size_cells,
     soak_cells,
 )
-from tests.bench.figures import Curve, Requests, Soak
+from tests.bench.figures import Curve, Policies, Requests, Soak
 
 
 def show_requests(console: Console, requests: Requests) -> None:
@@ -32,6 +32,13 @@ def show_requests(console: Console, requests: Requests) -> None:
     console.print("resident MiB: " + ", ".join(f"{name} {size:.0f}" for name, size in requests.resident_mib.items()))
     if requests.embedded:
         console.print(requests.embedded)
+
+
+def show_policies(console: Console, policies: Policies) -> None:
+    table = Table("what", "per second", title="Policies: decisions of one core, and a draft run over the past")
+    for row in (*policies.rows, *policies.floors):
+        table.add_row(*cells(row)[:2])
+    console.print(table)
 
 
 def show_curve(console: Console, curve: Curve) -> None:

@@ -69,6 +69,14 @@ class Requests(Section):
     embedded: str = ""
 
 
+class Policies(Section):
+    """Decisions and replays, without the platform around them."""
+
+    repetitions: int
+    rows: list[Row]
+    floors: list[Row]
+
+
 class Point(BaseModel):
     """Cost of a request when so many are stored."""
 
@@ -111,6 +119,7 @@ class Figures(BaseModel):
 
     sqlite: Requests | None = None
     postgresql: Requests | None = None
+    policies: Policies | None = None
     curve: Curve | None = None
     soak: Soak | None = None
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from tests.bench.cells import CURVE_HEAD, SOAK_HEAD, bound, cells, curve_cells, share_cells, size_cells, soak_cells
-from tests.bench.figures import Curve, Figures, Requests, Section, Soak
+from tests.bench.figures import Curve, Figures, Policies, Requests, Section, Soak
 from tests.bench.svg import Frame, bars, ceiling, lines, picture
 
 WIDTH = 760.0
@@ -48,6 +48,8 @@ def page(figures: Figures) -> str:
     for requests in (figures.sqlite, figures.postgresql):
         if requests is not None:
             parts.append(_requests(requests))
+    if figures.policies is not None:
+        parts.append(_policies(figures.policies))
     if figures.curve is not None:
         parts.append(_curve(figures.curve))
     if figures.soak is not None:
@@ -89,6 +91,20 @@ def _requests(requests: Requests) -> str:
         _origin(requests),
     ]
     return "\n".join(parts)
+
+
+def _policies(policies: Policies) -> str:
+    return "\n".join(
+        [
+            "## Policies\n",
+            "Decisions per second of one core, by processor time: policy's own handler with a store in memory. Each policy "
+            "that is concerned has three rules to be heard, and a verdict for each of them is told.\n",
+            _table(("", "per second"), (cells(row)[:2] for row in (*policies.rows, *policies.floors))),
+            "The replay is by the clock: its events come by HTTP from another process, which makes them up in the size of "
+            "real ones.\n",
+            _origin(policies),
+        ]
+    )
 
 
 def _curve(curve: Curve) -> str:

@@ -1,27 +1,48 @@
-"""Decisions per second of one core: policy's own handler, with a store in memory, without bus and disk.
+"""Policies: decisions per second of one core, and how fast a draft is run over the past.
 
-Each decision reads the rules' variables into the engine, hears every rule, and makes the event that tells it.
+A decision is policy's own handler, with a store in memory, without bus and disk: it reads the rules' variables into
+the engine, hears every rule, and makes the event that tells it. A replay reads pages of events by HTTP from another
+process, which makes them up.
 """
 
 import itertools
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import cel
+from entresol.client import Client
+from entresol.replays import Course
 from entresol_contracts.events import Actor, ManifestApplied, RequestAllowed, RequestDenied, RequestSubmitted
 from entresol_eventing.reactions import Emit
 from entresol_eventing.testing import event, memory_session
 from entresol_policy.evaluation import Evaluator
 from entresol_policy.handlers import Gate
+from entresol_policy.rules import read_policy
 from entresol_policy.store import Base
 
-from tests.bench.figures import Row, Spread
+from tests.bench import machine
+from tests.bench.figures import Policies, Row, Spread
 
 POLICIES = 100
 RULES = 3
 AT = datetime(2026, 11, 21, 10, tzinfo=UTC)
+
+
+def section(scratch: Path, repetitions: int, command: str) -> Policies:
+    """Everything about policies, in one run."""
+    return Policies(
+        command=command,
+        database="none",
+        machine=machine.description(scratch),
+        repetitions=repetitions,
+        rows=[*rows(repetitions, 3000), *replay(repetitions, 100_000)],
+        floors=floor(repetitions, 200_000),
+    )
 
 
 def rows(repetitions: int, decisions: int) -> list[Row]:
@@ -38,6 +59,27 @@ def rows(repetitions: int, decisions: int) -> list[Row]:
 def floor(repetitions: int, evaluations: int) -> list[Row]:
     """The engine alone: one comparison that is compiled and whose variables are read in already."""
     return [_row("floor: the CEL engine, one comparison", (_comparisons(evaluations) for _ in range(repetitions)))]
+
+
+def replay(repetitions: int, requests: int) -> list[Row]:
+    """A draft of one policy over so many past requests, from the first page that is read to the totals."""
+    return [_row(f"replay of a draft over {requests:,} past requests", (_replay(requests) for _ in range(repetitions)))]
+
+
+def _replay(requests: int) -> float:
+    command = [sys.executable, "-m", "tests.bench.pages", str(requests)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as pages:
+        assert pages.stdout is not None
+        port = int(pages.stdout.readline())
+        draft = read_policy("draft", "sha256:draft", _policy(0, concerned=True).manifest)
+        course = Course([draft], datetime.now(UTC) - timedelta(days=30))
+        with Client(f"http://127.0.0.1:{port}") as client:
+            began = time.perf_counter()
+            for _ in course.run(client, None, keep=20):
+                pass
+            seconds = time.perf_counter() - began
+    assert course.totals.requests == requests, course.totals
+    return requests / seconds
 
 
 def _row(what: str, rates: Iterator[float]) -> Row:
