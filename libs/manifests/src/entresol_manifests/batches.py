@@ -17,7 +17,7 @@ from entresol_manifests.weights import together
 class Batch:
     """Compiled expressions; immutable, usable from any thread."""
 
-    __slots__ = ("_count", "_program", "reads", "weight")
+    __slots__ = ("_calls", "_count", "_program", "reads", "weight")
 
     def __init__(self, expressions: Sequence[Expression]) -> None:
         """Raise ExpressionError if they can't be compiled together, though each was by itself."""
@@ -31,13 +31,14 @@ class Batch:
             raise ExpressionError("too deep to be evaluated together") from None
         self._count = len(expressions)
         self.reads = tuple({name for each in expressions for name in each.reads})
+        self._calls = frozenset[str]().union(*(each.calls for each in expressions))
         self.weight = together(each.weight for each in expressions)
 
     def evaluate(self, scope: Scope) -> list[Any] | None:
         """The value of each, or None if one of them fails."""
         forget_fault()
         try:
-            values = self._program.execute(scope.context(self.reads))
+            values = self._program.execute(scope.context(self.reads, self._calls))
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException:

@@ -6,7 +6,7 @@ what `sources` lets through, and whatever it raises, a Rust panic included, ends
 
 import json
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -44,13 +44,13 @@ class Scope:
     the evaluation as it is.
     """
 
-    __slots__ = ("__weakref__", "_context", "_copied", "_sizes", "functions", "variables")
+    __slots__ = ("__weakref__", "_context", "_copied", "_functions_given", "_sizes", "functions", "variables")
 
     def __init__(self, *, functions: Mapping[str, Callable[..., Any]] | None = None, **variables: Any) -> None:
         self.variables: Mapping[str, Any] = variables
         self.functions: Mapping[str, Callable[..., Any]] = functions or {}
-        own = {**OWN, **{name: given(name, one) for name, one in functions.items()}} if functions else OWN
-        self._context = cel.Context(None, own)
+        self._context = cel.Context(None, OWN)
+        self._functions_given = False
         self._copied: set[str] = set()
         self._sizes: dict[str, Size] = {}
 
@@ -64,8 +64,15 @@ class Scope:
             units, items = units + size.units, max(items, size.items)
         return Size(units, items)
 
-    def context(self, names: Iterable[str]) -> cel.Context:
-        """The engine's context, in which these variables are; raise ExpressionError if one is not plain data."""
+    def context(self, names: Iterable[str], calls: Set[str] = frozenset()) -> cel.Context:
+        """The engine's context, in which these variables and the functions that are called are.
+
+        Raises ExpressionError if a variable is not plain data.
+        """
+        if not self._functions_given and not calls.isdisjoint(self.functions):
+            for name, function in self.functions.items():
+                self._context.add_function(name, given(name, function))
+            self._functions_given = True
         for name in names:
             if name not in self._copied and name in self.variables:
                 try:
@@ -117,7 +124,7 @@ class Expression:
     def evaluate(self, scope: Scope) -> Any:
         """The value: JSON, or an aware datetime or a timedelta. Raise ExpressionError naming what is missing."""
         forget_fault()
-        context = scope.context(self.reads)
+        context = scope.context(self.reads, self.calls)
         try:
             value = self._program.execute(context)
         except (KeyboardInterrupt, SystemExit):
