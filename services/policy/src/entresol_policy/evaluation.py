@@ -21,7 +21,7 @@ from entresol_policy.domain.judging import Unclear
 MAX_REASON = 500
 """Characters of an error that go into a verdict; it may quote an expression of 4 kB."""
 LIGHT_MICROSECONDS: Final = 100_000
-"""What is evaluated here takes no longer by the bound of its weight. The worst that was found take a fifth of it."""
+"""What is evaluated here takes no longer by the bound of its weight. The worst that was found takes half of it."""
 LARGEST_BATCH: Final = 128
 WORTHWHILE: Final = 3
 """How often the same expressions are asked for before they are compiled together, which takes as long as evaluating
