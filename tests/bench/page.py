@@ -97,11 +97,11 @@ def _policies(policies: Policies) -> str:
     return "\n".join(
         [
             "## Policies\n",
-            "Decisions per second of one core, by processor time: policy's own handler with a store in memory. Each policy "
-            "that is concerned has three rules to be heard, and a verdict for each of them is told.\n",
+            "Decisions per second of one core, by processor time: policy's own handler with a store in memory. Each "
+            "policy that is concerned has three rules to be heard, and a verdict for each of them is told.\n",
             _table(("", "per second"), (cells(row)[:2] for row in (*policies.rows, *policies.floors))),
-            "The replay is by the clock: its events come by HTTP from another process, which makes them up in the size of "
-            "real ones.\n",
+            "The replay is by the clock: its events come by HTTP from another process, which makes them up in the "
+            "size of real ones.\n",
             _origin(policies),
         ]
     )
