@@ -1,14 +1,13 @@
 """How runs end: each function records one terminal state and says the facts that go with it."""
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from entresol_contracts import Payload
 from entresol_contracts.events import RunCancelled, RunFailed, RunPlanned, RunSucceeded
 from entresol_eventing.envelope import Cause
-from entresol_eventing.reactions import Cancel, Emit, Outcome
+from entresol_eventing.reactions import Emit, Outcome, caused_by
 from entresol_manifests.expressions import ExpressionError
 from sqlalchemy import Connection
 
@@ -108,13 +107,8 @@ def about(request: Request, payload: type[Payload], **fields: Any) -> Emit:
 
 
 def because(outcomes: Iterable[Outcome], cause: Mapping[str, Any]) -> Iterator[Outcome]:
-    """The outcomes as answers to a remembered cause, which need not be the event that is being handled."""
-    remembered = Cause.model_validate(cause)
-    for outcome in outcomes:
-        if isinstance(outcome, Cancel) or outcome.cause is not None:
-            yield outcome
-        else:
-            yield replace(outcome, cause=remembered)
+    """The outcomes as answers to the cause that the request remembers."""
+    return caused_by(Cause.model_validate(cause), outcomes)
 
 
 def _change(
