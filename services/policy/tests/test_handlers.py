@@ -23,8 +23,8 @@ from entresol_contracts.events import (
 from entresol_eventing.envelope import Cause, Event
 from entresol_eventing.reactions import Cancel, Deadline, Due, Emit, Outcome
 from entresol_eventing.testing import event, memory_session
+from entresol_policy.asking import EXPIRY
 from entresol_policy.evaluation import Evaluator
-from entresol_policy.examining import EXPIRY
 from entresol_policy.handlers import Gate
 from entresol_policy.store import Base
 from entresol_policy.store.tables import ApprovalRow, RequestRow

@@ -36,10 +36,11 @@ from entresol_eventing.envelope import Event, now
 from entresol_eventing.reactions import Cancel, Deadline, Due, Emit, Outcome, Reactions
 from sqlmodel import Session
 
+from entresol_policy.asking import ESCALATION, EXPIRY, REMINDER
 from entresol_policy.books import KINDS, Books
 from entresol_policy.counting import Counting
 from entresol_policy.evaluation import Evaluator
-from entresol_policy.examining import ESCALATION, EXPIRY, HOLD_END, REMINDER, Examiner, end
+from entresol_policy.examining import HOLD_END, Examiner, end
 from entresol_policy.people import SYSTEM, People
 from entresol_policy.store import books, cases, entities, shares
 from entresol_policy.store.cases import Case

@@ -28,11 +28,13 @@ from entresol_eventing.envelope import Event
 from entresol_eventing.reactions import Deadline, Due, Emit, Outcome
 from sqlmodel import Session
 
+from entresol_policy.asking import REMINDER, forget, reminder_key
 from entresol_policy.domain.approvals import UNKNOWN, Answer, Refusal, delegate, escalate, weigh, withdraw
 from entresol_policy.domain.scopes import entitled
-from entresol_policy.examining import REMINDER, Examiner, all_holds, end, forget, reminder_key
+from entresol_policy.examining import Examiner, end
 from entresol_policy.store import cases
 from entresol_policy.store.cases import Question
+from entresol_policy.telling import all_holds
 
 SYSTEM = "system:policy"
 
@@ -105,7 +107,7 @@ class People:
             reason = "nothing holds it" if case is None else f"nothing holds it: it is {case.state}"
             yield _override_refused(event, reason)
             return
-        holds = self._examiner.look(session, case).situation.holds
+        holds = self._examiner.holds(session, case)
         for hold in holds:
             if not entitled(hold.override, said.by, said.groups):
                 allowed = f"only {', '.join(hold.override)} may" if hold.override else "nobody may"

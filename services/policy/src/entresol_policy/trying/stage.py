@@ -31,8 +31,8 @@ from entresol_policy.counting import Counting
 from entresol_policy.domain.judging import Judgement, Verdict
 from entresol_policy.domain.scopes import entitled
 from entresol_policy.evaluation import Evaluator
-from entresol_policy.examining import Examiner
 from entresol_policy.handlers import Gate
+from entresol_policy.looking import Looker
 from entresol_policy.store import Base, cases
 from entresol_policy.store.cases import Case as Asked
 from entresol_policy.trying import facts
@@ -67,7 +67,7 @@ class Stage:
         self._handlers = reactions.to
         self._forget = reactions.forget
         self._books = Books()
-        self._examiner = Examiner(self._books, Counting(evaluator), evaluator, lambda: self._now)
+        self._looker = Looker(self._books, Counting(evaluator), evaluator)
         self._heard = 0
         for one in manifests:
             self._say(facts.applied(one), facts.NOON)
@@ -134,7 +134,7 @@ class Stage:
         standing = (one.asked.ask.approvers for one in asked if one.standing.state != "closed")
         found.approvers = tuple(dict.fromkeys(who for approvers in standing for who in approvers))
         request = case or Asked(facts.submitted(given), Cause(), "submitted")
-        seen = self._examiner.look(self._session, request)
+        seen = self._looker.look(self._session, request, self._now)
         judgement = seen.situation.judgement
         found.verdicts = judgement.verdicts
         names = (one.name for one in self._books.open(self._session).policies)
