@@ -57,6 +57,28 @@ def test_two_of_a_group_have_to_grant_and_the_one_who_asked_does_not_count(place
     mia.sees(asked, "succeeded")
 
 
+def test_the_owner_that_the_catalog_names_and_a_group_have_to_grant_both(place: Town, tmp_path: Path) -> None:
+    asks_both = {"approve": {"from": ["owner:system/${request.project}", "group:security"], "all": True}}
+    documents = [
+        manifest("Blueprint", "system", {"schema": {"properties": {}}}),
+        manifest("Entity", "owned", {"blueprint": "system", "team": "payments"}),
+        json.loads(policy("owners", "owned", [asks_both])),
+    ]
+    place.apply(tmp_path, "\n---\n".join(map(json.dumps, documents)))
+    ada, pia, sam = place.person("ada"), place.person("pia", "payments"), place.person("sam", "security")
+    kim = place.person("kim")
+    asked = ada.asks("a", project="owned")
+    approval = ada.open_approval(asked)
+    assert approval["approvers"] == ["group:payments", "group:security"]
+    pia.does("approve", approval["id"])
+    assert "answered already" in pia.fails("approve", approval["id"])
+    assert "not an approver" in kim.fails("approve", approval["id"])
+    sam.does("delegate", approval["id"], "--to", "user:kim")
+    kim.does("approve", approval["id"])
+    ended = ada.sees(asked, "succeeded")
+    assert [one["by"] for one in ended["approvals"][0]["answers"]] == ["user:pia", "user:kim"]
+
+
 def test_nobody_answers_so_others_are_asked_and_then_it_expires(place: Town, tmp_path: Path) -> None:
     place.apply(
         tmp_path,
