@@ -31,7 +31,7 @@ demo: $(READY) ## start the whole platform, run the main job on real input, show
 	@$(BIN)/entresol demo
 
 test: $(READY) ## every test that needs no container
-	@$(BIN)/python -m pytest -q -n 2 --dist loadfile
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile
 
 lint: $(READY) ## style, layers and declared dependencies
 	@$(BIN)/ruff check .

@@ -32,13 +32,12 @@ MODULE = {
 POINTS = [
     # In turn: what is asked for, the plan, the approval, the plan that is held to it, the effect.
     *(f"commit.before@{visit}" for visit in range(1, 6)),
-    *("commit.after@2", "commit.after@3", "commit.after@4"),
-    *("publish.before@1", "publish.before@2", "publish.after@1", "publish.after@3", "ack.before"),
+    *("commit.after@3", "publish.before@2", "publish.after@1"),
     *("effect.before", "effect.middle", "effect.after"),
 ]
 RUNNING = [
     # While terraform makes a plan, makes it again, makes it once more to apply it, and applies it.
-    *("effect.running@2", "effect.running@5", "effect.running@8", "effect.running@10"),
+    *("effect.running@5", "effect.running@10"),
     *("effect.middle", "effect.after"),
 ]
 EACH = [pytest.param(FILES, point, id=f"gitops-{point}") for point in POINTS]
