@@ -1,5 +1,6 @@
 """People at the doors of a platform, each with a token of their own, using the command as anybody would."""
 
+import itertools
 import json
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -99,6 +100,7 @@ class Town:
 
     child: Child
     people: dict[str, Person] = field(default_factory=dict)
+    _numbers: Iterator[int] = field(default_factory=itertools.count)
 
     @property
     def admin(self) -> Person:
@@ -129,7 +131,8 @@ class Town:
 
     def settle(self) -> None:
         """Wait until every service has read what is on the log now: a request goes through all of them."""
-        self.admin.sees(self.admin.asks("settling", "--action", "apply", project="settling"), "succeeded", "denied")
+        name = f"n{next(self._numbers)}"
+        self.admin.sees(self.admin.asks(name, project="settling"), "succeeded", "denied")
 
 
 def _knows(person: Person) -> bool:

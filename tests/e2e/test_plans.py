@@ -93,7 +93,7 @@ def commits(place: Town) -> list[str]:
 
 
 def ask(place: Town, name: str, title: str, *more: str) -> str:
-    given = ("--action", "apply", "-i", f"title={title}", *more)
+    given = ("-i", f"title={title}", *more)
     return place.person("ada").asks(name, *given, project="planned", offering="page")
 
 
@@ -121,6 +121,8 @@ def test_a_plan_is_shown_approved_and_applied_as_it_is(planned: Town) -> None:
     facts = planned.person("ada").facts(request)
     assert facts.index("plan.requested") < facts.index("run.planned") < facts.index("approval.requested")
     assert facts.index("request.allowed") < facts.index("run.started")
+    started = next(one for one in bob.client.chain(request) if one["type"] == "dev.entresol.run.started.v1")
+    assert started["data"]["plan_digest"] == approval["plan"]["digest"]
 
 
 def test_a_plan_that_others_have_made_stale_is_made_and_asked_about_again(planned: Town, tmp_path: Path) -> None:
@@ -128,7 +130,7 @@ def test_a_plan_that_others_have_made_stale_is_made_and_asked_about_again(planne
     first = ask(planned, "news", "One")
     bob.does("approve", asked_about(planned, first)["id"])
     ada.sees(first, "succeeded")
-    second = ask(planned, "news", "Two")
+    second = ask(planned, "news", "Two", "--action", "update")
     stale = asked_about(planned, second)
     clone = tmp_path / "clone"
     git("clone", "-q", "-b", "main", str(repository(planned)), str(clone), at=tmp_path)
@@ -191,11 +193,11 @@ def test_terraform_asks_only_when_something_changes_and_again_when_its_state_has
     place.apply(tmp_path, TERRAFORM)
     ada, bob = place.person("ada"), place.person("bob", "sre")
 
-    def ask_for(size: str) -> str:
-        return ada.asks("m", "--action", "apply", "-i", f"size={size}", project="machines", offering="machine")
+    def ask_for(size: str, action: str = "update") -> str:
+        return ada.asks("m", "--action", action, "-i", f"size={size}", project="machines", offering="machine")
 
-    ada.sees(ask_for("s"), "succeeded")
-    medium, large = ask_for("m"), None
+    ada.sees(ask_for("s", "create"), "succeeded")
+    medium = ask_for("m")
     stale = asked_about(place, medium)
     assert stale["plan"]["changes"] == 1
     assert "terraform_data.machine" in json.dumps(ada.request(medium)["plan"])

@@ -1733,6 +1733,10 @@ class RunStarted(Payload):
     """
     Steps that run now.
     """
+    plan_digest: str | None = None
+    """
+    Plan that was approved, which the steps are held to; absent if nobody looked at one.
+    """
 
 
 class RunSucceeded(Payload):

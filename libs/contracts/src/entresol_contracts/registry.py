@@ -64,7 +64,7 @@ EVENT_TYPES: tuple[EventType, ...] = (
     EventType("run.failed", 1, "provisioning", "https://entresol.dev/schemas/events/run.failed.v1.0.json", events.RunFailed),
     EventType("run.planned", 1, "provisioning", "https://entresol.dev/schemas/events/run.planned.v1.1.json", events.RunPlanned),
     EventType("run.progressed", 1, "provisioning", "https://entresol.dev/schemas/events/run.progressed.v1.0.json", events.RunProgressed),
-    EventType("run.started", 1, "provisioning", "https://entresol.dev/schemas/events/run.started.v1.0.json", events.RunStarted),
+    EventType("run.started", 1, "provisioning", "https://entresol.dev/schemas/events/run.started.v1.1.json", events.RunStarted),
     EventType("run.succeeded", 1, "provisioning", "https://entresol.dev/schemas/events/run.succeeded.v1.0.json", events.RunSucceeded),
     EventType("scorecard.changed", 1, "catalog", "https://entresol.dev/schemas/events/scorecard.changed.v1.0.json", events.ScorecardChanged),
     EventType("token.issued", 1, "intake", "https://entresol.dev/schemas/events/token.issued.v1.0.json", events.TokenIssued),

@@ -136,6 +136,7 @@ class Runs:
                 action=request.action,
                 steps=list(needs),
                 running=[name for name in needs if not needs[name]],
+                plan_digest=request.approved,
             )
             yield from because((started,), request.cause)
         if needs:
