@@ -99,7 +99,13 @@ def planned() -> RunPlanned:
 
 
 ASK = {"approve": {"from": ["group:platform"], "count": 2}, "because": "production needs a second pair of eyes"}
-NIGHTS = {"effect": "deny", "cron": "0 10 * * *", "duration": "8h", "because": "people are at work"}
+NIGHTS = {
+    "effect": "deny",
+    "cron": "0 10 * * *",
+    "duration": "8h",
+    "because": "people are at work",
+    "override": ["group:sre"],
+}
 LOCK = LockPlaced(lock_id="lock-1", scope=ScopeTold(project="shop"), reason="it moves", by="user:eve", exempt=[])
 
 
@@ -132,6 +138,7 @@ def test_what_it_waits_for_and_who_can_move_it_is_one_sentence(long: Log) -> Non
     held = long.account()
     assert held.state == "held"
     assert waits_for(held).startswith("It is held by window days until 2026-11-21 18:00 UTC: people are at work")
+    assert "group:sre may let it through" in waits_for(held)
 
 
 def test_answers_that_do_not_count_say_why(long: Log) -> None:
@@ -158,7 +165,7 @@ def test_an_override_that_is_refused_says_why(long: Log) -> None:
     long.hear(HoldOverridden(**NAMES, by="user:ada", groups=["shop"], reason="now"))
     said = long.account().entries[-1]
     assert (said["fact"], said["counts"]) == ("hold.overridden", False)
-    assert "nobody may let it through" in said["refused"]
+    assert "only group:sre may let it through" in said["refused"]
 
 
 @pytest.mark.parametrize(

@@ -261,12 +261,14 @@ def _who(asked: Entry) -> str:
 
 
 def _hold(hold: Document) -> str:
+    who = hold.get("override") or ()
+    keys = f"; {', '.join(who)} may let it through" if who else ""
     until = f" until {_clock(hold['until'])}" if hold.get("until") else ""
     if hold["kind"] == "lock":
         end = until or " until somebody lifts it"
         placed = f" of {hold['by']}" if hold.get("by") else ""
-        return f"lock {hold['name']}{placed}{end}: {hold['because']}"
-    return f"window {hold['name']}{until}: {hold['because']}; who its `override` names can let it through"
+        return f"lock {hold['name']}{placed}{end}: {hold['because']}{keys}"
+    return f"window {hold['name']}{until}: {hold['because']}{keys}"
 
 
 def _clock(time: str) -> str:

@@ -206,6 +206,10 @@ class Hold(Payload):
     """
     When it ends or opens by itself; absent if nobody knows.
     """
+    override: list[str] | None = None
+    """
+    Who may let the request through, with a reason.
+    """
 
 
 class QuotaUse(Payload):

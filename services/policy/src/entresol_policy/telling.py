@@ -68,7 +68,14 @@ def outline(plan: RunPlanned) -> PlanOutline:
 
 
 def hold_told(hold: Hold) -> HoldTold:
-    return HoldTold(kind=hold.kind, name=hold.name, because=hold.because, by=hold.by, until=hold.until)
+    return HoldTold(
+        kind=hold.kind,
+        name=hold.name,
+        because=hold.because,
+        by=hold.by,
+        until=hold.until,
+        override=list(hold.override) or None,
+    )
 
 
 def all_holds(holds: Iterable[Hold]) -> list[dict[str, Any]]:
