@@ -4,8 +4,13 @@ import asyncio
 
 from entresol_catalog.app import rebuildable
 from entresol_catalog.settings import Settings
+from entresol_eventing.log import connect
+from entresol_eventing.permissions import EVENTS
 from entresol_eventing.rebuild_command import rebuild
 from entresol_eventing.rebuilding import Rebuilt
+from entresol_eventing.store import Database, cursor
+from entresol_eventing.testing import eventually
+from sqlalchemy import select
 
 from tests.fleet import Fleet
 
@@ -22,6 +27,28 @@ def compared(fleet: Fleet) -> Rebuilt:
     """Compare the live catalog of a fleet with a rebuilt one, as an operator would."""
     own = settings(fleet)
     return asyncio.run(rebuild(rebuildable(own), own, user="catalog", compare=True))
+
+
+async def await_read(fleet: Fleet, seconds: float = 30.0) -> None:
+    """Return when the live catalog has read the log that is there now to its end; raise AssertionError if not in time.
+
+    A bus that came back from nothing is another log: until the catalog has read it, there is nothing to compare.
+    """
+    own = settings(fleet)
+    connection = await connect(own, "catalog", "rebuild")
+    database = Database(fleet.databases["catalog"])
+
+    async def read() -> bool:
+        info = await connection.jetstream().stream_info(EVENTS)
+        query = select(cursor.c.position).where(cursor.c.name == f"catalog@{info.created}")
+        position = await asyncio.to_thread(database.read, lambda session: session.execute(query).scalar())
+        return position is not None and position >= info.state.last_seq
+
+    try:
+        await eventually(read, seconds=seconds)
+    finally:
+        database.close()
+        await connection.close()
 
 
 def settings(fleet: Fleet) -> Settings:

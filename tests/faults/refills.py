@@ -13,7 +13,7 @@ from entresol_eventing.refilling import Disturbed, refill
 from entresol_eventing.settings import RuntimeSettings
 from entresol_eventing.store import Database
 
-from tests.faults.rebuilding import compared, differences
+from tests.faults.rebuilding import await_read, compared, differences
 from tests.faults.storms import SETTLE_SECONDS, scene
 from tests.faults.trials import Evidence, Proof, Trial
 from tests.fleet import Fleet
@@ -48,6 +48,7 @@ def prove_lost_disks_are_refilled(trial: Trial) -> Evidence:
             trial.say(f"lost the disk {number + 1} times, {load.finished} of {journeys} journeys")
         load.join(SETTLE_SECONDS + journeys / 10)
         here.settle(trial, load)
+        asyncio.run(await_read(here.fleet))
         rows = sum(found.rows.values()) if (found := compared(here.fleet).comparison) else 0
         breaches += differences(here.fleet)
     counts = {
