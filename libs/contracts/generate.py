@@ -59,7 +59,9 @@ def for_models(node: Any) -> Any:
 
 def models(documents: list[dict[str, Any]], shared: dict[str, Any], base_class: str) -> str:
     definitions = {name: {"title": name, **definition} for name, definition in shared.items()}
-    definitions |= {document["title"]: document for document in documents}
+    for document in documents:
+        definitions |= document.pop("$defs", {})
+        definitions[document["title"]] = document
     combined = {"title": "Everything", "type": "object", "$defs": for_models(definitions)}
     with tempfile.TemporaryDirectory() as scratch:
         source, target = Path(scratch) / "schema.json", Path(scratch) / "models.py"

@@ -282,6 +282,75 @@ class ScorecardRule(Payload):
     """
 
 
+class Difference(Payload):
+    """
+    One place where the world is not what a step made of it. Values are never told: they may be secret.
+    """
+
+    step: str
+    path: str
+    """
+    Where: a file, an address, an object, followed by #/ and the field if it is known.
+    """
+    change: Literal['added', 'removed', 'changed']
+
+
+class Orphan(Payload):
+    """
+    Something that a deleted resource has left in the world.
+    """
+
+    step: str
+    driver: str
+    reason: str
+    """
+    Why it was not removed.
+    """
+
+
+class Requirement(Payload):
+    """
+    What a resource needs another one for.
+    """
+
+    request_id: str
+    """
+    The request that waits for it.
+    """
+    resource_id: str
+    """
+    The resource that needs it.
+    """
+    name: str
+    """
+    What it is called there, in `requires`.
+    """
+
+
+class Snapshot(Payload):
+    """
+    An earlier state of the resource, to which a rollback goes back.
+    """
+
+    revision: Annotated[int, Field(ge=1)]
+    request_id: str | None = None
+    """
+    The request that had made it.
+    """
+
+
+class Question(Payload):
+    """
+    Somebody has to say yes before it may begin, whatever the policies say.
+    """
+
+    from_: Annotated[list[str], Field(alias='from', min_length=1)]
+    """
+    Who may answer: user:…, group:….
+    """
+    because: str
+
+
 class AlertFired(Payload):
     """
     Monitoring says that something is wrong.
@@ -701,6 +770,56 @@ class ChangePushed(Payload):
     commits: list[Commit] | None = None
 
 
+class CompensationFailed(Payload):
+    """
+    A finished step of a run that failed could not be undone; what it left stays.
+    """
+
+    request_id: str
+    """
+    The request.
+    """
+    resource_id: str
+    """
+    project/environment/offering/name.
+    """
+    project: str
+    """
+    Project the resource belongs to.
+    """
+    run_id: str
+    """
+    The run.
+    """
+    step: str
+    reason: str
+
+
+class CompensationSucceeded(Payload):
+    """
+    A finished step of a run that failed or was cancelled is undone.
+    """
+
+    request_id: str
+    """
+    The request.
+    """
+    resource_id: str
+    """
+    project/environment/offering/name.
+    """
+    project: str
+    """
+    Project the resource belongs to.
+    """
+    run_id: str
+    """
+    The run.
+    """
+    step: str
+    message: str | None = None
+
+
 class DeliveryRefused(Payload):
     """
     Something knocked and was not let in; its body is not kept.
@@ -1114,6 +1233,22 @@ class NotificationFailed(Payload):
     reason: str
 
 
+class OfferingStaged(Payload):
+    """
+    A version of an offering has reached another stage of its life.
+    """
+
+    name: str
+    version: str
+    stage: Literal['proposed', 'default', 'deprecated', 'defective']
+    previous: str | None = None
+    """
+    The version that was the default before.
+    """
+    by: str
+    reason: str | None = None
+
+
 class OverrideRefused(Payload):
     """
     Somebody who may not, or too late, wanted to let a held request begin.
@@ -1422,6 +1557,97 @@ class RequestSubmitted(Payload):
     """
     Why nothing may stand in its way; a policy says who may say so.
     """
+    class_: Annotated[str | None, Field(alias='class')] = None
+    """
+    Kind of the thing within its offering, such as cheap or fast; it helps to choose the implementation.
+    """
+    requirement: Requirement | None = None
+    question: Question | None = None
+    snapshot: Snapshot | None = None
+    orphan: bool = False
+    """
+    For delete: what can't be removed is left in the world and listed, instead of keeping the resource.
+    """
+
+
+class RequirementRefused(Payload):
+    """
+    What a run needs is not offered so: no request for it was made.
+    """
+
+    request_id: str
+    """
+    The request that waits for it.
+    """
+    resource_id: str
+    """
+    The resource that needs it.
+    """
+    project: str
+    name: str
+    """
+    What it is called in `requires`.
+    """
+    for_request_id: str
+    """
+    The id that was not used.
+    """
+    reason: str
+
+
+class Wanted(Payload):
+    """
+    The other resource.
+    """
+
+    resource_id: str
+    project: str
+    environment: str
+    offering: str
+    version: str | None = None
+    """
+    Absent: the default one.
+    """
+    class_: Annotated[str | None, Field(alias='class')] = None
+    name: str
+    inputs: dict[str, Any]
+
+
+class RequirementRequested(Payload):
+    """
+    A run needs another resource to be made or changed before it can go on, or to be deleted because nobody needs it any more.
+    """
+
+    request_id: str
+    """
+    The request.
+    """
+    resource_id: str
+    """
+    project/environment/offering/name.
+    """
+    project: str
+    """
+    Project the resource belongs to.
+    """
+    run_id: str
+    """
+    The run.
+    """
+    name: str
+    """
+    What it is called in `requires`.
+    """
+    action: Literal['create', 'update', 'delete']
+    wanted: Annotated[Wanted, Field(title='Wanted')]
+    """
+    The other resource.
+    """
+    for_request_id: str
+    """
+    Id that the request for it gets.
+    """
+    actor: Actor
 
 
 class ResourceChanged(Payload):
@@ -1451,6 +1677,43 @@ class ResourceChanged(Payload):
     Absent: lives until deleted.
     """
     action: str | None = None
+    implementation: str | None = None
+    """
+    Which of the offering's implementations was chosen; absent: it has one only.
+    """
+    class_: Annotated[str | None, Field(alias='class')] = None
+    requires: dict[str, str] | None = None
+    """
+    Resources that it needs, by what it calls them.
+    """
+    revision: Annotated[int | None, Field(ge=1)] = None
+    """
+    Rises with every change.
+    """
+
+
+class ResourceConverged(Payload):
+    """
+    A resource that had drifted is again what it says.
+    """
+
+    resource_id: str
+    """
+    project/environment/offering/name.
+    """
+    project: str
+    environment: str
+    offering: str
+    offering_version: str
+    name: str
+    owner: str
+    """
+    Actor who created it.
+    """
+    checked_at: AwareDatetime
+    """
+    When it was seen.
+    """
 
 
 class ResourceDeleted(Payload):
@@ -1469,6 +1732,50 @@ class ResourceDeleted(Payload):
     name: str
     request_id: str
     entity: EntityDocument | None = None
+    orphaned: list[Orphan] | None = None
+    """
+    What it has left in the world.
+    """
+
+
+class ResourceDrifted(Payload):
+    """
+    The world is not what the resource says any more.
+    """
+
+    resource_id: str
+    """
+    project/environment/offering/name.
+    """
+    project: str
+    environment: str
+    offering: str
+    offering_version: str
+    name: str
+    owner: str
+    """
+    Actor who created it.
+    """
+    mode: Literal['report', 'correct', 'ask']
+    """
+    What follows, by its offering.
+    """
+    differences: list[Difference]
+    """
+    The first 200.
+    """
+    more: Annotated[int, Field(ge=0)] = 0
+    """
+    Differences that are not listed.
+    """
+    gone: list[str] | None = None
+    """
+    Steps of which nothing is there any more.
+    """
+    checked_at: AwareDatetime
+    """
+    When it was seen.
+    """
 
 
 class ResourceExpired(Payload):
@@ -1539,6 +1846,29 @@ class ResourceExtended(Payload):
     """
 
 
+class ResourcePaused(Payload):
+    """
+    Nothing is done to the resource until the end of the pause: no change, no correction, no expiry.
+    """
+
+    resource_id: str
+    """
+    project/environment/offering/name.
+    """
+    project: str
+    environment: str
+    offering: str
+    offering_version: str
+    name: str
+    request_id: str
+    by: str
+    reason: str
+    until: AwareDatetime
+    """
+    When it ends by itself.
+    """
+
+
 class ResourceProvisioned(Payload):
     """
     A resource exists now.
@@ -1564,6 +1894,73 @@ class ResourceProvisioned(Payload):
     expires_at: AwareDatetime | None = None
     """
     Absent: lives until deleted.
+    """
+    implementation: str | None = None
+    """
+    Which of the offering's implementations was chosen; absent: it has one only.
+    """
+    class_: Annotated[str | None, Field(alias='class')] = None
+    requires: dict[str, str] | None = None
+    """
+    Resources that it needs, by what it calls them.
+    """
+    revision: Annotated[int | None, Field(ge=1)] = None
+    """
+    Rises with every change.
+    """
+    adopted: bool = False
+    """
+    It was there before, and is owned from now on.
+    """
+
+
+class ResourceUnpaused(Payload):
+    """
+    The pause of a resource is over.
+    """
+
+    resource_id: str
+    """
+    project/environment/offering/name.
+    """
+    project: str
+    environment: str
+    offering: str
+    offering_version: str
+    name: str
+    request_id: str | None = None
+    """
+    Absent: its end had come.
+    """
+    by: str
+
+
+class ResumeRequested(Payload):
+    """
+    Somebody lets a suspended step go on.
+    """
+
+    request_id: str
+    """
+    The request.
+    """
+    resource_id: str
+    """
+    project/environment/offering/name.
+    """
+    project: str
+    """
+    Project the resource belongs to.
+    """
+    step: str | None = None
+    """
+    Absent: whatever is suspended.
+    """
+    by: str
+    reason: str | None = None
+    answer: dict[str, Any] | None = None
+    """
+    What the step is told.
     """
 
 
@@ -1593,6 +1990,10 @@ class RunCancelled(Payload):
     steps_done: list[str] | None = None
     """
     Steps whose effects remain.
+    """
+    compensated: list[str] | None = None
+    """
+    Steps that were undone.
     """
 
 
@@ -1624,6 +2025,14 @@ class RunFailed(Payload):
     Absent: it failed before any step.
     """
     duration_ms: Annotated[int | None, Field(ge=0)] = None
+    left: list[str] | None = None
+    """
+    Steps that have left something in the world.
+    """
+    compensated: list[str] | None = None
+    """
+    Steps that were undone.
+    """
 
 
 class RunPlanned(Payload):
@@ -1768,6 +2177,46 @@ class RunSucceeded(Payload):
     outputs: dict[str, Any]
     duration_ms: Annotated[int, Field(ge=0)]
     dry_run: bool = False
+
+
+class RunSuspended(Payload):
+    """
+    A step of a run waits: for a person, for something it has started, or for another resource.
+    """
+
+    request_id: str
+    """
+    The request.
+    """
+    resource_id: str
+    """
+    project/environment/offering/name.
+    """
+    project: str
+    """
+    Project the resource belongs to.
+    """
+    run_id: str
+    """
+    The run.
+    """
+    step: str
+    reason: str
+    """
+    What it waits for.
+    """
+    until: AwareDatetime | None = None
+    """
+    When it is given up.
+    """
+    resumable: bool = False
+    """
+    Whether a person may let it go on.
+    """
+    requires: str | None = None
+    """
+    The request for another resource that it waits for.
+    """
 
 
 class ScorecardChanged(Payload):

@@ -156,12 +156,64 @@ class DestinationMetadata(Document):
     labels: dict[str, str] | None = None
 
 
+class Cluster(Document):
+    """
+    A Kubernetes cluster.
+    """
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    kubeconfig: str
+    """
+    Where the kubeconfig is, env:NAME or file:/PATH; resolved where it is used, never stored.
+    """
+    context: str | None = None
+    """
+    Absent: the kubeconfig's current one.
+    """
+    namespace: str | None = None
+    """
+    Of objects that name none; absent: default.
+    """
+
+
+class Api(Document):
+    """
+    An HTTP API.
+    """
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    url: str
+    """
+    What the paths of requests are added to.
+    """
+    secretRef: str | None = None
+    """
+    env:NAME or file:/PATH; resolved where it is used, never stored.
+    """
+    scheme: Literal['bearer', 'basic', 'header'] = 'bearer'
+    """
+    How the secret is sent; basic: user:password.
+    """
+    header: str | None = None
+    """
+    Its header, for the scheme header.
+    """
+
+
 class DestinationSpec(Document):
+    """
+    Where steps write: exactly one of repository, cluster and api.
+    """
+
     model_config = ConfigDict(
         extra='forbid',
     )
     description: str | None = None
-    repository: str
+    repository: str | None = None
     """
     A URL, an absolute path where those are allowed, or a name beneath the service's repository root.
     """
@@ -174,6 +226,14 @@ class DestinationSpec(Document):
     secretRef: str | None = None
     """
     env:NAME or file:/PATH; resolved where it is used, never stored.
+    """
+    cluster: Annotated[Cluster | None, Field(title='Cluster')] = None
+    """
+    A Kubernetes cluster.
+    """
+    api: Annotated[Api | None, Field(title='Api')] = None
+    """
+    An HTTP API.
     """
 
 
@@ -189,6 +249,9 @@ class Destination(Document):
     kind: Literal['Destination']
     metadata: Annotated[DestinationMetadata, Field(title='DestinationMetadata')]
     spec: Annotated[DestinationSpec, Field(title='DestinationSpec')]
+    """
+    Where steps write: exactly one of repository, cluster and api.
+    """
 
 
 class EntityMetadata(Document):
@@ -226,6 +289,58 @@ class Entity(Document):
     spec: Annotated[EntitySpec, Field(title='EntitySpec')]
 
 
+class Compensation(Document):
+    """
+    How to undo it when a later step fails; absent: what it made is destroyed, what it changed is put back.
+    """
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    driver: str | None = None
+    with_: Annotated[dict[str, Any], Field(alias='with')]
+    """
+    What the driver needs; `${…}` is CEL.
+    """
+
+
+class Step(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    name: str
+    driver: str
+    with_: Annotated[dict[str, Any] | None, Field(alias='with')] = None
+    """
+    What the driver needs; `${…}` is CEL.
+    """
+    needs: list[str] | None = None
+    when: str | None = None
+    """
+    A CEL expression.
+    """
+    timeout: str | None = None
+    """
+    How long the step may take with all that it waits for, such as 10m.
+    """
+    retries: Annotated[int | None, Field(ge=0, le=20)] = None
+    """
+    Further attempts after the first.
+    """
+    backoff: str | None = None
+    """
+    Wait before the first retry, such as 2s; doubled each time.
+    """
+    outputs: dict[str, dict[str, Any] | bool] | None = None
+    """
+    What it gives: a JSON Schema for each output. Checked when the step has ended; what reads others is refused at once.
+    """
+    compensate: Annotated[Compensation | None, Field(title='Compensation')] = None
+    """
+    How to undo it when a later step fails; absent: what it made is destroyed, what it changed is put back.
+    """
+
+
 class OfferingMetadata(Document):
     model_config = ConfigDict(
         extra='forbid',
@@ -259,31 +374,6 @@ class Lifetime(Document):
     """
 
 
-class Step(Document):
-    model_config = ConfigDict(
-        extra='forbid',
-    )
-    name: str
-    driver: str
-    with_: Annotated[dict[str, Any] | None, Field(alias='with')] = None
-    """
-    What the driver needs; `${…}` is CEL.
-    """
-    needs: list[str] | None = None
-    when: str | None = None
-    """
-    A CEL expression.
-    """
-    timeout: str | None = None
-    """
-    Such as 90s, 4h, 5d or 1d12h.
-    """
-    retries: Annotated[int | None, Field(ge=0, le=20)] = None
-    """
-    Further attempts after the first.
-    """
-
-
 class Action(Document):
     model_config = ConfigDict(
         extra='forbid',
@@ -295,6 +385,10 @@ class Action(Document):
     JSON Schema 2020-12; absent: the offering's own.
     """
     steps: list[Step] | None = None
+    onFailure: Literal['keep', 'compensate'] = 'keep'
+    """
+    What becomes of finished steps when a later one fails or the request is cancelled.
+    """
 
 
 class EntityTemplate(Document):
@@ -310,6 +404,118 @@ class EntityTemplate(Document):
     title: str | None = None
     properties: dict[str, Any] | None = None
     relations: dict[str, Any] | None = None
+
+
+class Requirement(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    name: str
+    offering: str
+    version: str | None = None
+    class_: Annotated[str | None, Field(alias='class')] = None
+    """
+    `${…}` is CEL.
+    """
+    id: str | None = None
+    """
+    Name of a resource that is shared by all that require it; absent: one of its own. `${…}` is CEL.
+    """
+    project: str | None = None
+    """
+    Of a shared one; absent: the same. `${…}` is CEL.
+    """
+    environment: str | None = None
+    """
+    Of a shared one; absent: the same. `${…}` is CEL.
+    """
+    when: str | None = None
+    """
+    A CEL expression.
+    """
+    inputs: dict[str, Any] | None = None
+    """
+    `${…}` is CEL.
+    """
+
+
+class Match(Document):
+    """
+    All of these must hold.
+    """
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    environment: Annotated[list[str] | None, Field(min_length=1)] = None
+    project: Annotated[list[str] | None, Field(min_length=1)] = None
+    class_: Annotated[list[str] | None, Field(alias='class', min_length=1)] = None
+
+
+class ImplementedAction(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    steps: list[Step]
+    onFailure: Literal['keep', 'compensate'] = 'keep'
+    """
+    What becomes of finished steps when a later one fails or the request is cancelled.
+    """
+
+
+class Implementation(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    name: str
+    match: Annotated[Match, Field(title='Match')]
+    """
+    All of these must hold.
+    """
+    actions: dict[str, ImplementedAction]
+    """
+    In the place of the offering's own steps.
+    """
+
+
+class Hint(Document):
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    on: str
+    """
+    Event type.
+    """
+    when: str | None = None
+    """
+    A CEL expression.
+    """
+
+
+class Drift(Document):
+    """
+    How to find out that somebody changed things by other ways; absent: nobody looks.
+    """
+
+    model_config = ConfigDict(
+        extra='forbid',
+    )
+    every: str | None = None
+    """
+    How often to look, such as 10m; absent: only on hints.
+    """
+    mode: Literal['report', 'correct', 'ask'] = 'report'
+    """
+    What follows when something differs: nothing more, a request to put it right, or the same after the owner has agreed.
+    """
+    tolerate: list[str] | None = None
+    """
+    Paths that may differ; * stands for anything in one part, ** for any parts.
+    """
+    hints: list[Hint] | None = None
+    """
+    Events after which to look at once.
+    """
 
 
 class OfferingSpec(Document):
@@ -341,6 +547,18 @@ class OfferingSpec(Document):
     cost: str | None = None
     """
     What a resource costs per month, a number: CEL over inputs and environment. Policies see it as plan.cost.
+    """
+    requires: list[Requirement] | None = None
+    """
+    Resources of other offerings that have to be there before the first step; their outputs are `requires.<name>.outputs`.
+    """
+    implementations: list[Implementation] | None = None
+    """
+    Other ways to do the same, chosen by context when a resource is created; the most specific that matches wins.
+    """
+    drift: Annotated[Drift | None, Field(title='Drift')] = None
+    """
+    How to find out that somebody changed things by other ways; absent: nobody looks.
     """
 
 

@@ -7,10 +7,15 @@ returns a Driver. What every driver has to hold:
 - With `attempted` set, an earlier attempt may have had its effect: read back before acting again.
 - `apply` and `destroy` may be cancelled at any await, at the deadline or when the service stops; no process stays.
 - What fails raises StepFailed; its reason never holds a secret.
+- What takes long raises StepSuspended instead of waiting: the step is looked at again later, with what the driver
+  wants to remember of it, also by another process. Nobody polls inside of a method for more than some seconds.
 - Outputs are JSON and hold no secret, only `{"secretRef": …}`.
 - With `approved` set, `apply` and `destroy` do what the plan of that digest says, or raise PlanOutdated and have
   touched nothing. So what is to be done is worked out again, as close to doing it as can be. An earlier attempt's
   finished effect is read back first: it is success, not another plan.
+- `observe` changes nothing in the world. After a successful `destroy` it finds nothing, but for what that has kept.
+
+`entresol_provisioning.conformance` holds these rules as tests; every driver passes them.
 """
 
 import time
@@ -50,6 +55,12 @@ class StepWork:
     """Whether an earlier attempt may have had its effect without being recorded."""
     destroys: bool = False
     """For `plan`: whether it is a destroy that is planned."""
+    adopts: bool = False
+    """For `observe`: what is found is to be owned from now on, so take it into the driver's own books, unchanged."""
+    memory: Mapping[str, Any] = field(default_factory=dict)
+    """What the last StepSuspended of this step of this run has asked to remember."""
+    answer: Mapping[str, Any] | None = None
+    """What a person said who let the suspended step go on; None if it was its time that had come."""
     approved: str | None = None
     """For `apply` and `destroy`: digest of the only plan that may be carried out; None: whatever is needed."""
 
@@ -69,6 +80,30 @@ class StepResult:
 
     outputs: dict[str, Any] = field(default_factory=dict)
     message: str | None = None
+    kept: str | None = None
+    """For `destroy`: what it has left in place on purpose, and why; the deleted resource lists it as orphaned."""
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One place where the world is not what the step would make of it. Its values are not told: they may be secret."""
+
+    path: str
+    """A file, an address or an object; then `#/` and a JSON pointer to the field, if it is known."""
+    change: Literal["added", "removed", "changed"]
+    """What somebody else seems to have done."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Observation:
+    """What was found of a step's effect."""
+
+    exists: bool
+    """Whether anything of it is there."""
+    differences: tuple[Difference, ...] = ()
+    """All of them, in an order that stays the same as long as they do."""
+    outputs: dict[str, Any] | None = None
+    """What `apply` would give now; None if that can't be told. Needed to adopt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +150,28 @@ class PlanOutdated(StepFailed):
         super().__init__("what it would do now is not what was approved")
 
 
+class StepSuspended(Exception):
+    """It is begun and not done. Not a failure: it counts as no attempt, and only the step's time-out ends it."""
+
+    def __init__(
+        self,
+        reason: str,
+        *,
+        look_after_seconds: float | None,
+        memory: Mapping[str, Any] | None = None,
+        resumable: bool = False,
+    ) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        """What it waits for, for the person who asked."""
+        self.look_after_seconds = look_after_seconds
+        """When to call again; None: only once a person has let it go on."""
+        self.memory = dict(memory or {})
+        """JSON, at most some KiB, without secrets."""
+        self.resumable = resumable or look_after_seconds is None
+        """Whether a person may let it go on."""
+
+
 class Driver(Protocol):
     """A way to touch the world."""
 
@@ -137,6 +194,14 @@ class Driver(Protocol):
 
     async def destroy(self, work: StepWork) -> StepResult:
         """Take down what `apply` has made; nothing there is a success."""
+        ...
+
+    async def observe(self, work: StepWork) -> Observation:
+        """Compare what is there with what `apply` would make of this work.
+
+        With `work.destroys`, only whether anything is left of it counts. Where nothing is found that is an
+        observation, not a failure; StepFailed means that it can't be told.
+        """
         ...
 
     async def close(self) -> None:

@@ -23,7 +23,7 @@ from dulwich.repo import Repo
 from entresol_eventing.failpoints import failpoint
 from entresol_manifests.digest import digest
 
-from entresol_provisioning.drivers import Plan, StepFailed, StepResult, StepWork, Touched, paths, trees
+from entresol_provisioning.drivers import Observation, Plan, StepFailed, StepResult, StepWork, Touched, paths, trees
 from entresol_provisioning.drivers.remotes import PushRefused, Remote, checked_url, is_url
 from entresol_provisioning.drivers.trees import Change, Difference
 from entresol_provisioning.rendering import Renderer, RenderFailed
@@ -60,6 +60,9 @@ class GitOps:
 
     def available(self) -> bool:
         return True
+
+    async def observe(self, work: StepWork) -> Observation:
+        raise StepFailed("it can't be observed yet")
 
     async def close(self) -> None:
         await self._renderer.close()

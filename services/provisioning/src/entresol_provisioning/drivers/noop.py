@@ -1,6 +1,7 @@
 """The driver that does nothing: for benchmarks and for trying out contracts.
 
-`with`: `outputs` are returned as they are; `seconds` is how long it takes; `fail` makes it fail with that reason.
+`with`: `outputs` are returned as they are; `seconds` is how long it takes; `fail` makes it fail with that reason;
+`suspend` is a reason to wait until a person lets it go on, and what that person says is among the outputs.
 """
 
 import asyncio
@@ -8,7 +9,7 @@ from typing import Any
 
 from entresol_manifests.digest import digest
 
-from entresol_provisioning.drivers import Plan, StepFailed, StepResult, StepWork, Touched
+from entresol_provisioning.drivers import Observation, Plan, StepFailed, StepResult, StepSuspended, StepWork, Touched
 
 
 class Noop:
@@ -36,11 +37,19 @@ class Noop:
             await asyncio.sleep(_seconds(seconds))
         if reason := work.with_.get("fail"):
             raise StepFailed(str(reason), retryable=work.with_.get("retryable") is True)
-        return StepResult(_outputs(work))
+        if (reason := work.with_.get("suspend")) and work.answer is None:
+            raise StepSuspended(str(reason), look_after_seconds=None)
+        return StepResult(_outputs(work) | dict(work.answer or {}))
 
     async def destroy(self, work: StepWork) -> StepResult:
         work.hold_to(_digest(work, destroys=True))
         return StepResult()
+
+    async def observe(self, work: StepWork) -> Observation:
+        """It leaves nothing in the world, so nothing of it can differ; what was done once is taken to be there."""
+        if work.destroys:
+            return Observation(exists=False)
+        return Observation(exists=work.adopts or work.previous is not None, outputs=_outputs(work))
 
     async def close(self) -> None:
         pass

@@ -19,7 +19,7 @@ from typing import Any
 
 from entresol_eventing.failpoints import failpoint
 
-from entresol_provisioning.drivers import Plan, StepFailed, StepResult, StepWork, changes, workspaces
+from entresol_provisioning.drivers import Observation, Plan, StepFailed, StepResult, StepWork, changes, workspaces
 from entresol_provisioning.drivers.processes import LARGEST_BYTES, Finished, run
 from entresol_provisioning.drivers.workspaces import Workspace
 from entresol_provisioning.settings import Settings
@@ -42,6 +42,9 @@ class Terraform:
 
     def available(self) -> bool:
         return self._program() is not None
+
+    async def observe(self, work: StepWork) -> Observation:
+        raise StepFailed("it can't be observed yet")
 
     async def close(self) -> None:
         pass
