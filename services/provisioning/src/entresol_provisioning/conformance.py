@@ -88,7 +88,7 @@ async def finished(act: Callable[[StepWork], Awaitable[StepResult]], work: StepW
         assert time.monotonic() < until, f"it still waits: {waits.reason}"
         assert json.loads(json.dumps(waits.memory)) == waits.memory, "what it remembers is JSON"
         await asyncio.sleep(min(LOOK_SECONDS, waits.look_after_seconds or 0))
-        answer = {} if waits.look_after_seconds is None else None
+        answer: dict[str, Any] | None = {} if waits.look_after_seconds is None else None
         work = replace(work, memory=waits.memory, attempted=True, answer=answer)
 
 
