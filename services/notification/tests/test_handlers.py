@@ -12,6 +12,7 @@ from entresol_contracts.events import (
     NotificationFailed,
     RequestDenied,
     RunStarted,
+    RunSuspended,
 )
 from entresol_eventing.envelope import Cause, decode
 from entresol_eventing.reactions import Emit
@@ -147,6 +148,17 @@ def test_notifications_are_never_told_about_notifications(desk: Desk) -> None:
         desk.hear(fact(**ids, **extra))  # type: ignore[arg-type]
     desk.hear(route(), denied(), source="/entresol/notification")
     assert desk.deliveries() == []
+
+
+@pytest.mark.parametrize(
+    ("resumable", "actor", "told"), [(True, "user:ada", 1), (False, "user:ada", 0), (True, "user:bob", 0)]
+)
+def test_whoever_may_let_a_run_go_on_can_be_told(desk: Desk, resumable: bool, actor: str, told: int) -> None:
+    whose = route(on="dev.entresol.run.suspended.v1", when='event.data.resumable && event.actor == "user:ada"')
+    about = {"request_id": "r1", "resource_id": "shop/prod/db/orders", "project": "shop", "run_id": "u1"}
+    suspended = RunSuspended(**about, step="migrate", reason="look at it", resumable=resumable)
+    assert desk.hear(whose) == desk.hear(suspended, actor=actor) == []
+    assert len(desk.deliveries()) == told
 
 
 def test_a_manifest_that_is_no_route_tells_nobody_and_harms_nobody(desk: Desk) -> None:

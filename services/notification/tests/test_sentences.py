@@ -5,14 +5,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from entresol_notification.domain.sentences import LONGEST, REVIEWS, TEMPLATES, fact_of, one_line, sentence
+from entresol_notification.domain.sentences import LONGEST, REVIEWS, TEMPLATES, VARIANTS, fact_of, one_line, sentence
 from entresol_notification.routing import heard_types
 
 EXAMPLES = Path(__file__).parents[3] / "schemas" / "examples"
 
 
 def envelope(fact: str, data: Any) -> dict[str, Any]:
-    return {"type": f"dev.entresol.{fact}.v1", "subject": "thing", "time": "2026-11-21T10:00:00Z", "data": data}
+    whole = {"type": f"dev.entresol.{fact}.v1", "subject": "thing", "time": "2026-11-21T10:00:00Z"}
+    return {**whole, "actor": "user:ada", "data": data}
 
 
 @pytest.mark.parametrize(
@@ -97,6 +98,74 @@ def envelope(fact: str, data: Any) -> dict[str, Any]:
             "GLASS BROKEN by user:ada for r: the shop is down; what stood in the way: policy p asks group:sre, lock l1;"
             " group:security must review it by 2026-11-24 10:00 UTC",
         ),
+        (
+            "resource.drifted",
+            {
+                "resource_id": "r",
+                "owner": "user:ada",
+                "mode": "report",
+                "differences": [{"step": "s", "path": "a.yaml#/spec/replicas", "change": "changed"}],
+                "gone": ["dns"],
+            },
+            "r of user:ada has drifted (report): a.yaml#/spec/replicas changed; nothing is left of dns",
+        ),
+        (
+            "resource.drifted",
+            {"resource_id": "r", "owner": "user:ada", "mode": "ask", "differences": []},
+            "r of user:ada has drifted (ask)",
+        ),
+        (
+            "run.suspended",
+            {"resource_id": "r", "step": "s", "reason": "the job runs", "resumable": False},
+            "step s of the run of r waits: the job runs",
+        ),
+        (
+            "run.suspended",
+            {
+                "resource_id": "r",
+                "step": "s",
+                "reason": "look at it",
+                "resumable": True,
+                "until": "2026-11-21T12:00:00Z",
+            },
+            "the run of r, asked for by user:ada, waits in step s until 12:00 UTC at most for somebody to let it go on:"
+            " look at it",
+        ),
+        (
+            "resource.deleted",
+            {"resource_id": "r", "orphaned": [{"step": "dns", "driver": "http", "reason": "no answer"}]},
+            "r was deleted; left behind: dns (no answer)",
+        ),
+        (
+            "resource.provisioned",
+            {"resource_id": "r", "owner": "user:ada", "adopted": False},
+            "r was provisioned for user:ada",
+        ),
+        (
+            "resource.provisioned",
+            {"resource_id": "r", "owner": "user:ada", "adopted": True},
+            "r was adopted for user:ada",
+        ),
+        (
+            "run.failed",
+            {"resource_id": "r", "action": "create", "reason": "no", "compensated": ["a", "b"], "left": ["c"]},
+            "the run of r (create) failed: no; undone: a, b; still there: c",
+        ),
+        (
+            "resume.requested",
+            {"resource_id": "r", "by": "user:bob", "answer": {"password": "hunter2"}},
+            "user:bob lets the run of r go on",
+        ),
+        (
+            "request.submitted",
+            {
+                "resource_id": "r",
+                "action": "reconcile",
+                "actor": {"id": "system:drift"},
+                "question": {"from": ["user:ada"], "because": "it has drifted"},
+            },
+            "request r (reconcile) was submitted by system:drift; user:ada must agree: it has drifted",
+        ),
         ("request.denied", {"resource_id": "r"}, "request.denied: thing"),
         ("request.denied", {"resource_id": "[{because}]", "because": ["{x}"]}, "request [{because}] was denied: {x}"),
         ("something.new", {}, "something.new: thing"),
@@ -122,6 +191,7 @@ def test_a_review_is_never_told_as_an_approval() -> None:
 
 
 def test_every_template_is_of_an_event_that_is_heard() -> None:
+    assert all(set(templates) <= set(TEMPLATES) for templates in VARIANTS.values())
     assert set(TEMPLATES) == {fact_of(one) for one in heard_types()}
 
 
@@ -130,6 +200,22 @@ def test_control_characters_never_get_through(hostile: str) -> None:
     said = sentence(envelope("request.denied", {"resource_id": hostile, "because": [hostile]}))
     assert said.isprintable()
     assert one_line(hostile).isprintable()
+    difference = {"step": hostile, "path": hostile, "change": "changed"}
+    drifted = {
+        "resource_id": hostile,
+        "owner": hostile,
+        "mode": "report",
+        "differences": [difference],
+        "gone": [hostile],
+    }
+    assert sentence(envelope("resource.drifted", drifted)).isprintable()
+    waits = {"resource_id": hostile, "step": hostile, "reason": hostile, "resumable": True}
+    assert sentence(envelope("run.suspended", waits) | {"actor": hostile}).isprintable()
+
+
+@pytest.mark.parametrize("data", [{"resumable": "yes"}, {"resumable": True}, {"adopted": []}])
+def test_what_a_field_makes_of_a_fact_is_said_of_that_fact_only(data: Any) -> None:
+    assert sentence(envelope("run.started", {"resource_id": "r", "action": "a"} | data)) == "the run of r (a) started"
 
 
 def test_a_line_has_an_end() -> None:

@@ -33,6 +33,8 @@ TEMPLATES: Final[Mapping[str, str]] = {
     "change.merged": "change[ {number}] was merged into {branch} of {repository.full_name}[ by {by}][: {title}]",
     "change.proposed": "change {number} was proposed for {branch} of {repository.full_name}[ by {by}][: {title}]",
     "change.pushed": "{ref} of {repository.full_name} is now {revision}[, pushed by {by}]",
+    "compensation.failed": "step {step} of the run of {resource_id} could not be undone: {reason}",
+    "compensation.succeeded": "step {step} of the run of {resource_id} was undone[: {message}]",
     "delivery.refused": "a delivery of {source} by {door} was refused: {reason}",
     "deployment.reported": "deployment of {service}[ to {environment}] was reported[: {outcome}]",
     "entity.changed": "{blueprint} {identifier} changed (revision {revision})",
@@ -54,31 +56,44 @@ TEMPLATES: Final[Mapping[str, str]] = {
     "message.quarantined": "{service} could not handle a message[ of type {event_type}]: {reason}",
     "message.redriven": "a dead letter of {service} was handled after all",
     "message.released": "{service} could handle a parked message at attempt {attempts}",
+    "offering.staged": "version {version} of offering {name} is {stage} now[, in the place of {previous}], says {by}"
+    "[: {reason}]",
     "override.refused": "{by} could not let request {request_id} begin: {reason}",
     "pipeline.finished": "pipeline {pipeline} finished: {outcome}[ on {branch}][ of {repository.full_name}]",
     "plan.requested": "request {resource_id} is planned before it is decided[, for policy {policies}]",
     "redrive.requested": "{by} has dead letters of {service} tried again[: {reason}]",
     "request.cancelled": "request {resource_id} is to be stopped, says {by}[: {reason}]",
     "request.submitted": "request {resource_id} ({action}) was submitted by {actor.id}[: {reason}]"
-    "[; it may break the glass: {break_glass}]",
+    "[; it is for {requirement.resource_id}][; it goes back to revision {snapshot.revision}]"
+    "[; {question.from} must agree: {question.because}][; it may break the glass: {break_glass}]",
     "request.allowed": "request {resource_id} was allowed",
     "request.completed": "request {resource_id} ({action}) by {actor} {outcome}[: {because}]",
     "request.denied": "request {resource_id} was denied: {because}",
     "request.held": "request {resource_id} is held: {holds}",
     "request.stalled": "request {resource_id} has been {state} since {since}; {expected} was expected to answer",
+    "requirement.refused": "{resource_id} does not get its {name}: {reason}",
+    "requirement.requested": "{resource_id} needs {wanted.resource_id} ({action}) as its {name}",
     "resource.changed": "{resource_id} was changed[ by {action}]",
-    "resource.deleted": "{resource_id} was deleted",
+    "resource.converged": "{resource_id} of {owner} is again what it says",
+    "resource.deleted": "{resource_id} was deleted[; left behind: {orphaned}]",
+    "resource.drifted": "{resource_id} of {owner} has drifted ({mode})[: {differences}][; nothing is left of {gone}]",
     "resource.expired": "{resource_id} of {owner} has expired and will be deleted",
     "resource.expiring": "{resource_id} of {owner} expires at {expires_at}; it can still be extended",
     "resource.extended": "{resource_id} lives until {expires_at}",
+    "resource.paused": "{by} paused {resource_id} until {until}: {reason}",
     "resource.provisioned": "{resource_id} was provisioned for {owner}[ until {expires_at}]",
-    "run.cancelled": "the run of {resource_id} ({action}) was cancelled: {reason}",
-    "run.failed": "the run of {resource_id} ({action}) failed[ in step {step}]: {reason}",
+    "resource.unpaused": "{by} ended the pause of {resource_id}",
+    "resume.requested": "{by} lets the run of {resource_id} go on[ with step {step}][: {reason}]",
+    "run.cancelled": "the run of {resource_id} ({action}) was cancelled: {reason}[; undone: {compensated}]"
+    "[; still there: {steps_done}]",
+    "run.failed": "the run of {resource_id} ({action}) failed[ in step {step}]: {reason}[; undone: {compensated}]"
+    "[; still there: {left}]",
     "run.planned": "the run of {resource_id} would add {adds}, change {changes} and destroy {destroys}"
     "[, and cost {cost} a month][; it is not the plan {replaces} any more]",
     "run.progressed": "step {step} of the run of {resource_id}: {state}[, {message}]",
     "run.started": "the run of {resource_id} ({action}) started",
     "run.succeeded": "the run of {resource_id} ({action}) succeeded",
+    "run.suspended": "step {step} of the run of {resource_id} waits[ until {until}]: {reason}",
     "scorecard.changed": "scorecard {scorecard} of {blueprint} {identifier} changed[: it is {level} now]"
     "[, it was {previous}]",
     "waiver.expired": "the waiver of {waives} has come to its end[ ({ticket})]",
@@ -97,6 +112,16 @@ REVIEWS: Final[Mapping[str, str]] = {
 }
 """What the same facts are about if they are about the review of a broken glass."""
 
+VARIANTS: Final[Mapping[str, Mapping[str, str]]] = {
+    "review": REVIEWS,
+    "resumable": {
+        "run.suspended": "the run of {resource_id}[, asked for by {envelope.actor},] waits in step {step}"
+        "[ until {until} at most] for somebody to let it go on: {reason}",
+    },
+    "adopted": {"resource.provisioned": "{resource_id} was adopted for {owner}[ until {expires_at}]"},
+}
+"""By field: what facts are about if it is true in them."""
+
 _PIECES = re.compile(r"(\[[^\]]*\])")
 _FIELD = re.compile(r"\{([a-z_.]+)\}")
 _TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+(?:Z|[+-]\d\d:\d\d)\Z")
@@ -106,11 +131,18 @@ _UNPRINTABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\
 def sentence(event: Mapping[str, Any]) -> str:
     """What happened, in one line; `event` is the envelope as JSON."""
     fact = fact_of(event["type"])
-    templates = {**TEMPLATES, **REVIEWS} if event["data"].get("review") is True else TEMPLATES
     try:
-        return one_line("".join(_written(piece, event) for piece in _PIECES.split(templates[fact])))
+        return one_line("".join(_written(piece, event) for piece in _PIECES.split(_template(fact, event["data"]))))
     except KeyError:
         return one_line(f"{fact}: {event['subject']}")
+
+
+def _template(fact: str, data: Mapping[str, Any]) -> str:
+    """Raise KeyError for a fact that has none."""
+    for field, templates in VARIANTS.items():
+        if fact in templates and data.get(field) is True:
+            return templates[fact]
+    return TEMPLATES[fact]
 
 
 def fact_of(event_type: str) -> str:
@@ -135,8 +167,10 @@ def _written(piece: str, event: Mapping[str, Any]) -> str:
 
 
 def _value(path: str, event: Mapping[str, Any]) -> str:
-    value: Any = event["data"]
-    for name in path.split("."):
+    """What a path in the payload, or behind `envelope.`, leads to; raise KeyError if nothing is there."""
+    inside = path.removeprefix("envelope.")
+    value: Any = event["data"] if inside == path else event
+    for name in inside.split("."):
         if not isinstance(value, Mapping) or value.get(name) in (None, "", []):
             raise KeyError(path)
         value = value[name]
@@ -161,9 +195,13 @@ def _clock(value: str, event: Mapping[str, Any]) -> str:
 
 
 def _part(value: Mapping[str, Any], event: Mapping[str, Any]) -> str:
-    """Who gave an answer, why something is held, or what a scope holds."""
+    """Who gave an answer, why something is held, what differs or was left behind, or what a scope holds."""
     if "answer" in value:
         return str(value.get("by", "…"))
+    if "change" in value:
+        return f"{value.get('path', '…')} {value['change']}"
+    if "driver" in value:
+        return f"{value.get('step', '…')} ({value.get('reason', '…')})"
     if "because" in value:
         until = value.get("until")
         return f"{value['because']} (until {_text(until, event)})" if until else str(value["because"])
