@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 import cel
-from entresol.client import Client
-from entresol.replays import Course
+from entresol.doors.client import Client
+from entresol.telling.replays import Course
 from entresol_contracts.events import Actor, ManifestApplied, RequestAllowed, RequestDenied, RequestSubmitted
 from entresol_eventing.reactions import Emit
 from entresol_eventing.testing import event, memory_session

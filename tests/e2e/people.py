@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from entresol.client import Client
 from entresol.commandline import build
 from entresol.demo.child import Child
+from entresol.doors.client import Client
 from entresol.failures import Refused
 from typer.testing import CliRunner, Result
 

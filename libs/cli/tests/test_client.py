@@ -5,7 +5,7 @@ import socket
 from typing import Any
 
 import pytest
-from entresol.client import Client
+from entresol.doors.client import Client
 from entresol.failures import Code, Failure, Refused, place
 
 Document = dict[str, Any]

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from entresol.explain import draw, link
-from entresol.facts import fact, publisher, says
+from entresol.telling.explain import draw, link
+from entresol.telling.facts import fact, publisher, says
 from rich.console import Console
 from rich.text import Text
 

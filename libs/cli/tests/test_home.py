@@ -6,8 +6,8 @@ import stat
 from pathlib import Path
 
 import pytest
+from entresol.embedded.home import Home, Running, home
 from entresol.failures import Failure
-from entresol.home import Home, Running, home
 
 
 def test_a_directory_is_claimed_by_one_platform_at_a_time(tmp_path: Path) -> None:

@@ -3,7 +3,7 @@
 from typing import Any
 
 import pytest
-from entresol.plans import MOST_LINES, figures, outline
+from entresol.telling.plans import MOST_LINES, figures, outline
 
 PLAN = {"digest": "sha256:" + "a" * 64, "adds": 2, "changes": 0, "destroys": 1}
 

@@ -19,11 +19,11 @@ from typing import Any
 
 import httpx
 import pytest
-from entresol.client import Client
 from entresol.commandline import build
 from entresol.demo.child import Child, running, start
 from entresol.demo.receiver import receiving
-from entresol.home import Home
+from entresol.doors.client import Client
+from entresol.embedded.home import Home
 from typer.testing import CliRunner, Result
 
 Run = Callable[..., Result]

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from entresol.examinations import Account, account, waits_for
+from entresol.telling.examinations import Account, account, waits_for
 from entresol_contracts import Payload
 from entresol_contracts.events import (
     Actor,

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from entresol.client import Client
-from entresol.past import position_of
+from entresol.doors.client import Client
+from entresol.doors.past import position_of
 from typer.testing import Result
 
 Run = Callable[..., Result]

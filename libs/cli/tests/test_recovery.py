@@ -8,8 +8,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from entresol.client import Client
 from entresol.demo.child import running
+from entresol.doors.client import Client
 
 
 def entresol(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":

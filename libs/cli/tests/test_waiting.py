@@ -4,7 +4,7 @@ import time
 from io import StringIO
 from typing import Any
 
-from entresol.waiting import Progress
+from entresol.telling.waiting import Progress
 from rich.console import Console
 
 Document = dict[str, Any]

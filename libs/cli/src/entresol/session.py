@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Concatenate, ParamSpec
 
 import typer
 
+from entresol.embedded.home import DEFAULT_PORT, home
 from entresol.failures import Code, Failure
-from entresol.home import DEFAULT_PORT, home
 from entresol.terminal import Format, Terminal
 
 if TYPE_CHECKING:
-    from entresol.client import Client
+    from entresol.doors.client import Client
 
 P = ParamSpec("P")
 
@@ -77,7 +77,7 @@ class Session:
 
         The token of the data directory goes only to the platform that runs there, never to a server named otherwise.
         """
-        from entresol.client import Client
+        from entresol.doors.client import Client
 
         here = home()
         running = here.advertised()

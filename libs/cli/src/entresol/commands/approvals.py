@@ -6,10 +6,10 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
+from entresol.doors.lookup import approval_id, segment
 from entresol.failures import Code, Failure
-from entresol.lookup import approval_id, segment
-from entresol.plans import outline
 from entresol.session import Session
+from entresol.telling.plans import outline
 from entresol.terminal import clean
 
 Approval = Annotated[

@@ -9,8 +9,8 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from entresol.commands.manifests import checked, publish
+from entresol.doors.lookup import segment
 from entresol.failures import Code, Failure, Refused
-from entresol.lookup import segment
 from entresol.session import Session
 from entresol.terminal import cell, fields, moment, table
 

@@ -5,8 +5,8 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from entresol.facts import Document, fact, publisher, says
 from entresol.session import Session
+from entresol.telling.facts import Document, fact, publisher, says
 from entresol.terminal import clean, moment
 
 

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from entresol.facts import scope
+from entresol.doors.lookup import of_list, segment
 from entresol.failures import Code, Failure
-from entresol.lookup import of_list, segment
 from entresol.session import Session
+from entresol.telling.facts import scope
 from entresol.terminal import clean, moment, short, state, table
 
 Project = Annotated[str | None, typer.Option("--project", "-p", help="Only what is in this project.")]

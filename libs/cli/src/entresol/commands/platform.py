@@ -9,8 +9,8 @@ import typer
 from rich.text import Text
 
 from entresol.commands.manifests import checked, starter_directory
+from entresol.embedded.home import DEFAULT_PORT, Home, home
 from entresol.failures import Code, Failure
-from entresol.home import DEFAULT_PORT, Home, home
 from entresol.session import Session
 from entresol.terminal import Terminal, clean, fields
 
@@ -57,7 +57,7 @@ async def _serve(
     from entresol_eventing.run import stop_event, tune, watch_loop
     from entresol_eventing.telemetry import configure_logging
 
-    from entresol.embedded import Platform
+    from entresol.embedded.platform import Platform
 
     configure_logging(log_level, "text")
     stopping = stop_event()
@@ -84,7 +84,7 @@ async def _serve(
 
 def _apply_starter(terminal: Terminal, where: Home, url: str) -> int | None:
     """Publish the starter platform once; how many manifests, None if that was done before."""
-    from entresol.client import Client
+    from entresol.doors.client import Client
 
     if where.starter_mark.exists():
         return None

@@ -12,8 +12,8 @@ from rich.padding import Padding
 from rich.text import Text
 
 from entresol.failures import Code, Failure
-from entresol.rulings import verdicts
 from entresol.session import Session
+from entresol.telling.rulings import verdicts
 from entresol.terminal import clean, span, table
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def try_out(
     reports = list(run(files))
     idle = never_matched(reports)
     if junit is not None:
-        from entresol.junit import write
+        from entresol.telling.junit import write
 
         write(junit, reports)
     session.terminal.result(_document(reports, idle), *_drawn(reports))
@@ -115,7 +115,7 @@ def replay(
 
       entresol policy replay --since 7d -f draft.yaml --project shop -o json | jq .changed
     """
-    from entresol.replays import Course, drawn
+    from entresol.telling.replays import Course, drawn
 
     drafts = _drafts(files)
     course = Course(drafts, _ago(since))
@@ -142,9 +142,9 @@ def explain(
 
       entresol policy explain shop/prod/database/orders    (the latest request for it)
     """
-    from entresol.examinations import account
-    from entresol.lookup import request_id
-    from entresol.rulings import draw
+    from entresol.doors.lookup import request_id
+    from entresol.telling.examinations import account
+    from entresol.telling.rulings import draw
 
     item = session.client.request(request_id(session.client, what))
     told = account(str(item["id"]), session.client.chain(str(item["id"])))

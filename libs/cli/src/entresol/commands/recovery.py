@@ -11,8 +11,8 @@ import typer
 from rich.text import Text
 
 from entresol.commands.platform import Data
+from entresol.embedded.home import home
 from entresol.failures import Code, Failure
-from entresol.home import home
 from entresol.session import Session
 from entresol.terminal import Terminal, clean, table
 
@@ -47,7 +47,7 @@ def rebuild(
     from entresol_eventing.rebuilding import Progress, Refused
     from entresol_eventing.telemetry import configure_logging
 
-    from entresol import recovery
+    from entresol.embedded import recovery
 
     where = home(data)
     configure_logging("ERROR", "text")
@@ -100,7 +100,7 @@ def refill(
     from entresol_eventing.telemetry import configure_logging
     from nats.js.errors import NotFoundError
 
-    from entresol import recovery
+    from entresol.embedded import recovery
 
     if "ENTRESOL_STREAMS_NATS_URL" not in os.environ:
         raise Failure(

@@ -8,8 +8,8 @@ import typer
 from rich.text import Text
 
 from entresol import inputs as given_inputs
+from entresol.doors.lookup import request_id, segment
 from entresol.failures import Code, Failure
-from entresol.lookup import request_id, segment
 from entresol.session import Session
 from entresol.terminal import clean, short
 
@@ -190,7 +190,7 @@ def _submit(session: Session, body: dict[str, Any], key: str | None, wait: bool,
 
 
 def _watch(session: Session, request_id: str, timeout: float) -> dict[str, Any]:
-    from entresol.waiting import outcome, watch
+    from entresol.telling.waiting import outcome, watch
 
     ended = dict(watch(session.terminal, session.client, request_id, timeout))
     session.terminal.result(ended, *outcome(ended))

@@ -6,9 +6,9 @@ import typer
 from rich.text import Text
 
 from entresol.commands.approvals import answer
-from entresol.lookup import approval_id
-from entresol.overview import open_reviews, reviews
+from entresol.doors.lookup import approval_id
 from entresol.session import Session
+from entresol.telling.overview import open_reviews, reviews
 
 Review = Annotated[
     str, typer.Argument(help="Id of the review or of its request, or a unique beginning.", show_default=False)

@@ -7,12 +7,12 @@ import typer
 from rich.console import RenderableType
 from rich.text import Text
 
-from entresol import overview
+from entresol.doors.lookup import request_id, segment
 from entresol.failures import Code, Failure, Refused
-from entresol.lookup import request_id, segment
-from entresol.overview import took, why
-from entresol.plans import outline
 from entresol.session import Session
+from entresol.telling import overview
+from entresol.telling.overview import took, why
+from entresol.telling.plans import outline
 from entresol.terminal import clean, fields, moment, short, span, state, table
 
 Document = Mapping[str, Any]
@@ -64,7 +64,7 @@ def explain(
 
       entresol explain shop/prod/deployment/cart      (the latest request for that resource)
     """
-    from entresol.explain import draw, link
+    from entresol.telling.explain import draw, link
 
     item = session.client.request(request_id(session.client, what))
     roots = link(session.client.chain(str(item["id"])))

@@ -7,10 +7,10 @@ import typer
 from rich.text import Text
 
 from entresol.commands.locks import Action, Environment, Offering, Project, Resource, ends, fitting, said, term
-from entresol.facts import scope
+from entresol.doors.lookup import of_list, request_id, segment
 from entresol.failures import Code, Failure
-from entresol.lookup import of_list, request_id, segment
 from entresol.session import Session
+from entresol.telling.facts import scope
 from entresol.terminal import clean, short, state, table
 
 KINDS = ("Policy", "Quota", "Window")

@@ -10,10 +10,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from entresol.client import Client
 from entresol.demo.payloads import signed
-from entresol.facts import fact
+from entresol.doors.client import Client
 from entresol.failures import Code, Failure, Refused
+from entresol.telling.facts import fact
 
 Document = dict[str, Any]
 TIMEOUT_SECONDS = 30.0

@@ -9,10 +9,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from entresol.client import COMPLETED
 from entresol.commands.catalog import relations
 from entresol.demo.chains import Chain
 from entresol.demo.ground import Ground
+from entresol.doors.client import COMPLETED
 
 Document = Mapping[str, Any]
 SETTLE_SECONDS = 10.0

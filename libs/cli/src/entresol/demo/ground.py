@@ -10,12 +10,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from entresol.client import Client
 from entresol.commands.manifests import checked
 from entresol.demo import payloads
 from entresol.demo.child import Child, running
 from entresol.demo.payloads import Payloads
 from entresol.demo.receiver import Receiver, receiving
+from entresol.doors.client import Client
 
 _OVERLAY = Path(__file__).parent / "overlay.yaml"
 

@@ -17,9 +17,9 @@ from entresol.demo import chains as acts
 from entresol.demo.chains import Chain
 from entresol.demo.checks import Check, Seen, judge, look
 from entresol.demo.ground import Ground, prepared
-from entresol.explain import draw, link
-from entresol.facts import fact, says
 from entresol.failures import Code, Failure
+from entresol.telling.explain import draw, link
+from entresol.telling.facts import fact, says
 from entresol.terminal import Terminal, clean, span, table
 
 

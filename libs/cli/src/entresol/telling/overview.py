@@ -7,12 +7,12 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from entresol.facts import hold
-from entresol.plans import signs
+from entresol.telling.facts import hold
+from entresol.telling.plans import signs
 from entresol.terminal import cell, moment, short, span, state, table
 
 if TYPE_CHECKING:
-    from entresol.client import Client
+    from entresol.doors.client import Client
 
 Document = Mapping[str, Any]
 

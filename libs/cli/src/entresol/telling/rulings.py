@@ -8,9 +8,9 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from entresol.examinations import Account, waits_for
-from entresol.facts import hold
-from entresol.plans import brief
+from entresol.telling.examinations import Account, waits_for
+from entresol.telling.facts import hold
+from entresol.telling.plans import brief
 from entresol.terminal import cell, clean, moment, state, table
 
 Document = Mapping[str, Any]

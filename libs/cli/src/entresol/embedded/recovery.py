@@ -16,8 +16,8 @@ from entresol_eventing.store import Database
 from nats.aio.client import Client
 from pydantic_settings import SettingsConfigDict
 
+from entresol.embedded.home import Home
 from entresol.failures import Code, Failure
-from entresol.home import Home
 
 log = logging.getLogger(__name__)
 

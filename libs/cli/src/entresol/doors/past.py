@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from entresol.client import Client
+    from entresol.doors.client import Client
 
 Document = Mapping[str, Any]
 

@@ -31,9 +31,9 @@ from entresol_eventing.settings import RuntimeSettings
 from entresol_eventing.streams import bootstrap
 from entresol_eventing.telemetry import Telemetry
 
+from entresol.embedded.front import front
+from entresol.embedded.recovery import restore
 from entresol.failures import Code, Failure
-from entresol.front import front
-from entresol.recovery import restore
 
 log = logging.getLogger(__name__)
 

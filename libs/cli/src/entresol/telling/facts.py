@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from entresol.plans import brief, figures
+from entresol.telling.plans import brief, figures
 from entresol.terminal import short, span
 
 Document = Mapping[str, Any]

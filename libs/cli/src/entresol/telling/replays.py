@@ -13,11 +13,11 @@ from entresol_policy.trying.replaying import REQUESTS, Change, Replay
 from rich.console import RenderableType
 from rich.text import Text
 
-from entresol.past import every
+from entresol.doors.past import every
 from entresol.terminal import clean, moment, short, state, table
 
 if TYPE_CHECKING:
-    from entresol.client import Client
+    from entresol.doors.client import Client
 
 REMARK_EVERY_SECONDS = 5.0
 

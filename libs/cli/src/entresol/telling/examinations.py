@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
-from entresol.facts import fact, says
+from entresol.telling.facts import fact, says
 
 Document = Mapping[str, Any]
 Entry = dict[str, Any]

@@ -11,7 +11,7 @@ from typing import Any
 from rich.text import Text
 from rich.tree import Tree
 
-from entresol.facts import Document, fact, publisher, says
+from entresol.telling.facts import Document, fact, publisher, says
 from entresol.terminal import clean, span
 
 WAIT_SHOWN_MS = 1000

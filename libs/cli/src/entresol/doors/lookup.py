@@ -7,7 +7,7 @@ from urllib.parse import quote
 from entresol.failures import Code, Failure, Refused
 
 if TYPE_CHECKING:
-    from entresol.client import Client
+    from entresol.doors.client import Client
 
 _WHOLE = 36
 _SEARCHED = 2000

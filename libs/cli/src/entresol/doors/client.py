@@ -12,8 +12,8 @@ from typing import Any, Self
 
 import httpx
 
+from entresol.doors.lookup import segment
 from entresol.failures import Code, Failure, Refused
-from entresol.lookup import segment
 
 Document = dict[str, Any]
 

@@ -10,10 +10,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from entresol.client import COMPLETED, Client
-from entresol.facts import OUTCOMES, Document, fact, says
+from entresol.doors.client import COMPLETED, Client
 from entresol.failures import Code, Failure
-from entresol.plans import outline
+from entresol.telling.facts import OUTCOMES, Document, fact, says
+from entresol.telling.plans import outline
 from entresol.terminal import Terminal, clean, fields, span, state
 
 ENDED_WELL = frozenset({"succeeded"})

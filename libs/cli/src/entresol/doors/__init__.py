@@ -1,0 +1,1 @@
+"""What talks to the two doors: the connection, and finding there what is meant."""

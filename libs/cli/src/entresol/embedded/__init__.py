@@ -1,0 +1,1 @@
+"""The platform in one process, and the directory that it lives in."""
