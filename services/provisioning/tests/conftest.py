@@ -38,7 +38,7 @@ from entresol_provisioning.offerings import Offerings
 from entresol_provisioning.plans import outline
 from entresol_provisioning.runs import Runs
 from entresol_provisioning.settings import Settings
-from entresol_provisioning.store import Base
+from entresol_provisioning.tables import Base
 from entresol_provisioning.verdicts import Verdict
 from sqlmodel import Session
 
@@ -57,7 +57,7 @@ class Desk:
 
     def __post_init__(self) -> None:
         self.offerings = Offerings()
-        self.runs = Runs(self.offerings, {"noop": True})
+        self.runs = Runs(self.offerings, {"noop": True, "resource": True})
         self.reactions = Handlers(self.offerings, self.runs).reactions()
 
     def say(self, data: Any) -> None:
@@ -83,8 +83,8 @@ class Desk:
             )
         )
 
-    def submit(self, action: str = "create", **attributes: Any) -> str:
-        request_id = new_id()
+    def submit(self, action: str = "create", request_id: str = "", **attributes: Any) -> str:
+        request_id = request_id or new_id()
         sane: dict[str, Any] = {
             "project": "shop",
             "environment": "dev",

@@ -5,14 +5,72 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from entresol_provisioning.domain.drift import is_tolerated
 from entresol_provisioning.domain.graph import Impossible, StepState, backwards, in_order, ready
 from entresol_provisioning.domain.lifetime import Lifetime, extended_end, first_end, warnings
-from entresol_provisioning.domain.offering import Offering, Step
-from entresol_provisioning.domain.requests import admit, effective_inputs, ends_cancelled, next_delay_seconds
+from entresol_provisioning.domain.offering import Action, Offering, Requirement, Step
+from entresol_provisioning.domain.requests import (
+    RUNNING,
+    Request,
+    Resource,
+    admit,
+    effective_inputs,
+    ends_cancelled,
+    next_delay_seconds,
+)
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 HOUR = 3600
 DIAMOND = {"top": ("left", "right"), "left": ("base",), "right": ("base",), "base": ()}
+
+
+def make_request(action: str = "create", **attributes: Any) -> Request:
+    sane: dict[str, Any] = {
+        **dict.fromkeys(("offering_digest", "reason", "run_id", "effective", "stop", "started_at", "ended_at")),
+        **dict.fromkeys(("lifetime_seconds", "approved")),
+        "id": "request-1",
+        "resource_id": "shop/dev/db/x",
+        "project": "shop",
+        "environment": "dev",
+        "offering": "db",
+        "offering_version": "1.0.0",
+        "name": "x",
+        "action": action,
+        "inputs": {},
+        "actor": {"id": "user:ada", "groups": []},
+        "dry_run": False,
+        "submitted_at": NOON,
+        "state": RUNNING,
+        "cause": {},
+        "destroys": False,
+        "steps": 0,
+        "phase": "apply",
+        "outdated": 0,
+        "applied": [],
+    }
+    return Request(**(sane | attributes))
+
+
+def make_resource(**attributes: Any) -> Resource:
+    sane: dict[str, Any] = {
+        "id": "shop/dev/db/x",
+        "project": "shop",
+        "environment": "dev",
+        "offering": "db",
+        "offering_version": "1.0.0",
+        "offering_digest": "d",
+        "name": "x",
+        "owner": "user:ada",
+        "state": "provisioned",
+        "inputs": {},
+        "outputs": {},
+        "entity": None,
+        "created_at": NOON,
+        "expires_at": None,
+        "revision": 1,
+        "request_id": "request-0",
+    }
+    return Resource(**(sane | attributes))
 
 
 def test_steps_come_after_what_they_need() -> None:
@@ -67,19 +125,102 @@ def test_a_step_is_ready_when_all_it_needs_is_done(states: dict[str, str], expec
     ],
 )
 def test_what_may_begin(action: str, known: bool, exists: bool, reason: str | None) -> None:
-    offering = Offering("d", "db", "1.0.0", {"create": (), "rotate": ()}) if known else None
+    offering = Offering("d", "db", "1.0.0", {"create": Action(()), "rotate": Action(())}) if known else None
+    resource = make_resource() if exists else None
     if reason is None:
-        admit(action, "shop/dev/db/x", offering, "db 1.0.0", exists=exists)
+        admit(make_request(action), offering, resource, (), NOON)
         return
     with pytest.raises(Impossible, match=reason):
-        admit(action, "shop/dev/db/x", offering, "db 1.0.0", exists=exists)
+        admit(make_request(action), offering, resource, (), NOON)
 
 
-def test_an_update_without_steps_of_its_own_repeats_the_create() -> None:
-    step = Step("s", "noop")
-    assert Offering("d", "db", "1.0.0", {"create": (step,)}).steps("update") == (step,)
-    assert Offering("d", "db", "1.0.0", {"create": (step,), "update": None}).steps("update") == (step,)
-    assert Offering("d", "db", "1.0.0", {"create": (step,), "update": ()}).steps("update") == ()
+PAUSED = {"by": "user:bo", "reason": "a migration", "until": "2026-05-01T18:00:00+00:00"}
+
+
+@pytest.mark.parametrize("action", ["update", "delete", "rotate", "reconcile", "rollback"])
+def test_nothing_changes_a_paused_resource(action: str) -> None:
+    offering = Offering("d", "db", "1.0.0", {"create": Action(()), "rotate": Action(())})
+    with pytest.raises(Impossible, match=r"paused by user:bo until 2026-05-01 18:00 UTC: a migration; unpause"):
+        admit(make_request(action), offering, make_resource(paused=PAUSED), (), NOON)
+
+
+def test_a_paused_resource_may_be_unpaused_and_extended() -> None:
+    offering = Offering("d", "db", "1.0.0", {"create": Action(())})
+    for action in ("unpause", "extend", "pause"):
+        admit(make_request(action), offering, make_resource(paused=PAUSED), (), NOON)
+    with pytest.raises(Impossible, match="is not paused"):
+        admit(make_request("unpause"), offering, make_resource(), (), NOON)
+
+
+def test_what_others_need_is_not_deleted_and_they_are_named() -> None:
+    others = [f"shop/dev/app/{name}" for name in "abcdefg"]
+    with pytest.raises(Impossible, match=r"needed by shop/dev/app/a, .*shop/dev/app/e and 2 more; delete what needs"):
+        admit(make_request("delete"), None, make_resource(), others, NOON)
+
+
+def test_who_gives_it_up_may_have_it_deleted() -> None:
+    giving_up = {"request_id": "r", "resource_id": "shop/dev/app/a", "name": "db"}
+    admit(make_request("delete", requirement=giving_up), None, make_resource(), ["shop/dev/app/a"], NOON)
+    both = ["shop/dev/app/a", "shop/dev/app/b"]
+    with pytest.raises(Impossible, match="needed by shop/dev/app/b;"):
+        admit(make_request("delete", requirement=giving_up), None, make_resource(), both, NOON)
+
+
+def test_what_was_extended_after_its_end_is_not_deleted_for_that_end() -> None:
+    request = make_request("delete", actor={"id": "system:expiry", "groups": []})
+    admit(request, None, make_resource(expires_at=NOON), (), NOON)
+    for expires_at in (None, NOON + timedelta(seconds=1)):
+        with pytest.raises(Impossible, match="was extended"):
+            admit(request, None, make_resource(expires_at=expires_at), (), NOON)
+
+
+@pytest.mark.parametrize(
+    ("path", "pattern", "fits"),
+    [
+        ("a/b.yaml#/spec/replicas", "a/b.yaml#/spec/replicas", True),
+        ("a/b.yaml#/spec/replicas", "a/*#/spec/replicas", True),
+        ("a/b/c.yaml#/x", "a/*#/x", False),
+        ("a/b/c.yaml#/x", "**#/x", True),
+        ("a/b.yaml#/spec/replicas", "a/b.yaml#/spec", False),
+        ("a.b", "a?b", False),
+        ("a+b", "a+b", True),
+    ],
+)
+def test_which_differences_are_tolerated(path: str, pattern: str, fits: bool) -> None:
+    assert is_tolerated(path, [pattern]) is fits
+
+
+@pytest.mark.parametrize(
+    ("actions", "implementation", "action", "expected"),
+    [
+        ({"create": "own"}, {}, "update", "own"),
+        ({"create": "own", "update": "more"}, {}, "update", "more"),
+        ({"create": "own"}, {}, "rollback", "own"),
+        ({"create": "own", "update": "more"}, {}, "adopt", "own"),
+        ({"create": "own"}, {"create": "other"}, "create", "other"),
+        ({"create": "own", "update": "more"}, {"create": "other"}, "update", "other"),
+        ({"create": "own", "rotate": "turn"}, {"create": "other"}, "rotate", "turn"),
+        ({"create": "own"}, {}, "rotate", None),
+    ],
+)
+def test_which_steps_an_action_has(
+    actions: dict[str, str], implementation: dict[str, str], action: str, expected: str | None
+) -> None:
+    def listed(named: dict[str, str]) -> dict[str, Action]:
+        return {key: Action((Step(step, "noop"),)) for key, step in named.items()}
+
+    offering = Offering("d", "db", "1.0.0", listed(actions), {"way": listed(implementation)} if implementation else {})
+    found = offering.action(action, "way" if implementation else None).steps
+    assert [one.name for one in found or ()] == ([] if expected is None else [expected])
+
+
+def test_what_is_required_comes_before_the_first_steps() -> None:
+    steps = (Step("base", "noop"), Step("top", "noop", needs=("base",)))
+    actions = {"create": Action(steps), "rotate": Action(steps)}
+    offering = Offering("d", "app", "1.0.0", actions, requires=(Requirement("db", "postgres", id="shared"),))
+    needs = {one.name: one.needs for one in offering.action("create", None).steps or ()}
+    assert needs == {"requires/db": (), "base": ("requires/db",), "top": ("base",)}
+    assert [one.name for one in offering.action("rotate", None).steps or ()] == ["base", "top"]
 
 
 @pytest.mark.parametrize(

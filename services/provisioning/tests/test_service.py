@@ -13,7 +13,7 @@ from entresol_eventing.testing.postgres import PostgresServer, binaries
 from entresol_provisioning import app
 from entresol_provisioning.drivers.noop import Noop
 from entresol_provisioning.settings import Settings
-from entresol_provisioning.store import Base
+from entresol_provisioning.tables import Base
 from entresol_provisioning.workers import StepWorker
 
 Serving = Callable[..., AbstractAsyncContextManager[Any]]

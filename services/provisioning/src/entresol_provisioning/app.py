@@ -9,43 +9,54 @@ from entresol_eventing.service import Service
 from entresol_eventing.telemetry import Telemetry
 
 from entresol_provisioning.drivers.registry import assemble
-from entresol_provisioning.handlers import Handlers
+from entresol_provisioning.handlers import OUTSIDE, Handlers
+from entresol_provisioning.observing import Observer
 from entresol_provisioning.offerings import Offerings
+from entresol_provisioning.requirements import Requirements
 from entresol_provisioning.runs import RETRY, Runs
 from entresol_provisioning.settings import Settings
-from entresol_provisioning.store import Base
+from entresol_provisioning.tables import Base
 from entresol_provisioning.workers import StepWorker
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 SUBJECTS = (
     "entresol.intake.manifest.>",
     "entresol.intake.request.>",
+    "entresol.intake.resume.>",
+    "entresol.intake.requirement.>",
     "entresol.policy.plan.>",
     "entresol.policy.request.>",
     "entresol.policy.approval.rejected.>",
     "entresol.policy.approval.expired.>",
+    *(f"entresol.intake.{aggregate}>" for aggregate in OUTSIDE),
 )
 
-URGENT = frozenset({"plan.requested", "request.allowed", "request.cancelled", "manifest.applied"})
+URGENT = frozenset({"plan.requested", "request.allowed", "request.cancelled", "manifest.applied", "resume.requested"})
 """What there is something to do for at once; a request that was submitted waits for what becomes of it."""
 
 
 def create(settings: Settings, telemetry: Telemetry | None = None) -> Service:
     """The service, not yet started."""
-    drivers = assemble(settings)
+    requirements = Requirements()
+    drivers = {**assemble(settings), requirements.name: requirements}
     offerings = Offerings()
     runs = Runs(offerings, {name: driver.available() for name, driver in drivers.items()})
-    return Service(
+    service = Service(
         name="provisioning",
         settings=settings,
         reactions=replace(Handlers(offerings, runs).reactions(), longest_waits={RETRY: settings.retry_longest_seconds}),
         metadata=Base.metadata,
         migrations=MIGRATIONS,
         subjects=SUBJECTS,
-        workers=(StepWorker(settings, offerings, runs, drivers).work,),
+        workers=(
+            StepWorker(settings, offerings, runs, drivers).work,
+            Observer(settings, offerings, drivers).work,
+        ),
         telemetry=telemetry,
         linger=Linger(0.05, URGENT),
     )
+    requirements.bind(service)
+    return service
 
 
 def main() -> None:

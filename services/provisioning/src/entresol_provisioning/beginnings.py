@@ -1,19 +1,30 @@
 """How passes begin: what has to be done is fixed, and recorded as steps under a run id of its own."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
 from entresol_eventing.envelope import new_id
+from entresol_manifests.implementations import choose
 from sqlalchemy import Connection
 
 from entresol_provisioning import store
+from entresol_provisioning.claims import ADOPT, APPLY, DESTROY
 from entresol_provisioning.domain.graph import Impossible, backwards, in_order
-from entresol_provisioning.domain.offering import Offering
-from entresol_provisioning.domain.requests import RUNNING, Request, Resource, admit, effective_inputs
+from entresol_provisioning.domain.offering import HOW_TO_BE, RESOURCE, Offering, Step
+from entresol_provisioning.domain.requests import (
+    RUNNING,
+    WITHOUT_STEPS,
+    Request,
+    Resource,
+    admit,
+    effective_inputs,
+)
+from entresol_provisioning.store import Footprint
 
 _OF_A_PASS = (
     *("phase", "state", "run_id", "cause", "started_at", "effective", "destroys", "steps"),
-    *("stop", "approved", "outdated", "applied"),
+    *("stop", "approved", "outdated", "applied", "implementation"),
 )
 
 
@@ -31,6 +42,7 @@ def begin(
     offering: Offering | None,
     capabilities: Mapping[str, bool],
     held: Mapping[str, str | None],
+    at: datetime,
 ) -> tuple[Request, dict[str, tuple[str, ...]]]:
     """Record the pass; return the request as it is now, and what each of its steps needs, in order.
 
@@ -38,52 +50,88 @@ def begin(
     """
     resource = store.find_resource(connection, request.resource_id)
     there = resource if resource is not None and resource.exists else None
-    named = f"{request.offering} {request.offering_version}"
-    admit(request.action, request.resource_id, offering, named, exists=there is not None)
-    destroys, drivers, needs = _steps(connection, request, offering, there, capabilities)
-    needs = {name: needs[name] for name in in_order(needs)}
-    effective = effective_inputs(request.action, request.inputs, there.inputs if there else None)
-    request = request.but(destroys=destroys, steps=len(needs), effective=effective)
+    dependents = store.dependents(connection, request.resource_id) if request.action == "delete" else ()
+    admit(request, offering, there, dependents, at)
+    request = request.but(implementation=_implementation(request, offering, there))
+    rows = _rows(connection, request, offering, there)
+    needs = {name: tuple(rows[name]["needs"]) for name in in_order({name: row["needs"] for name, row in rows.items()})}
+    for name, row in rows.items():
+        if row["driver"] not in capabilities:
+            raise Impossible(f"step {name} needs the driver {row['driver']}, which is not installed here")
+    request = request.but(
+        destroys=request.action == "delete" and all(row["act"] == DESTROY for row in rows.values()),
+        steps=len(needs),
+        effective=effective_inputs(request.action, request.inputs, there.inputs if there else None),
+    )
     store.change_request(connection, request.id, **{name: getattr(request, name) for name in _OF_A_PASS})
-    rows = [
-        {
-            "run_id": request.run_id,
-            "name": name,
-            "position": position,
-            "driver": drivers[name],
-            "needs": list(needs[name]),
-            "state": "waiting" if needs[name] else "ready",
-            "attempt": 1,
-            "approved": held.get(name),
-        }
-        for position, name in enumerate(needs)
-    ]
     if rows:
-        store.add_steps(connection, rows)
+        common = {"run_id": request.run_id, "attempt": 1}
+        store.add_steps(
+            connection,
+            [
+                {**common, **rows[name], "position": position, "approved": held.get(name)}
+                for position, name in enumerate(needs)
+            ],
+        )
     return request, needs
 
 
-def _steps(
-    connection: Connection,
-    request: Request,
-    offering: Offering | None,
-    resource: Resource | None,
-    capabilities: Mapping[str, bool],
-) -> tuple[bool, dict[str, str], dict[str, tuple[str, ...]]]:
-    """Whether the pass takes down, and its drivers and needs by step. Raises Impossible."""
-    if request.action == "extend":
-        return False, {}, {}
-    steps = offering.steps(request.action) if offering is not None else None
-    destroys = request.action == "delete" and (steps is None or resource is None)
-    if destroys:
-        left = store.footprints_of(connection, request.resource_id)
-        names = {one.step for one in left}
-        needs = backwards({one.step: tuple(name for name in one.needs if name in names) for one in left})
-        drivers = {one.step: one.driver for one in left}
-    else:
-        needs = {one.name: one.needs for one in steps or ()}
-        drivers = {one.name: one.driver for one in steps or ()}
-    for name, driver in drivers.items():
-        if driver not in capabilities:
-            raise Impossible(f"step {name} needs the driver {driver}, which is not installed here")
-    return destroys, drivers, needs
+def exists_for_another(request: Request, resource: Resource | None) -> bool:
+    """Whether the resource that another one needs was made meanwhile: then there is nothing to do."""
+    return request.action == "create" and request.requirement is not None and resource is not None and resource.exists
+
+
+def _implementation(request: Request, offering: Offering | None, there: Resource | None) -> str | None:
+    """How it is done. A resource stays with what was chosen for it, as long as it stays with its version."""
+    if offering is None or not offering.implementations:
+        return None
+    if there is not None and there.offering_digest == offering.digest:
+        return there.implementation
+    return choose(
+        offering.spec,
+        environment=request.environment,
+        project=request.project,
+        class_=request.class_ if there is None else there.class_,
+    ).name
+
+
+def _rows(
+    connection: Connection, request: Request, offering: Offering | None, there: Resource | None
+) -> dict[str, dict[str, Any]]:
+    """The steps of the pass by name, in any order."""
+    if request.action in WITHOUT_STEPS or exists_for_another(request, there):
+        return {}
+    steps = None if offering is None else offering.action(request.action, request.implementation).steps
+    left = store.footprints_of(connection, request.resource_id)
+    if request.action == "delete" and (steps is None or there is None):
+        return _taken_down(left)
+    if request.action == "delete":
+        # What others gave is given up after the offering's own steps have taken down the rest.
+        required = [one for one in left if one.driver == RESOURCE]
+        return _listed(steps or (), APPLY) | _taken_down(required, after=_last(steps or ()))
+    listed = _listed(steps or (), ADOPT if request.action == "adopt" else APPLY)
+    if request.action in HOW_TO_BE:
+        listed |= _taken_down([one for one in left if one.step not in listed], after=_last(steps or ()))
+    return listed
+
+
+def _listed(steps: Sequence[Step], act: str) -> dict[str, dict[str, Any]]:
+    return {one.name: _row(one.name, one.driver, one.needs, act) for one in steps}
+
+
+def _taken_down(left: Sequence[Footprint], after: Sequence[str] = ()) -> dict[str, dict[str, Any]]:
+    """In the reverse order of their making, after these other steps."""
+    names = {one.step for one in left}
+    needs = backwards({one.step: tuple(name for name in one.needs if name in names) for one in left})
+    drivers = {one.step: one.driver for one in left}
+    return {name: _row(name, drivers[name], wanted or tuple(after), DESTROY) for name, wanted in needs.items()}
+
+
+def _last(steps: Sequence[Step]) -> tuple[str, ...]:
+    needed = {name for one in steps for name in one.needs}
+    return tuple(one.name for one in steps if one.name not in needed)
+
+
+def _row(name: str, driver: str, needs: Sequence[str], act: str) -> dict[str, Any]:
+    state = "waiting" if needs else "ready"
+    return {"name": name, "driver": driver, "needs": list(needs), "act": act, "state": state}

@@ -1,21 +1,47 @@
 """Which steps are ready, with everything that is needed to act on them."""
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final, NamedTuple
 
 from entresol_eventing.statements import Statement
+from entresol_manifests.digest import digest
 from sqlalchemy import bindparam, select
 from sqlmodel import Session
 
 from entresol_provisioning import plans, store
 from entresol_provisioning.domain.graph import DONE, Impossible, StepState
-from entresol_provisioning.domain.offering import Step
+from entresol_provisioning.domain.offering import RESOURCE, Offering, Step
 from entresol_provisioning.domain.requests import Request, Resource
 from entresol_provisioning.drivers import StepWork
 from entresol_provisioning.offerings import Offerings
 from entresol_provisioning.scopes import variables
 from entresol_provisioning.store import Footprint
+from entresol_provisioning.tables import step as steps
+
+UNDO: Final = "undo/"
+"""What the name of a step begins with that undoes another one of the same run."""
+APPLY: Final = "apply"
+ADOPT: Final = "adopt"
+DESTROY: Final = "destroy"
+RESTORE: Final = "restore"
+"""What a step does: make, own what is there, take down, or make again what stood there before."""
+_NOT_MADE_OF = frozenset({"request", "actor", "resource", "capabilities"})
+"""What a step may read, and is still unchanged if that differs."""
+
+
+class Ready(NamedTuple):
+    """A step that is ready, in the order of the columns that are read."""
+
+    run_id: str
+    name: str
+    attempt: int
+    position: int
+    driver: str
+    needs: list[str]
+    held: str | None
+    act: str
+    memory: dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +55,48 @@ class Intent:
     request: Request
     resource: Resource | None
     step: Step
+    act: str
     outputs: Mapping[str, Mapping[str, Any]]
     """Of the steps that are done, by step."""
-    previous: Mapping[str, Any] | None
-    destination: dict[str, Any] | None
-    """For a destroy: where the step wrote."""
+    footprint: Footprint | None
+    """What the step has left before."""
     held: str | None
     """What it may do: digest of its approved plan, or `skipped`; None: whatever is needed."""
+    memory: Mapping[str, Any]
+    """Of a step that was suspended: {reason, until, resumable, memory, answer}."""
+
+    @property
+    def destroys(self) -> bool:
+        return self.act == DESTROY
+
+    @property
+    def fills(self) -> bool:
+        """Whether what the driver needs is worked out now; what was done before is undone with what was known then."""
+        return self.act in (APPLY, ADOPT)
+
+    @property
+    def previous(self) -> Mapping[str, Any] | None:
+        return None if self.footprint is None else self.footprint.outputs
+
+    @property
+    def destination(self) -> dict[str, Any] | None:
+        """Where the step wrote when it was last done, or before that if it is put back."""
+        if self.footprint is None:
+            return None
+        former = self.footprint.former if self.act == RESTORE else None
+        return self.footprint.destination if former is None else former["destination"]
+
+    def taking_down(self) -> "Intent":
+        """The same, of a step that is not wanted any more, but has left something."""
+        assert self.footprint is not None
+        gone = Step(self.step.name, self.footprint.driver, self.footprint.with_, self.step.needs)
+        return replace(self, act=DESTROY, step=gone)
 
     def variables(self, capabilities: Mapping[str, bool]) -> dict[str, Any]:
-        return variables(self.request, self.resource, self.outputs, capabilities)
+        request = self.request
+        if self.act == RESTORE and self.resource is not None:
+            request = request.but(effective=self.resource.inputs)
+        return variables(request, self.resource, self.outputs, capabilities)
 
     def work(
         self,
@@ -68,8 +126,11 @@ class Intent:
             previous=self.previous,
             destination=destination,
             deadline=deadline,
-            attempted=attempted,
-            destroys=request.destroys,
+            attempted=attempted or bool(self.memory),
+            destroys=self.destroys,
+            adopts=self.act == ADOPT,
+            memory=self.memory.get("memory", {}),
+            answer=self.memory.get("answer"),
             approved=self.held,
         )
 
@@ -81,82 +142,85 @@ class Intent:
             "needs": list(self.step.needs),
             "with_": with_,
             "destination": destination,
+            "former": self._former(),
         }
+
+    def _former(self) -> dict[str, Any] | None:
+        """What stood there before this request did anything, for putting it back."""
+        if self.footprint is None:
+            return None
+        if self.footprint.run_id == self.key[0] or self.step.name in self.request.applied:
+            return self.footprint.former
+        kept = ("run_id", "position", "driver", "needs", "with_", "destination", "outputs", "fingerprint")
+        return {name: getattr(self.footprint, name) for name in kept}
+
+    def fingerprint(
+        self, with_: Mapping[str, Any], scope: Mapping[str, Any], destination: Mapping[str, Any] | None
+    ) -> str:
+        """Of everything that the step is done with. Templates may read more than their placeholders show."""
+        read = {name: value for name, value in scope.items() if name not in _NOT_MADE_OF} if "files" in with_ else None
+        return digest({"driver": self.step.driver, "with": with_, "destination": destination, "scope": read})
 
 
 _READY = Statement(
-    select(store.step.c.run_id, store.step.c.name, store.step.c.attempt, store.step.c.position, store.step.c.driver)
-    .add_columns(store.step.c.needs, store.step.c.approved)
-    .where(store.step.c.state == "ready")
-    .order_by(store.step.c.run_id, store.step.c.position)
+    select(steps.c.run_id, steps.c.name, steps.c.attempt, steps.c.position, steps.c.driver)
+    .add_columns(steps.c.needs, steps.c.approved, steps.c.act, steps.c.memory)
+    .where(steps.c.state == "ready")
+    .order_by(steps.c.run_id, steps.c.position)
     .limit(bindparam("most"))
 )
 
 
 def suspects(session: Session) -> set[tuple[str, str]]:
     """Steps that may have been attempted before this process began."""
-    query = select(store.step.c.run_id, store.step.c.name).where(store.step.c.state == "ready")
+    query = select(steps.c.run_id, steps.c.name).where(steps.c.state == "ready")
     return {(row.run_id, row.name) for row in session.connection().execute(query)}
 
 
 def ready(session: Session, offerings: Offerings, acting: Collection[tuple[str, str]], limit: int) -> list[Intent]:
     """The oldest steps that are ready and not acted on already, at most `limit`."""
     connection = session.connection()
-    oldest = _READY.rows(connection, most=limit + len(acting))
-    fresh = [row for row in oldest if (row[0], row[1]) not in acting][:limit]
-    return [_intent(session, offerings, *row) for row in fresh]
+    oldest = map(Ready._make, _READY.rows(connection, most=limit + len(acting)))
+    fresh = [one for one in oldest if (one.run_id, one.name) not in acting][:limit]
+    return [_intent(session, offerings, one) for one in fresh]
 
 
-def _intent(
-    session: Session,
-    offerings: Offerings,
-    run_id: str,
-    name: str,
-    attempt: int,
-    position: int,
-    driver: str,
-    needs: Sequence[str],
-    held: str | None,
-) -> Intent:
+def _intent(session: Session, offerings: Offerings, one: Ready) -> Intent:
     connection = session.connection()
-    request = store.find_run(connection, run_id)
+    request = store.find_run(connection, one.run_id)
     assert request is not None
-    left = {one.step: one for one in store.footprints_of(connection, request.resource_id)}
-    done = store.steps_of(connection, run_id) if request.steps > 1 else {}
-    footprint = left.get(name)
+    left = {each.step: each for each in store.footprints_of(connection, request.resource_id)}
+    done = store.steps_of(connection, one.run_id) if request.steps > 1 else {}
+    footprint = left.get(one.name.removeprefix(UNDO))
     return Intent(
-        key=(run_id, name),
-        attempt=attempt,
-        position=position,
+        key=(one.run_id, one.name),
+        attempt=one.attempt,
+        position=one.position,
         request=request,
         resource=None if request.action == "create" else store.find_resource(connection, request.resource_id),
-        step=_spec(session, offerings, request, name, driver, tuple(needs), footprint),
-        outputs=_outputs(request, name, done, left),
-        previous=None if footprint is None else footprint.outputs,
-        destination=None if footprint is None else footprint.destination,
-        held=held,
+        step=_spec(offerings.get(connection, request.offering_digest), request, one, footprint),
+        act=one.act,
+        outputs=_outputs(request, one.name, done, left),
+        footprint=footprint,
+        held=one.held,
+        memory=one.memory or {},
     )
 
 
-def _spec(
-    session: Session,
-    offerings: Offerings,
-    request: Request,
-    name: str,
-    driver: str,
-    needs: tuple[str, ...],
-    footprint: Footprint | None,
-) -> Step:
-    if request.destroys:
-        return Step(name, driver, {} if footprint is None else footprint.with_, needs)
-    offering = offerings.get(session.connection(), request.offering_digest)
-    found = (
-        None
-        if offering is None
-        else next((one for one in offering.steps(request.action) or () if one.name == name), None)
-    )
+def _spec(offering: Offering | None, request: Request, one: Ready, footprint: Footprint | None) -> Step:
+    name = one.name.removeprefix(UNDO)
+    needs = tuple(one.needs)
+    if one.act == DESTROY:
+        return Step(name, one.driver, {} if footprint is None else footprint.with_, needs)
+    if one.act == RESTORE:
+        former = None if footprint is None else footprint.former
+        return Step(name, one.driver, {} if former is None else former["with_"], needs)
+    listed = () if offering is None else offering.action(request.action, request.implementation).steps or ()
+    found = next((each for each in listed if each.name == name), None)
     if found is None:
         raise Impossible(f"step {name} of run {request.run_id} is in no offering")
+    if one.name != name and found.compensate is not None:
+        return Step(name, found.compensate.driver, found.compensate.with_, needs, timeout_seconds=found.timeout_seconds)
     return found
 
 
@@ -171,12 +235,14 @@ def _outputs(
         other: one.outputs for other, one in left.items() if other not in run and other != name
     }
     for other, one in run.items():
-        if one.state not in DONE:
+        if one.state not in DONE or one.act == DESTROY:
             continue
         if not request.plans:
             outputs[other] = one.outputs or {}
         elif one.state == "skipped":
             outputs[other] = {}
+        elif one.driver == RESOURCE and plans.changes_nothing(one.plan):
+            outputs[other] = one.outputs or {}
         elif other in left and plans.changes_nothing(one.plan):
             outputs[other] = left[other].outputs
     return outputs

@@ -5,16 +5,26 @@ from datetime import datetime
 from typing import Any
 
 from entresol_contracts import Payload
-from entresol_contracts.events import RunCancelled, RunFailed, RunPlanned, RunSucceeded
+from entresol_contracts.events import Orphan, RunCancelled, RunFailed, RunPlanned, RunSucceeded
 from entresol_eventing.envelope import Cause
 from entresol_eventing.reactions import Emit, Outcome, caused_by
 from entresol_manifests.expressions import ExpressionError
 from sqlalchemy import Connection
 
-from entresol_provisioning import plans, resources, store
+from entresol_provisioning import drifts, pauses, plans, resources, store
+from entresol_provisioning.beginnings import exists_for_another
+from entresol_provisioning.claims import DESTROY
 from entresol_provisioning.domain.graph import Impossible, StepState
-from entresol_provisioning.domain.offering import Offering
-from entresol_provisioning.domain.requests import CANCELLED, FAILED, PLANNED, REFUSED, SUCCEEDED, Request
+from entresol_provisioning.domain.offering import REQUIRES, Offering
+from entresol_provisioning.domain.requests import (
+    CANCELLED,
+    FAILED,
+    PLANNED,
+    REFUSED,
+    SUCCEEDED,
+    WITHOUT_STEPS,
+    Request,
+)
 from entresol_provisioning.scopes import variables
 
 
@@ -67,32 +77,62 @@ def verify(connection: Connection, request: Request, at: datetime) -> Iterator[O
     )
 
 
-def refuse(connection: Connection, request: Request, at: datetime) -> None:
+def refuse(connection: Connection, request: Request, reason: str, at: datetime) -> None:
     """Policy has ended the request, and said so."""
-    _end(connection, request, REFUSED, at)
+    _end(connection, request, REFUSED, at, reason)
 
 
-def fail(connection: Connection, request: Request, reason: str, step: str | None, at: datetime) -> Iterator[Outcome]:
+def fail(
+    connection: Connection,
+    request: Request,
+    reason: str,
+    step: str | None,
+    at: datetime,
+    compensated: Sequence[str] = (),
+) -> Iterator[Outcome]:
     """The run could not be finished, or not begun. What its steps left stays, for a delete or another create."""
-    left = [
-        one.step
-        for one in store.footprints_of(connection, request.resource_id)
-        if one.run_id == request.run_id or one.step in request.applied
-    ]
+    left = [one for one in _left(connection, request) if one not in compensated]
     if left and request.action == "create" and not request.dry_run:
         reason = f"{reason} (left behind until a delete or another create: {', '.join(left)})"
-    _end(connection, request, FAILED, at)
+    _end(connection, request, FAILED, at, reason)
     yield about(
-        request, RunFailed, action=request.action, reason=reason, step=step, duration_ms=_duration_ms(request, at)
+        request,
+        RunFailed,
+        action=request.action,
+        reason=reason,
+        step=step,
+        duration_ms=_duration_ms(request, at),
+        left=left or None,
+        compensated=list(compensated) or None,
     )
 
 
 def cancel(
-    connection: Connection, request: Request, reason: str, remaining: Sequence[str], at: datetime
+    connection: Connection,
+    request: Request,
+    reason: str,
+    remaining: Sequence[str],
+    at: datetime,
+    compensated: Sequence[str] = (),
 ) -> Iterator[Outcome]:
     """Stopped because somebody asked; the steps in `remaining` have left something."""
-    _end(connection, request, CANCELLED, at)
-    yield about(request, RunCancelled, action=request.action, reason=reason, steps_done=list(remaining))
+    _end(connection, request, CANCELLED, at, reason)
+    yield about(
+        request,
+        RunCancelled,
+        action=request.action,
+        reason=reason,
+        steps_done=list(remaining),
+        compensated=list(compensated) or None,
+    )
+
+
+def _left(connection: Connection, request: Request) -> list[str]:
+    """Steps that this request has left something of; of a delete, all that could not be taken down."""
+    footprints = store.footprints_of(connection, request.resource_id)
+    if request.action == "delete":
+        return [one.step for one in footprints] if request.destroys and not request.plans else []
+    return [one.step for one in footprints if one.run_id == request.run_id or one.step in request.applied]
 
 
 def about(request: Request, payload: type[Payload], **fields: Any) -> Emit:
@@ -120,28 +160,45 @@ def _change(
     at: datetime,
 ) -> Iterator[Outcome]:
     resource = store.find_resource(connection, request.resource_id)
+    if exists_for_another(request, resource):
+        return
     if request.action == "delete":
+        orphans = orphaned(steps)
         store.remove_footprint(connection, request.resource_id)
         if resource is not None and resource.exists:
-            yield from resources.remove(connection, request, resource)
+            yield from resources.remove(connection, request, resource, orphans)
         return
     assert offering is not None
-    if request.action == "extend":
+    if request.action in WITHOUT_STEPS:
         assert resource is not None
-        yield from resources.extend(connection, request, offering, resource, at)
+        change = {"extend": resources.extend, "pause": pauses.pause, "unpause": pauses.unpause}[request.action]
+        yield from change(connection, request, offering, resource, at)
         return
-    outputs = {}
-    if request.action != "create":
-        left = store.footprints_of(connection, request.resource_id)
-        outputs = {one.step: one.outputs for one in left}
-    outputs |= {name: one.outputs for name, one in steps.items()}
+    left = store.footprints_of(connection, request.resource_id)
+    outputs = {} if request.action == "create" else {one.step: one.outputs for one in left}
+    outputs |= {name: one.outputs for name, one in steps.items() if one.act != DESTROY}
     scope = variables(request, resource, outputs, capabilities)
     yield from resources.settle(connection, request, offering, resource, scope, at)
+    differences = [one for each in steps.values() for one in (each.memory or {}).get("differences", ())]
+    settled = store.find_resource(connection, request.resource_id)
+    if settled is not None:
+        yield from drifts.begin(connection, settled, offering, differences, at)
 
 
-def _end(connection: Connection, request: Request, state: str, at: datetime) -> None:
-    values = {"state": state, "ended_at": at, "run_id": request.run_id, "cause": request.cause}
+def orphaned(steps: Mapping[str, StepState]) -> list[Orphan]:
+    """What the steps have left in the world although they were to take it down."""
+    kept = ((one, (one.memory or {}).get("kept")) for one in steps.values())
+    return [Orphan(step=one.name, driver=one.driver, reason=reason) for one, reason in kept if reason]
+
+
+def _end(connection: Connection, request: Request, state: str, at: datetime, reason: str | None = None) -> None:
+    """`reason` is for whoever waits for this request to go on with their own."""
+    values: dict[str, Any] = {"state": state, "ended_at": at, "run_id": request.run_id, "cause": request.cause}
+    if reason is not None:
+        values["stop"] = {"outcome": state, "reason": reason}
     store.change_request(connection, request.id, **values)
+    if request.requirement is not None:
+        store.wake(connection, request.requirement["request_id"], REQUIRES + request.requirement["name"])
 
 
 def _duration_ms(request: Request, at: datetime) -> int:

@@ -1,8 +1,9 @@
 """What provisioning does with the events that it reads."""
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Final
 
+from entresol_contracts import EVENT_TYPES
 from entresol_contracts.events import (
     ApprovalExpired,
     ApprovalRejected,
@@ -13,6 +14,8 @@ from entresol_contracts.events import (
     RequestCancelled,
     RequestDenied,
     RequestSubmitted,
+    RequirementRefused,
+    ResumeRequested,
 )
 from entresol_eventing.envelope import Event
 from entresol_eventing.reactions import Outcome, Reactions
@@ -20,10 +23,22 @@ from sqlalchemy import Connection
 from sqlmodel import Session
 
 from entresol_provisioning import store
-from entresol_provisioning.domain.requests import OPEN, SUBMITTED, Request
+from entresol_provisioning.domain.offering import REQUIRES
+from entresol_provisioning.domain.requests import OPEN, REFUSED, SUBMITTED, Request
+from entresol_provisioning.drifts import Hints
 from entresol_provisioning.offerings import Offerings
-from entresol_provisioning.resources import LIFETIME, Lifetimes
+from entresol_provisioning.pauses import PAUSE, Pauses
+from entresol_provisioning.resources import DRIFT, LIFETIME, Lifetimes
 from entresol_provisioning.runs import RETRY, Runs
+
+OUTSIDE: Final = ("change.", "artifact.", "pipeline.", "deployment.", "alert.", "external.")
+HINTING: Final = tuple(one.model for one in EVENT_TYPES if one.fact.startswith(OUTSIDE))
+"""What an offering may take for a hint that somebody has changed things."""
+REFUSALS: Final = {
+    RequestDenied: "it was denied",
+    ApprovalRejected: "it was not approved",
+    ApprovalExpired: "nobody approved it in time",
+}
 
 
 class Handlers:
@@ -32,6 +47,7 @@ class Handlers:
     def __init__(self, offerings: Offerings, runs: Runs) -> None:
         self._offerings = offerings
         self._runs = runs
+        self._hints = Hints(offerings)
 
     def reactions(self) -> Reactions:
         return Reactions(
@@ -45,8 +61,16 @@ class Handlers:
                 RequestCancelled: self.stop,
                 ApprovalRejected: self.close,
                 ApprovalExpired: self.close,
+                ResumeRequested: self.resume,
+                RequirementRefused: self.give_up,
+                **dict.fromkeys(HINTING, self._hints.hear),
             },
-            when_due={RETRY: self._runs.retry, LIFETIME: Lifetimes(self._offerings).look},
+            when_due={
+                RETRY: self._runs.retry,
+                LIFETIME: Lifetimes(self._offerings).look,
+                PAUSE: Pauses(self._offerings).end,
+                DRIFT: self._hints.look,
+            },
             forget=self._offerings.forget,
         )
 
@@ -92,6 +116,10 @@ class Handlers:
             "cause": event.cause.model_dump(mode="json", exclude_none=True),
             "destroys": False,
             "steps": 0,
+            "class_": ask.class_,
+            "requirement": None if ask.requirement is None else ask.requirement.model_dump(),
+            "snapshot": None if ask.snapshot is None else ask.snapshot.model_dump(exclude_none=True),
+            "orphan": ask.orphan,
         }
         store.add_request(connection, row)
         yield from ()
@@ -112,7 +140,29 @@ class Handlers:
         if isinstance(event.data, ApprovalRejected) and event.data.review:
             return
         connection = session.connection()
-        yield from self._runs.refuse(connection, _moved_on(connection, event), event.time)
+        reason = REFUSALS[type(event.data)]
+        if isinstance(event.data, RequestDenied):
+            reason = f"{reason}: {'; '.join(event.data.because)}"
+        yield from self._runs.refuse(connection, _moved_on(connection, event), reason, event.time)
+
+    def resume(self, event: Event[ResumeRequested], session: Session) -> Iterator[Outcome]:
+        connection = session.connection()
+        request = _moved_on(connection, event)
+        store.change_request(connection, request.id, cause=request.cause)
+        yield from self._runs.resume(connection, request, event.data.step, event.data.answer or {})
+
+    def give_up(self, event: Event[RequirementRefused], session: Session) -> Iterator[Outcome]:
+        """What a run requires is not offered: remember that as a request that was refused, and wake the run."""
+        fact = event.data
+        connection = session.connection()
+        request = _moved_on(connection, event)
+        refused = request.but(
+            id=fact.for_request_id, state=REFUSED, run_id=None, stop={"outcome": REFUSED, "reason": fact.reason}
+        )
+        if store.find_request(connection, fact.for_request_id) is None:
+            store.add_refused(connection, refused)
+        store.wake(connection, fact.request_id, REQUIRES + fact.name)
+        yield from ()
 
     def stop(self, event: Event[RequestCancelled], session: Session) -> Iterator[Outcome]:
         connection = session.connection()

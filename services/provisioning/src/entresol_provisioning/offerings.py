@@ -3,19 +3,32 @@
 The cache is keyed by digest, so it can't be stale; `current` may be, and is dropped with every manifest.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
-from entresol_contracts.manifests import EntityTemplate
+from entresol_contracts.manifests import Action as ActionManifest
+from entresol_contracts.manifests import Drift as DriftManifest
+from entresol_contracts.manifests import EntityTemplate, ImplementedAction
 from entresol_contracts.manifests import Lifetime as LifetimeManifest
 from entresol_contracts.manifests import Offering as OfferingManifest
+from entresol_contracts.manifests import Requirement as RequirementManifest
 from entresol_contracts.manifests import Step as StepManifest
 from entresol_manifests.durations import seconds
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from entresol_provisioning.domain.graph import Impossible
 from entresol_provisioning.domain.lifetime import Lifetime
-from entresol_provisioning.domain.offering import Entity, Offering, Step
-from entresol_provisioning.store import offering
+from entresol_provisioning.domain.offering import (
+    Action,
+    Compensation,
+    Drift,
+    Entity,
+    Hint,
+    Offering,
+    Requirement,
+    Step,
+)
+from entresol_provisioning.tables import offering
 
 KEPT = 1024
 
@@ -33,15 +46,25 @@ def read(digest: str, manifest: dict[str, Any]) -> Offering:
         digest=digest,
         name=whole.metadata.name,
         version=whole.metadata.version,
-        actions={
-            name: None if action.steps is None else tuple(_step(one) for one in action.steps)
-            for name, action in spec.actions.items()
-        },
+        actions=_actions(spec.actions),
+        implementations={one.name: _actions(one.actions) for one in spec.implementations or ()},
+        requires=tuple(_requirement(one) for one in spec.requires or ()),
         lifetime=_lifetime(spec.lifetime),
+        drift=_drift(spec.drift),
         outputs=spec.outputs or {},
         entity=_entity(spec.entity),
         cost=spec.cost,
+        spec=manifest["spec"],
     )
+
+
+def _actions(actions: Mapping[str, ActionManifest] | Mapping[str, ImplementedAction]) -> dict[str, Action]:
+    return {
+        name: Action(
+            None if one.steps is None else tuple(_step(each) for each in one.steps), one.onFailure == "compensate"
+        )
+        for name, one in actions.items()
+    }
 
 
 def _step(step: StepManifest) -> Step:
@@ -53,6 +76,36 @@ def _step(step: StepManifest) -> Step:
         when=step.when,
         timeout_seconds=None if step.timeout is None else seconds(step.timeout),
         retries=step.retries,
+        backoff_seconds=None if step.backoff is None else seconds(step.backoff),
+        outputs=step.outputs,
+        compensate=None
+        if step.compensate is None
+        else Compensation(step.compensate.driver or step.driver, step.compensate.with_),
+    )
+
+
+def _requirement(one: RequirementManifest) -> Requirement:
+    return Requirement(
+        name=one.name,
+        offering=one.offering,
+        version=one.version,
+        class_=one.class_,
+        id=one.id,
+        project=one.project,
+        environment=one.environment,
+        when=one.when,
+        inputs=one.inputs or {},
+    )
+
+
+def _drift(drift: DriftManifest | None) -> Drift | None:
+    if drift is None:
+        return None
+    return Drift(
+        every_seconds=None if drift.every is None else seconds(drift.every),
+        mode=drift.mode,
+        tolerate=tuple(drift.tolerate or ()),
+        hints=tuple(Hint(one.on, one.when) for one in drift.hints or ()),
     )
 
 
@@ -84,9 +137,11 @@ class Offerings:
     def __init__(self) -> None:
         self._by_digest: dict[str, Offering] = {}
         self._current: dict[tuple[str, str], str | None] = {}
+        self._hinted: dict[str, list[Offering]] | None = None
 
     def forget(self) -> None:
         self._current.clear()
+        self._hinted = None
 
     def keep(self, connection: Connection, digest: str, name: str, version: str, manifest: dict[str, Any]) -> None:
         """Make this the current content of the version."""
@@ -129,3 +184,15 @@ class Offerings:
             except ValueError:
                 raise Impossible("the offering's manifest can't be read; apply it again") from None
         return known
+
+    def hinted(self, connection: Connection, event_type: str) -> list[Offering]:
+        """Every content of an offering that wants to know of such events. Only for the writer thread."""
+        if self._hinted is None:
+            by_type: dict[str, list[Offering]] = {}
+            for row in connection.execute(select(offering.c.digest, offering.c.manifest)):
+                wanted = {hint["on"] for hint in row.manifest["spec"].get("drift", {}).get("hints", ())}
+                if wanted and (known := self.get(connection, row.digest)) is not None:
+                    for one in wanted:
+                        by_type.setdefault(one, []).append(known)
+            self._hinted = by_type
+        return self._hinted.get(event_type, [])

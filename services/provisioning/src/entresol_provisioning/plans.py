@@ -31,6 +31,9 @@ LONGEST = 500
 SKIPPED = "skipped"
 """What a step is held to whose condition did not hold in the plan."""
 
+UNCHANGED = "unchanged"
+"""Digest of a plan that has nothing to do because what the step is done with is the same as before."""
+
 _COUNTS = ("adds", "changes", "destroys")
 _ORDER = {"destroy": 0, "replace": 1, "change": 2, "add": 3}
 _MORE_BYTES = 40

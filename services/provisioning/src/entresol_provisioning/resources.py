@@ -4,7 +4,7 @@ Every `resource.*` event carries the resource's revision, which only ever rises,
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from entresol_contracts import Payload
 from entresol_contracts.events import (
     EntityDocument,
+    Orphan,
     ResourceChanged,
     ResourceDeleted,
     ResourceExpired,
@@ -27,7 +28,7 @@ from sqlmodel import Session
 from entresol_provisioning import store
 from entresol_provisioning.domain.graph import Impossible
 from entresol_provisioning.domain.lifetime import REMINDER_SECONDS, Lifetime, extended_end, first_end, warnings
-from entresol_provisioning.domain.offering import Offering
+from entresol_provisioning.domain.offering import REQUIRES, Offering
 from entresol_provisioning.domain.requests import Request, Resource
 from entresol_provisioning.offerings import Offerings
 from entresol_provisioning.scopes import filled
@@ -35,6 +36,8 @@ from entresol_provisioning.scopes import filled
 LARGEST_BYTES = 200 * 1024
 """Of a resource's inputs, outputs and entity together: they have to fit into one event."""
 LIFETIME = "lifetime"
+DRIFT = "drift"
+"""Kinds of deadlines that a resource has."""
 
 
 def settle(
@@ -53,7 +56,7 @@ def settle(
     entity = _entity(offering, request, {**scope, "resource": {**scope["resource"], "outputs": outputs}})
     existing = resource is not None and resource.exists
     inputs = request.effective or {}
-    if existing and resource is not None and request.action != "update":
+    if existing and resource is not None and request.action not in ("update", "rollback"):
         inputs = resource.inputs
     if len(json.dumps([inputs, outputs, entity])) > LARGEST_BYTES:
         raise Impossible(f"inputs, outputs and entity of {request.resource_id} exceed {LARGEST_BYTES // 1024} KiB")
@@ -61,6 +64,8 @@ def settle(
     expires_at = (
         resource.expires_at
         if existing and resource is not None
+        else None
+        if request.requirement is not None  # it lives as long as it is needed
         else first_end(offering.lifetime, request.lifetime_seconds, at)
     )
     current = Resource(
@@ -80,27 +85,43 @@ def settle(
         expires_at=expires_at,
         revision=1 if resource is None else resource.revision + 1,
         request_id=request.id,
+        class_=resource.class_ if existing and resource is not None else request.class_,
+        implementation=request.implementation,
+        requirement=resource.requirement if existing and resource is not None else request.requirement,
+        paused=resource.paused if existing and resource is not None else None,
+        drift=resource.drift if existing and resource is not None else None,
     )
     store.save_resource(connection, current, known=resource is not None)
+    needed = {
+        one.step.removeprefix(REQUIRES): one.needs_resource
+        for one in store.footprints_of(connection, request.resource_id)
+        if one.needs_resource is not None
+    }
     whole = {
-        **_names(current),
+        **names(current),
         "request_id": request.id,
         "owner": current.owner,
         "inputs": inputs,
         "outputs": outputs,
         "entity": None if entity is None else EntityDocument(**entity),
         "expires_at": expires_at,
+        "implementation": current.implementation,
+        "class_": current.class_,
+        "requires": needed or None,
+        "revision": current.revision,
     }
     if existing:
-        yield _emit(current, ResourceChanged(**whole, action=request.action))
+        yield emit(current, ResourceChanged(**whole, action=request.action))
         return
-    yield _emit(current, ResourceProvisioned(**whole))
+    yield emit(current, ResourceProvisioned(**whole, adopted=request.action == "adopt"))
     if expires_at is not None:
         yield _next_look(current, offering.lifetime, created_at, at)
 
 
-def remove(connection: Connection, request: Request, resource: Resource) -> Iterator[Outcome]:
-    """Record that the resource is gone; its revision stays."""
+def remove(
+    connection: Connection, request: Request, resource: Resource, orphans: Sequence[Orphan]
+) -> Iterator[Outcome]:
+    """Record that the resource is gone, but for what it has left in the world; its revision stays."""
     gone = replace(
         resource,
         state="deleted",
@@ -108,13 +129,20 @@ def remove(connection: Connection, request: Request, resource: Resource) -> Iter
         outputs={},
         entity=None,
         expires_at=None,
+        paused=None,
+        drift=None,
+        requirement=None,
         revision=resource.revision + 1,
         request_id=request.id,
     )
     store.save_resource(connection, gone, known=True)
-    yield Cancel(f"{LIFETIME}:{resource.id}")
+    store.forget_look(connection, resource.id)
+    for kind in (LIFETIME, DRIFT):
+        yield Cancel(f"{kind}:{resource.id}")
     entity = None if resource.entity is None else EntityDocument(**resource.entity)
-    yield _emit(gone, ResourceDeleted(**_names(resource), request_id=request.id, entity=entity))
+    yield emit(
+        gone, ResourceDeleted(**names(resource), request_id=request.id, entity=entity, orphaned=list(orphans) or None)
+    )
 
 
 def extend(
@@ -128,10 +156,10 @@ def extend(
         resource, state="provisioned", expires_at=end, revision=resource.revision + 1, request_id=request.id
     )
     store.save_resource(connection, current, known=True)
-    yield _emit(
+    yield emit(
         current,
         ResourceExtended(
-            **_names(current), request_id=request.id, expires_at=end, previous_expires_at=resource.expires_at
+            **names(current), request_id=request.id, expires_at=end, previous_expires_at=resource.expires_at
         ),
     )
     yield _next_look(current, offering.lifetime, at, at)
@@ -149,6 +177,10 @@ class Lifetimes:
         if resource is None or not resource.exists or resource.expires_at is None:
             return
         at = now()
+        if resource.paused is not None:
+            until = datetime.fromisoformat(resource.paused["until"])
+            yield _look_at(resource, max(until, at), datetime.fromisoformat(due.args["begins_at"]))
+            return
         if resource.expires_at <= at:
             yield from self._expire(connection, resource, at)
             return
@@ -158,7 +190,7 @@ class Lifetimes:
         if any(one <= at for one in warnings(lifetime, begins_at, resource.expires_at)):
             yield Emit(
                 ResourceExpiring(
-                    **_names(resource),
+                    **names(resource),
                     owner=resource.owner,
                     expires_at=resource.expires_at,
                     remaining_seconds=max(0, round((resource.expires_at - at).total_seconds())),
@@ -174,9 +206,9 @@ class Lifetimes:
         if resource.state != "expired":
             current = replace(current, revision=resource.revision + 1)
             store.save_resource(connection, current, known=True)
-        yield _emit(
+        yield emit(
             current,
-            ResourceExpired(**_names(resource), owner=resource.owner, expired_at=resource.expires_at),
+            ResourceExpired(**names(resource), owner=resource.owner, expired_at=resource.expires_at),
             actor="system:expiry",
         )
         yield _look_at(resource, at + timedelta(seconds=REMINDER_SECONDS), resource.created_at)
@@ -212,7 +244,7 @@ def _entity(offering: Offering, request: Request, scope: Mapping[str, Any]) -> d
     return filled_in
 
 
-def _names(resource: Resource) -> dict[str, Any]:
+def names(resource: Resource) -> dict[str, Any]:
     return {
         "resource_id": resource.id,
         "project": resource.project,
@@ -223,5 +255,5 @@ def _names(resource: Resource) -> dict[str, Any]:
     }
 
 
-def _emit(resource: Resource, data: Payload, *, actor: str | None = None, cause: Cause | None = None) -> Emit:
+def emit(resource: Resource, data: Payload, *, actor: str | None = None, cause: Cause | None = None) -> Emit:
     return Emit(data, subject=resource.id, sequence=resource.revision, actor=actor, cause=cause)

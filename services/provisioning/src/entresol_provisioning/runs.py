@@ -2,23 +2,34 @@
 
 - Work on one resource is serial, planning too: the next request begins in the transaction that ends the one before.
 - A step that is `ready` is about to be tried or being tried; nothing else of a run touches the world.
-- Once `stop` is set no further step begins, and the run ends when the last one that runs has ended.
+- Once `stop` is set no further step begins, and the run ends when the last one that runs has ended. If the offering
+  asks for it, what was done is undone before that.
 - A plan that was approved is made again, and applied in the same turn only if it is still that plan.
 """
 
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Final, Literal
 
-from entresol_contracts.events import RunProgressed, RunStarted
+from entresol_contracts.events import (
+    Actor,
+    CompensationFailed,
+    CompensationSucceeded,
+    RequirementRequested,
+    RunProgressed,
+    RunStarted,
+    RunSuspended,
+    Wanted,
+)
 from entresol_eventing.envelope import new_id
 from entresol_eventing.reactions import Cancel, Deadline, Due, Outcome
 from sqlalchemy import Connection
 from sqlmodel import Session
 
-from entresol_provisioning import beginnings, endings, plans, store
+from entresol_provisioning import beginnings, claims, compensating, effects, endings, plans, store
 from entresol_provisioning.domain.graph import DONE, Impossible, StepState, finished, ready
+from entresol_provisioning.domain.offering import REQUIRES, RESOURCE
 from entresol_provisioning.domain.requests import (
     AGAIN,
     APPLY,
@@ -30,14 +41,17 @@ from entresol_provisioning.domain.requests import (
     REFUSED,
     RUNNING,
     SUBMITTED,
+    UNDO,
     Request,
     ends_cancelled,
 )
 from entresol_provisioning.endings import about, because
 from entresol_provisioning.offerings import Offerings
-from entresol_provisioning.verdicts import Verdict
+from entresol_provisioning.verdicts import Verdict, Wait
 
-RETRY = "step-retry"
+RETRY: Final = "step-retry"
+WAITING: Final = ("retrying", "suspended")
+"""States of a step that goes on by itself, or when somebody lets it."""
 
 
 class Runs:
@@ -65,29 +79,43 @@ class Runs:
             if digest is None:  # nobody waits for the plan any more
                 yield from self._interrupt(connection, request, {"outcome": AGAIN, "phase": APPLY}, at)
 
-    def refuse(self, connection: Connection, request: Request, at: datetime) -> Iterator[Outcome]:
+    def refuse(self, connection: Connection, request: Request, reason: str, at: datetime) -> Iterator[Outcome]:
         """Policy has ended the request and said so. What is being planned ends too, without a word."""
         if request.state in (SUBMITTED, PLANNED, QUEUED):
             store.forget_waiting(connection, request.id)
-            endings.refuse(connection, request, at)
+            endings.refuse(connection, request, reason, at)
         elif request.state == RUNNING and request.phase == PLAN:
-            yield from self._interrupt(connection, request, {"outcome": REFUSED}, at)
+            yield from self._interrupt(connection, request, {"outcome": REFUSED, "reason": reason}, at)
 
     def cancel(self, connection: Connection, request: Request, reason: str, at: datetime) -> Iterator[Outcome]:
         """Stop an open request: at once if nothing of it runs, else when what runs has ended."""
         if request.state != RUNNING:
             store.forget_waiting(connection, request.id)
             yield from endings.cancel(connection, request.but(run_id=new_id()), reason, request.applied, at)
-        elif request.stop is None or request.stop["outcome"] == AGAIN:
+        elif request.phase != UNDO and (request.stop is None or request.stop["outcome"] == AGAIN):
             yield from self._interrupt(connection, request, {"outcome": CANCELLED, "reason": reason}, at)
 
     def retry(self, due: Due, session: Session) -> Iterator[Outcome]:
         """A step's wait is over: it may be tried again, unless its run was stopped meanwhile."""
         connection = session.connection()
         request = store.find_run(connection, due.args["run_id"])
-        if request is not None and request.state == RUNNING and request.stop is None:
-            store.change_step(connection, due.args["run_id"], due.args["step"], "retrying", state="ready")
+        if request is not None and request.state == RUNNING and not request.stopping:
+            for was in WAITING:
+                store.change_step(connection, due.args["run_id"], due.args["step"], was, state="ready")
         yield from ()
+
+    def resume(
+        self, connection: Connection, request: Request, step: str | None, answer: dict[str, Any]
+    ) -> Iterator[Outcome]:
+        """Somebody lets what is suspended go on; what waits for no person only looks at once."""
+        if request.state != RUNNING or request.stopping or request.run_id is None:
+            return
+        for name, one in store.steps_of(connection, request.run_id).items():
+            if one.state != "suspended" or step not in (None, name):
+                continue
+            memory = dict(one.memory or {}) | ({"answer": answer} if (one.memory or {}).get("resumable") else {})
+            store.change_step(connection, request.run_id, name, "suspended", state="ready", memory=memory)
+            yield Cancel(f"{RETRY}:{request.run_id}:{name}")
 
     def record(self, session: Session, verdict: Verdict, at: datetime) -> Generator[Outcome, None, None]:
         """Write down how an attempt ended, and what follows from it. A second verdict on one attempt is ignored."""
@@ -95,17 +123,24 @@ class Runs:
         request = store.find_run(connection, verdict.run_id)
         if request is None or request.state != RUNNING:
             return
-        if verdict.state == "retrying" and request.stop is not None:
-            verdict = replace(verdict, state="dropped" if request.stop["outcome"] == AGAIN else "failed")
+        if verdict.state in WAITING and request.stopping:
+            verdict = replace(verdict, state=_given_up(request, verdict))
+        before: dict[str, Any] | None = None
         values: dict[str, Any] = {"state": verdict.state}
         if verdict.state == "retrying":
             values["attempt"] = verdict.attempt + 1
+        elif verdict.wait is not None:
+            before = store.steps_of(connection, verdict.run_id)[verdict.step].memory
+            values["memory"] = verdict.wait.as_json()
         elif verdict.state in DONE:
-            values |= {"outputs": verdict.outputs, "plan": verdict.plan}
+            values |= {"outputs": verdict.outputs, "plan": verdict.plan, "memory": _noted(verdict)}
         if not store.change_step(connection, verdict.run_id, verdict.step, "ready", tried=verdict.attempt, **values):
             return
-        _remember_effect(connection, request, verdict)
-        yield from because(self._advance(connection, request, verdict, at), request.cause)
+        effects.remember(connection, request, verdict)
+        if verdict.wait is not None:
+            yield from because(_suspended(request, verdict, verdict.wait, before, at), request.cause)
+        else:
+            yield from because(self._advance(connection, request, verdict, at), request.cause)
 
     def _admit(self, connection: Connection, request: Request, at: datetime) -> Iterator[Outcome]:
         """Begin the next pass, or wait for what plans or applies before it on the same resource."""
@@ -123,7 +158,7 @@ class Runs:
         request = beginnings.number(request, at)
         try:
             offering = self._offerings.get(connection, request.offering_digest)
-            request, needs = beginnings.begin(connection, request, offering, self._capabilities, held)
+            request, needs = beginnings.begin(connection, request, offering, self._capabilities, held, at)
         except Impossible as error:
             yield from because(endings.fail(connection, request, str(error), None, at), request.cause)
             return False
@@ -144,15 +179,15 @@ class Runs:
         return (yield from self._finish(connection, request, {}, at))
 
     def _advance(self, connection: Connection, request: Request, verdict: Verdict, at: datetime) -> Iterator[Outcome]:
-        if request.steps == 1:
-            steps = {verdict.step: StepState(verdict.step, (), verdict.state, verdict.outputs, verdict.plan)}
-        else:
-            steps = store.steps_of(connection, verdict.run_id)
+        steps = {verdict.step: _only(verdict)} if request.steps == 1 else store.steps_of(connection, verdict.run_id)
         if verdict.state == "retrying":
             yield from _progressed(request, verdict, steps)
             due_at = at + timedelta(seconds=verdict.retry_after_seconds)
             args = {"run_id": verdict.run_id, "step": verdict.step}
             yield Deadline(f"{RETRY}:{verdict.run_id}:{verdict.step}", RETRY, due_at, args)
+            return
+        if request.phase == UNDO:
+            yield from self._undo_further(connection, request, verdict, steps, at)
             return
         stop = _reason_to_stop(request.stop, verdict)
         if stop is not None and stop is not request.stop:
@@ -183,8 +218,8 @@ class Runs:
         """Let no further step begin; steps that wait for a retry are given up."""
         store.change_request(connection, request.id, stop=stop, cause=request.cause)
         for name, one in steps.items():
-            if one.state == "retrying":
-                store.change_step(connection, request.run_id or "", name, "retrying", state="dropped")
+            if one.state in WAITING:
+                store.change_step(connection, request.run_id or "", name, one.state, state="dropped")
                 steps[name] = replace(one, state="dropped")
                 yield Cancel(f"{RETRY}:{request.run_id}:{name}")
         yield from self._settle(connection, request.but(stop=stop), steps, at)
@@ -240,13 +275,20 @@ class Runs:
         """The run was told to stop, and nothing runs any more; return whether the request begins again at once."""
         done = [] if request.plans else [name for name, one in steps.items() if one.state == "succeeded"]
         applied = [*request.applied, *(name for name in done if name not in request.applied)]
+        if request.phase == APPLY and stop["outcome"] in (CANCELLED, FAILED):
+            offering = self._offerings.get(connection, request.offering_digest)
+            if rows := compensating.rows(connection, request, offering, steps):
+                store.add_steps(connection, rows)
+                values = {"phase": UNDO, "steps": len(steps) + len(rows), "stop": dict(stop), "applied": applied}
+                store.change_request(connection, request.id, **values)
+                return True
         outcomes: Iterator[Outcome] = iter(())
         if stop["outcome"] == CANCELLED:
             outcomes = endings.cancel(connection, request, stop["reason"], applied, at)
         elif stop["outcome"] == FAILED:
             outcomes = endings.fail(connection, request, stop["reason"], stop["step"], at)
         elif stop["outcome"] == REFUSED:
-            endings.refuse(connection, request, at)
+            endings.refuse(connection, request, stop.get("reason", ""), at)
         else:
             again = request.but(phase=stop["phase"], applied=applied)
             try:
@@ -256,6 +298,35 @@ class Runs:
                 outcomes = endings.fail(connection, again, str(error), None, at)
         yield from because(outcomes, request.cause)
         return False
+
+    def _undo_further(
+        self,
+        connection: Connection,
+        request: Request,
+        verdict: Verdict,
+        steps: dict[str, StepState],
+        at: datetime,
+    ) -> Iterator[Outcome]:
+        """A step that undoes another one has ended. What stands below one that could not be undone stays, too."""
+        name = verdict.step.removeprefix(claims.UNDO)
+        if verdict.state in DONE:
+            yield about(request, CompensationSucceeded, step=name, message=verdict.message)
+        else:
+            yield about(request, CompensationFailed, step=name, reason=verdict.message or verdict.state)
+        undoing = {key: one for key, one in steps.items() if key.startswith(claims.UNDO)}
+        for key in ready(undoing):
+            store.change_step(connection, verdict.run_id, key, "waiting", state="ready")
+            undoing[key] = replace(undoing[key], state="ready")
+        if any(one.state in ("ready", *WAITING) for one in undoing.values()):
+            return
+        stop, undone = request.stop or {}, compensating.undone(steps)
+        if stop["outcome"] == CANCELLED:
+            left = [name for name in request.applied if name not in undone]
+            outcomes = endings.cancel(connection, request, stop["reason"], left, at, undone)
+        else:
+            outcomes = endings.fail(connection, request, stop["reason"], stop["step"], at, undone)
+        yield from because(outcomes, request.cause)
+        yield from self._go_on(connection, request.resource_id, at)
 
     def _go_on(self, connection: Connection, resource_id: str, at: datetime) -> Iterator[Outcome]:
         while (request_id := store.first_waiting(connection, resource_id)) is not None:
@@ -281,17 +352,63 @@ def _reason_to_stop(stop: dict[str, Any] | None, verdict: Verdict) -> dict[str, 
     return stop
 
 
-def _remember_effect(connection: Connection, request: Request, verdict: Verdict) -> None:
-    """What a delete will have to undo. A failed attempt may have left something, so it counts as well."""
-    if request.plans:
-        return
-    if request.destroys:
-        if verdict.state == "succeeded":
-            store.remove_footprint(connection, request.resource_id, verdict.step)
-    elif request.action in ("create", "update") and verdict.undo is not None:
-        outputs = verdict.outputs if verdict.state == "succeeded" else None
-        place = (request.resource_id, verdict.step)
-        store.leave_footprint(connection, *place, outputs, known=verdict.known, run_id=verdict.run_id, **verdict.undo)
+def _given_up(request: Request, verdict: Verdict) -> Literal["dropped", "failed"]:
+    """What becomes of a step that would be tried again, or looked at again, in a run that was stopped."""
+    stops_again = request.stop is not None and request.stop["outcome"] == AGAIN
+    return "dropped" if stops_again or verdict.state == "suspended" else "failed"
+
+
+def _noted(verdict: Verdict) -> dict[str, Any] | None:
+    """What is told of the step when the run has ended."""
+    if verdict.kept is not None:
+        return {"kept": verdict.kept}
+    if verdict.differences:
+        step = verdict.step
+        return {"differences": [{"step": step, "path": one.path, "change": one.change} for one in verdict.differences]}
+    return None
+
+
+def _only(verdict: Verdict) -> StepState:
+    """The step of a run that has no other."""
+    return StepState(
+        name=verdict.step,
+        needs=(),
+        state=verdict.state,
+        outputs=verdict.outputs,
+        plan=verdict.plan,
+        driver="" if verdict.undo is None else verdict.undo["driver"],
+        act=verdict.act,
+        memory=_noted(verdict),
+    )
+
+
+def _suspended(
+    request: Request, verdict: Verdict, wait: Wait, before: Mapping[str, Any] | None, at: datetime
+) -> Iterator[Outcome]:
+    """Look again when it is time; say that it waits once, and again only if it waits for something else."""
+    key = f"{RETRY}:{verdict.run_id}:{verdict.step}"
+    yield Deadline(key, RETRY, wait.look_at or wait.until, {"run_id": verdict.run_id, "step": verdict.step})
+    asked = wait.memory.get("request_id") if (verdict.undo or {}).get("driver") == RESOURCE else None
+    if asked is not None and "wanted" in wait.memory:
+        yield about(
+            request,
+            RequirementRequested,
+            name=verdict.step.removeprefix(claims.UNDO).removeprefix(REQUIRES),
+            action=wait.memory["action"],
+            wanted=Wanted.model_validate(wait.memory["wanted"]),
+            for_request_id=asked,
+            actor=Actor(**request.actor),
+        )
+    if before is None or before.get("reason") != wait.reason:
+        yield about(
+            request,
+            RunSuspended,
+            step=verdict.step,
+            reason=wait.reason,
+            until=wait.until,
+            resumable=wait.resumable,
+            requires=asked,
+        )
 
 
 def _progressed(request: Request, verdict: Verdict, steps: Mapping[str, StepState]) -> Iterator[Outcome]:

@@ -5,6 +5,7 @@ from typing import Any
 
 from entresol_manifests.expressions import ExpressionError, Scope, interpolate, placeholders
 
+from entresol_provisioning.domain.offering import REQUIRES
 from entresol_provisioning.domain.requests import Request, Resource
 
 VERBATIM = ("/files",)
@@ -33,6 +34,7 @@ def variables(
             "dry_run": request.dry_run,
             "lifetime_seconds": request.lifetime_seconds,
             "reason": request.reason,
+            "class": request.class_,
         },
         "inputs": request.inputs if request.effective is None else request.effective,
         "actor": request.actor,
@@ -46,7 +48,12 @@ def variables(
             "inputs": resource.inputs if there and resource is not None else {},
             "outputs": resource.outputs if there and resource is not None else {},
         },
-        "steps": {name: {"outputs": dict(one)} for name, one in outputs.items()},
+        "steps": {name: {"outputs": dict(one)} for name, one in outputs.items() if not name.startswith(REQUIRES)},
+        "requires": {
+            name.removeprefix(REQUIRES): {"outputs": dict(one)}
+            for name, one in outputs.items()
+            if name.startswith(REQUIRES)
+        },
         "capabilities": dict(capabilities),
     }
 

@@ -1,162 +1,16 @@
-"""What provisioning remembers: requests, their steps, resources, and what each step left in the world.
-
-`footprint` outlives runs: it holds what a delete has to undo, also after a create that failed half way. Deleted
-resources stay as rows without content, so that their revision never goes back.
-"""
+"""Queries on what provisioning remembers; `tables` says what that is."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from functools import cache
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 from entresol_eventing.statements import Statement
-from entresol_eventing.store import UtcDateTime
-from sqlalchemy import JSON, Connection, Index, Table, bindparam, delete, insert, or_, select, update
-from sqlalchemy.orm import registry
-from sqlmodel import Field, SQLModel
+from sqlalchemy import Connection, Table, bindparam, delete, insert, or_, select, update
 
 from entresol_provisioning.domain.graph import StepState
 from entresol_provisioning.domain.requests import APPLY, QUEUED, RUNNING, Request, Resource
-
-
-class Base(SQLModel, registry=registry()):
-    """A metadata of its own, because five services share one process. It is what `table_base()` makes; a type checker
-    can't follow that."""
-
-
-class OfferingRow(Base, table=True):
-    """Every content an offering version ever had: requests and resources go on with the one they began with."""
-
-    __tablename__ = "offering"
-    digest: str = Field(primary_key=True)
-    name: str
-    version: str
-    current: bool
-    manifest: dict[str, Any] = Field(sa_type=JSON)
-    __table_args__ = (Index("offering_by_version", "name", "version"),)
-
-
-class DestinationRow(Base, table=True):
-    __tablename__ = "destination"
-    name: str = Field(primary_key=True)
-    spec: dict[str, Any] = Field(sa_type=JSON)
-
-
-class RequestRow(Base, table=True):
-    """A request and the newest of its passes."""
-
-    __tablename__ = "request"
-    id: str = Field(primary_key=True)
-    resource_id: str
-    project: str
-    environment: str
-    offering: str
-    offering_version: str
-    offering_digest: str | None
-    name: str
-    action: str
-    inputs: dict[str, Any] = Field(sa_type=JSON)
-    actor: dict[str, Any] = Field(sa_type=JSON)
-    dry_run: bool
-    lifetime_seconds: int | None
-    reason: str | None
-    submitted_at: datetime = Field(sa_type=UtcDateTime)
-    state: str
-    cause: dict[str, Any] = Field(sa_type=JSON)
-    """Of the newest fact that moved the request on."""
-    run_id: str | None = Field(default=None, unique=True)
-    destroys: bool = False
-    steps: int = 0
-    effective: dict[str, Any] | None = Field(default=None, sa_type=JSON)
-    """Inputs as the steps see them, fixed when the run begins."""
-    stop: dict[str, Any] | None = Field(default=None, sa_type=JSON)
-    """Why no further step may begin: {outcome: cancelled|failed|refused|again, reason, step, phase}."""
-    started_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    ended_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    phase: str = "apply"
-    approved: str | None = None
-    """Digest of the plan that policy has allowed; None if it allows whatever is needed, or has not said a word yet."""
-    outdated: int = 0
-    """How often an approved plan was found not to hold."""
-    applied: list[str] = Field(default_factory=list, sa_type=JSON)
-    """Steps that were applied before the request had to be planned again."""
-    __table_args__ = (Index("request_by_resource", "resource_id", "state"),)
-
-
-class WaitingRow(Base, table=True):
-    """Requests that may plan or apply, behind one that does so on the same resource, in log order."""
-
-    __tablename__ = "waiting"
-    position: int | None = Field(default=None, primary_key=True)
-    request_id: str = Field(unique=True)
-    resource_id: str = Field(index=True)
-
-
-class StepRow(Base, table=True):
-    """A step of a run: waiting, ready, retrying, succeeded, skipped, failed, dropped or outdated.
-
-    `ready` is the recorded intent to act: after a restart every such step may already have been attempted.
-    """
-
-    __tablename__ = "step"
-    run_id: str = Field(primary_key=True)
-    name: str = Field(primary_key=True)
-    position: int
-    driver: str
-    needs: list[str] = Field(sa_type=JSON)
-    state: str = Field(index=True)
-    attempt: int
-    outputs: dict[str, Any] | None = Field(default=None, sa_type=JSON)
-    plan: dict[str, Any] | None = Field(default=None, sa_type=JSON)
-    approved: str | None = None
-    """What it is held to: digest of its approved plan, or `skipped`; None: nothing."""
-
-
-class FootprintRow(Base, table=True):
-    """What a step left in the world, with everything needed to undo it."""
-
-    __tablename__ = "footprint"
-    resource_id: str = Field(primary_key=True)
-    step: str = Field(primary_key=True)
-    run_id: str
-    position: int
-    driver: str
-    needs: list[str] = Field(sa_type=JSON)
-    with_: dict[str, Any] = Field(sa_type=JSON)
-    destination: dict[str, Any] | None = Field(default=None, sa_type=JSON)
-    outputs: dict[str, Any] = Field(sa_type=JSON)
-
-
-class ResourceRow(Base, table=True):
-    """A resource: provisioned, expired or deleted."""
-
-    __tablename__ = "resource"
-    id: str = Field(primary_key=True)
-    project: str
-    environment: str
-    offering: str
-    offering_version: str
-    offering_digest: str
-    name: str
-    owner: str
-    state: str
-    inputs: dict[str, Any] = Field(sa_type=JSON)
-    outputs: dict[str, Any] = Field(sa_type=JSON)
-    entity: dict[str, Any] | None = Field(default=None, sa_type=JSON)
-    created_at: datetime = Field(sa_type=UtcDateTime)
-    expires_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
-    revision: int
-    request_id: str
-
-
-def _table(model: type[SQLModel]) -> Table:
-    return cast(Table, model.__table__)  # type: ignore[attr-defined]
-
-
-offering, destination, request, waiting, step, footprint, resource = (
-    _table(model) for model in (OfferingRow, DestinationRow, RequestRow, WaitingRow, StepRow, FootprintRow, ResourceRow)
-)
-
+from entresol_provisioning.tables import destination, footprint, look, request, resource, step, waiting
 
 _REQUEST = Statement(select(request).where(request.c.id == bindparam("id")))
 _RUN = Statement(select(request).where(request.c.run_id == bindparam("run_id")))
@@ -171,6 +25,7 @@ _FIRST_WAITING = Statement(
 _FORGET_WAITING = Statement(delete(waiting).where(waiting.c.request_id == bindparam("request_id")))
 _STEPS = Statement(
     select(step.c.name, step.c.needs, step.c.state, step.c.outputs, step.c.plan)
+    .add_columns(step.c.driver, step.c.act, step.c.memory)
     .where(step.c.run_id == bindparam("run_id"))
     .order_by(step.c.position)
 )
@@ -196,12 +51,18 @@ def add_request(connection: Connection, row: dict[str, Any]) -> None:
     _ADD_REQUEST.change(connection, **_UNBEGUN, **row)
 
 
+_UNTRIED: dict[str, Any] = {**dict.fromkeys(("outputs", "plan", "approved", "memory")), "act": "apply", "attempt": 1}
 _UNBEGUN: dict[str, Any] = {
-    **dict.fromkeys(("run_id", "effective", "stop", "started_at", "ended_at", "approved")),
+    **dict.fromkeys(("run_id", "effective", "stop", "started_at", "ended_at", "approved", "implementation")),
     "phase": APPLY,
     "outdated": 0,
     "applied": [],
 }
+
+
+def add_refused(connection: Connection, one: Request) -> None:
+    """A request that ended before it was one."""
+    _ADD_REQUEST.change(connection, **{name: getattr(one, name) for name in Request.__slots__})
 
 
 def find_request(connection: Connection, request_id: str) -> Request | None:
@@ -238,14 +99,14 @@ def forget_waiting(connection: Connection, request_id: str) -> None:
 
 
 def add_steps(connection: Connection, rows: list[dict[str, Any]]) -> None:
-    _ADD_STEPS.many(connection, [{"outputs": None, "plan": None, "approved": None, **row} for row in rows])
+    _ADD_STEPS.many(connection, [{**_UNTRIED, **row} for row in rows])
 
 
 def steps_of(connection: Connection, run_id: str) -> dict[str, StepState]:
     """The run's steps in the order in which they were listed."""
     return {
-        name: StepState(name, tuple(needs), state, outputs or {}, plan)
-        for name, needs, state, outputs, plan in _STEPS.rows(connection, run_id=run_id)
+        name: StepState(name, tuple(needs), state, outputs or {}, plan, driver, act, memory)
+        for name, needs, state, outputs, plan, driver, act, memory in _STEPS.rows(connection, run_id=run_id)
     }
 
 
@@ -260,6 +121,13 @@ def change_step(
     keys = {"run_id": run_id, "name": name, "state": was} | ({} if tried is None else {"attempt": tried})
     parameters = {f"key_{key}": value for key, value in keys.items()}
     return bool(_changing(step, tuple(values), *keys).change(connection, **parameters, **values))
+
+
+def wake(connection: Connection, request_id: str, step_name: str) -> None:
+    """Let a suspended step of the request's run go on, if it is one and that is how it is called."""
+    run_id = select(request.c.run_id).where(request.c.id == request_id).scalar_subquery()
+    conditions = (step.c.run_id == run_id, step.c.name.in_((step_name, f"undo/{step_name}")))
+    connection.execute(update(step).where(*conditions, step.c.state == "suspended").values(state="ready"))
 
 
 def find_resource(connection: Connection, resource_id: str) -> Resource | None:
@@ -280,6 +148,9 @@ class Footprint(NamedTuple):
     with_: dict[str, Any]
     destination: dict[str, Any] | None
     outputs: dict[str, Any]
+    fingerprint: str | None = None
+    former: dict[str, Any] | None = None
+    needs_resource: str | None = None
 
 
 def footprints_of(connection: Connection, resource_id: str) -> Sequence[Footprint]:
@@ -302,13 +173,26 @@ def leave_footprint(
         change = _changing(footprint, tuple(changes), "resource_id", "step")
         change.change(connection, key_resource_id=resource_id, key_step=step_name, **changes)
     else:
-        _ADD_FOOTPRINT.change(connection, **values, outputs=outputs or {}, resource_id=resource_id, step=step_name)
+        row = {"fingerprint": None, "former": None, "needs_resource": None, **values, "outputs": outputs or {}}
+        _ADD_FOOTPRINT.change(connection, **row, resource_id=resource_id, step=step_name)
 
 
 def remove_footprint(connection: Connection, resource_id: str, step_name: str | None = None) -> None:
     """Forget one step's, or all of the resource's."""
     query = delete(footprint).where(footprint.c.resource_id == resource_id)
     connection.execute(query if step_name is None else query.where(footprint.c.step == step_name))
+
+
+def dependents(connection: Connection, resource_id: str) -> list[str]:
+    """Resources that need this one, in the order of their names."""
+    query = select(footprint.c.resource_id).where(footprint.c.needs_resource == resource_id).distinct()
+    return sorted(connection.execute(query).scalars())
+
+
+def open_delete(connection: Connection, resource_id: str) -> bool:
+    """Whether a delete of the resource has begun, or waits for its turn."""
+    query = select(request.c.id).where(request.c.resource_id == resource_id, request.c.action == "delete", _OPEN)
+    return connection.execute(query.limit(1)).first() is not None
 
 
 def save_resource(connection: Connection, one: Resource, *, known: bool) -> None:
@@ -328,3 +212,13 @@ def keep_destination(connection: Connection, name: str, spec: dict[str, Any] | N
 
 def find_destination(connection: Connection, name: str) -> dict[str, Any] | None:
     return connection.execute(select(destination.c.spec).where(destination.c.name == name)).scalar()
+
+
+def ask_to_look(connection: Connection, resource_id: str, at: datetime) -> None:
+    """Have the resource compared with the world; once, however often it is asked for meanwhile."""
+    if not connection.execute(select(look.c.resource_id).where(look.c.resource_id == resource_id)).first():
+        connection.execute(insert(look), {"resource_id": resource_id, "asked_at": at})
+
+
+def forget_look(connection: Connection, resource_id: str) -> None:
+    connection.execute(delete(look).where(look.c.resource_id == resource_id))

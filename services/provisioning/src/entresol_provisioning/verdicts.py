@@ -1,7 +1,28 @@
 """What a worker says about one attempt at a step; `runs` records it."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Literal
+
+from entresol_provisioning.drivers import Difference
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Why a step is suspended, and when it goes on."""
+
+    reason: str
+    look_at: datetime | None
+    """When to try again; None: only once somebody has let it go on."""
+    until: datetime
+    """When it is given up."""
+    resumable: bool = False
+    memory: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, Any]:
+        until = self.until.isoformat()
+        return {"reason": self.reason, "until": until, "resumable": self.resumable, "memory": dict(self.memory)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,14 +32,22 @@ class Verdict:
     run_id: str
     step: str
     attempt: int
-    state: Literal["succeeded", "skipped", "retrying", "failed", "dropped", "outdated"]
+    state: Literal["succeeded", "skipped", "suspended", "retrying", "failed", "dropped", "outdated"]
     """`dropped`: the run was told to stop before the step began. `outdated`: it would not do what was approved."""
+    act: str = "apply"
+    """What was done; a step whose condition does not hold any more is taken down instead of made."""
     message: str | None = None
     outputs: dict[str, Any] = field(default_factory=dict)
     plan: dict[str, Any] | None = None
     """Of a pass that plans: what the step would do; see `outlines`."""
     retry_after_seconds: float = 0.0
+    wait: Wait | None = None
+    """Of a step that is suspended."""
     undo: dict[str, Any] | None = None
     """What has to be known to take the effect down again; absent if the driver was not reached."""
     known: bool = False
     """Whether the step had left something before this attempt."""
+    kept: str | None = None
+    """What a destroyed step has left in the world."""
+    differences: tuple[Difference, ...] = ()
+    """Of an adopted step: where the world is not what the step would make of it."""

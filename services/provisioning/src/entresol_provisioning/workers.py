@@ -10,6 +10,7 @@ import logging
 import random
 import time
 from collections.abc import Mapping
+from datetime import datetime, timedelta
 from typing import Any
 
 from entresol_eventing.envelope import now
@@ -17,24 +18,37 @@ from entresol_eventing.failpoints import failpoint
 from entresol_eventing.service import Service
 from entresol_eventing.writer import Unavailable
 from entresol_manifests.expressions import ExpressionError, Scope, compile_expression, placeholders
+from entresol_manifests.schemas import validator
 from sqlmodel import Session
 
-from entresol_provisioning import claims, store
-from entresol_provisioning.claims import Intent
+from entresol_provisioning import claims, plans, store
+from entresol_provisioning.acting import act
+from entresol_provisioning.claims import APPLY, UNDO, Intent
+from entresol_provisioning.domain.offering import HOW_TO_BE, RESOURCE, Step
 from entresol_provisioning.domain.requests import next_delay_seconds
-from entresol_provisioning.drivers import Driver, PlanOutdated, StepFailed, StepResult, StepWork
+from entresol_provisioning.drivers import (
+    Driver,
+    Plan,
+    PlanOutdated,
+    StepFailed,
+    StepResult,
+    StepSuspended,
+    StepWork,
+)
 from entresol_provisioning.offerings import Offerings
-from entresol_provisioning.plans import SKIPPED, after_apply, outline
+from entresol_provisioning.plans import SKIPPED, UNCHANGED, after_apply, outline
+from entresol_provisioning.requirements import wanted
 from entresol_provisioning.runs import Runs
 from entresol_provisioning.scopes import VERBATIM, filled
 from entresol_provisioning.settings import Settings
-from entresol_provisioning.verdicts import Verdict
+from entresol_provisioning.verdicts import Verdict, Wait
 
 log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 5.0
 BUSY_SECONDS = 0.003
 """Pause between two looks while steps run, so that what they record is looked at together."""
+SHORTEST_LOOK_SECONDS = 0.05
 FINISH_SECONDS = 2.0
 """When the service stops, steps that run may still end by themselves for this long."""
 
@@ -104,7 +118,7 @@ class StepWorker:
 
     async def _attempt(self, service: Service, intent: Intent, suspect: bool) -> Verdict:
         """Act, and say how it ended. Raises nothing but the cancellation."""
-        if intent.request.stop is not None and not suspect:
+        if intent.request.stopping and not suspect and not intent.memory:
             return _verdict(intent, "dropped")
         undo: dict[str, Any] | None = None
         try:
@@ -112,29 +126,39 @@ class StepWorker:
             if driver is None:
                 raise StepFailed(f"the driver {intent.step.driver} is not installed here")
             scope = intent.variables(self._capabilities)
-            if not intent.request.destroys:
-                if intent.request.plans and (waits_for := _unknown(intent, scope)):
+            if intent.fills:
+                if intent.request.plans and (waits_for := _unknown(intent)):
                     return _verdict(intent, "succeeded", plan=_after_apply(intent, waits_for))
                 if intent.step.when is not None and not compile_expression(intent.step.when).holds(Scope(**scope)):
-                    if intent.held not in (None, SKIPPED):
-                        raise PlanOutdated
-                    return _verdict(intent, "skipped", message=f"not needed: {intent.step.when}")
-                if intent.held == SKIPPED:
+                    if intent.footprint is None or intent.request.action not in HOW_TO_BE:
+                        return _not_needed(intent)
+                    intent = intent.taking_down()
+                elif intent.held == SKIPPED:
                     raise PlanOutdated
+            if intent.fills:
                 with_ = filled(dict(intent.step.with_), scope)
                 destination = await self._destination(service, with_)
             else:
                 with_, destination = dict(intent.step.with_), intent.destination
-            timeout = intent.step.timeout_seconds or self._settings.step_timeout_seconds
-            work = intent.work(with_, scope, destination, time.monotonic() + timeout, attempted=suspect)
+            fingerprint = intent.fingerprint(with_, scope, destination)
+            if _is_unchanged(intent, fingerprint):
+                return _unchanged(intent)
+            work = intent.work(with_, scope, destination, time.monotonic() + self._seconds(intent), attempted=suspect)
             undo = intent.undo(with_, destination)
-            async with asyncio.timeout(timeout):
+            if intent.step.driver == RESOURCE:
+                undo["needs_resource"] = wanted(work).resource_id
+            async with asyncio.timeout(self._seconds(intent)):
                 if intent.request.plans:
                     return await self._plan(intent, driver, work)
                 failpoint("effect.before")
-                result = await (driver.destroy(work) if intent.request.destroys else driver.apply(work))
+                acted = await act(intent.act, driver, work)
                 failpoint("effect.after")
-            return _verdict(intent, "succeeded", message=result.message, outputs=self._outputs(result), undo=undo)
+            outputs = self._outputs(intent.step, acted.result)
+            undo["fingerprint"] = fingerprint
+            said = {"message": acted.result.message, "kept": acted.result.kept, "differences": acted.differences}
+            return _verdict(intent, "succeeded", outputs=outputs, undo=undo, **said)
+        except StepSuspended as waits:
+            return self._suspended(intent, waits, undo)
         except StepFailed as failure:
             if isinstance(failure, PlanOutdated) and intent.held is not None:
                 # This attempt has touched nothing, but who knows what an earlier one has left half way.
@@ -143,8 +167,7 @@ class StepWorker:
         except ExpressionError as error:
             return self._failed(intent, StepFailed(str(error)), undo)
         except TimeoutError:
-            seconds = intent.step.timeout_seconds or self._settings.step_timeout_seconds
-            return self._failed(intent, StepFailed(f"not done within {seconds:g} s", retryable=True), undo)
+            return self._failed(intent, StepFailed(self._too_long(intent), retryable=not intent.memory), undo)
         except Exception as error:
             log.exception("a driver has failed unexpectedly", extra={"driver": intent.step.driver})
             reason = f"the driver {intent.step.driver} failed unexpectedly ({type(error).__name__})"
@@ -157,7 +180,11 @@ class StepWorker:
             if not failure.unknown or not intent.step.needs:
                 raise
             return _verdict(intent, "succeeded", plan=_after_apply(intent, ", ".join(intent.step.needs)))
-        return _verdict(intent, "succeeded", plan=outline(intent.step.name, intent.step.driver, plan))
+        told = outline(intent.step.name, intent.step.driver, plan)
+        outputs = None
+        if intent.step.driver == RESOURCE and plans.changes_nothing(told):
+            outputs = (await driver.observe(work)).outputs
+        return _verdict(intent, "succeeded", plan=told, outputs=outputs or {})
 
     async def _destination(self, service: Service, with_: Mapping[str, Any]) -> dict[str, Any] | None:
         name = with_.get("destination")
@@ -172,23 +199,62 @@ class StepWorker:
             raise StepFailed(f"there is no destination {name}; apply its manifest")
         return spec
 
-    def _outputs(self, result: StepResult) -> dict[str, Any]:
+    def _outputs(self, step: Step, result: StepResult) -> dict[str, Any]:
         try:
             size = len(json.dumps(result.outputs, allow_nan=False))
         except (TypeError, ValueError):
             raise StepFailed("its outputs are not JSON") from None
         if size > self._settings.outputs_bytes:
             raise StepFailed(f"its outputs exceed {self._settings.outputs_bytes // 1024} KiB")
+        for name, schema in (step.outputs or {}).items():
+            if name not in result.outputs:
+                raise StepFailed(f"it has not given the output {name}, which its offering declares")
+            error = next(validator({"properties": {name: schema}}).iter_errors({name: result.outputs[name]}), None)
+            if error is not None:
+                place = "".join(f"/{one}" for one in error.instance_path)
+                raise StepFailed(f"its output {place} is not what its offering declares: {error.kind.name}")
         return result.outputs
+
+    def _limit_seconds(self, intent: Intent) -> float:
+        return intent.step.timeout_seconds or self._settings.step_timeout_seconds
+
+    def _seconds(self, intent: Intent) -> float:
+        """How long this attempt may take: of a step that was suspended, what is left of the whole."""
+        limit = self._limit_seconds(intent)
+        if "until" not in intent.memory:
+            return limit
+        return max(0.0, min(limit, (datetime.fromisoformat(intent.memory["until"]) - now()).total_seconds()))
+
+    def _too_long(self, intent: Intent) -> str:
+        waits_for = f" ({intent.memory['reason']})" if intent.memory else ""
+        return f"not done within {self._limit_seconds(intent):g} s{waits_for}"
+
+    def _suspended(self, intent: Intent, waits: StepSuspended, undo: dict[str, Any] | None) -> Verdict:
+        at = now()
+        until = at + timedelta(seconds=self._seconds(intent))
+        if until <= at:
+            return self._failed(intent, StepFailed(self._too_long(intent)), undo)
+        after = waits.look_after_seconds
+        wait = Wait(
+            reason=waits.reason,
+            look_at=None if after is None else min(until, at + timedelta(seconds=max(after, SHORTEST_LOOK_SECONDS))),
+            until=until,
+            resumable=waits.resumable,
+            memory=waits.memory,
+        )
+        return _verdict(intent, "suspended", message=waits.reason, wait=wait, undo=undo)
 
     def _failed(self, intent: Intent, failure: StepFailed, undo: dict[str, Any] | None) -> Verdict:
         retries = self._settings.retries if intent.step.retries is None else intent.step.retries
         if not failure.retryable or intent.attempt > retries:
+            if intent.destroys and intent.request.orphan and not intent.request.plans:
+                return _verdict(intent, "succeeded", message=failure.reason, kept=failure.reason, undo=undo)
             return _verdict(intent, "failed", message=failure.reason, undo=undo)
+        first = intent.step.backoff_seconds
         delay = next_delay_seconds(
             intent.attempt,
             random.random(),
-            first=self._settings.retry_seconds,
+            first=self._settings.retry_seconds if first is None else first,
             longest=self._settings.retry_longest_seconds,
         )
         return _verdict(intent, "retrying", message=failure.reason, retry_after_seconds=delay, undo=undo)
@@ -196,19 +262,44 @@ class StepWorker:
 
 def _verdict(intent: Intent, state: Any, **fields: Any) -> Verdict:
     known = intent.previous is not None
-    return Verdict(*intent.key, attempt=intent.attempt, state=state, known=known, **fields)
+    return Verdict(*intent.key, attempt=intent.attempt, state=state, act=intent.act, known=known, **fields)
 
 
-def _unknown(intent: Intent, scope: Mapping[str, Any]) -> str:
+def _unknown(intent: Intent) -> str:
     """Steps whose outputs this one needs to be planned, and which are only known after they were applied."""
     texts = [source for _, source in placeholders(dict(intent.step.with_), verbatim=VERBATIM)]
     if intent.step.when is not None:
         texts.append(intent.step.when)
-    missing = [name for name in intent.step.needs if name not in scope["steps"]]
-    if missing and any("steps" in compile_expression(text).names() for text in texts):
+    missing = [name for name in intent.step.needs if name not in intent.outputs]
+    if missing and any({"steps", "requires"} & compile_expression(text).names() for text in texts):
         return ", ".join(missing)
     return ""
 
 
 def _after_apply(intent: Intent, waits_for: str) -> dict[str, Any]:
     return after_apply(intent.step.name, intent.step.driver, waits_for, there=intent.previous is not None)
+
+
+def _not_needed(intent: Intent) -> Verdict:
+    if intent.held not in (None, SKIPPED):
+        raise PlanOutdated
+    return _verdict(intent, "skipped", message=f"not needed: {intent.step.when}")
+
+
+def _is_unchanged(intent: Intent, fingerprint: str) -> bool:
+    """Whether an update finds nothing new for the step. What another resource gives may differ behind its name."""
+    if intent.request.action not in ("update", "rollback") or intent.act != APPLY or intent.step.driver == RESOURCE:
+        return False
+    if intent.footprint is None or intent.memory or intent.key[1].startswith(UNDO):
+        return False
+    return intent.footprint.fingerprint == fingerprint and intent.footprint.run_id != intent.key[0]
+
+
+def _unchanged(intent: Intent) -> Verdict:
+    """Nothing is done. What would be done otherwise was not approved, so that is another plan."""
+    if intent.request.plans:
+        plan = outline(intent.step.name, intent.step.driver, Plan(digest=UNCHANGED))
+        return _verdict(intent, "succeeded", plan=plan)
+    if intent.held not in (None, UNCHANGED):
+        raise PlanOutdated
+    return _verdict(intent, "succeeded", message="unchanged", outputs=dict(intent.previous or {}))

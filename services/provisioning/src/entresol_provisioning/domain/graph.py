@@ -42,6 +42,9 @@ class StepState:
     state: str
     outputs: dict[str, Any] = field(default_factory=dict)
     plan: dict[str, Any] | None = None
+    driver: str = ""
+    act: str = "apply"
+    memory: dict[str, Any] | None = None
 
 
 def ready(steps: Mapping[str, StepState]) -> list[str]:

@@ -1,10 +1,33 @@
 """An offering as provisioning reads it: which steps an action has, and what comes out of them."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 from entresol_provisioning.domain.lifetime import Lifetime
+
+RESOURCE: Final = "resource"
+"""The driver of a step that stands for another resource; see `requirements`."""
+REQUIRES: Final = "requires/"
+"""What the names of such steps begin with. Those of other steps hold no slash."""
+HOW_TO_BE: Final = frozenset({"create", "adopt", "update", "reconcile", "rollback"})
+"""Actions that bring the resource to inputs, and so need everything that it requires."""
+_ALIKE: Final = {
+    "adopt": ("create",),
+    "update": ("update", "create"),
+    "reconcile": ("update", "create"),
+    "rollback": ("update", "create"),
+}
+LONGEST_WAIT_SECONDS: Final = 60 * 86400.0
+"""For another resource, whose own request has a deadline wherever it waits."""
+
+
+@dataclass(frozen=True, slots=True)
+class Compensation:
+    """How to undo a step where that is not simply to take down or to put back what it made. Not interpolated yet."""
+
+    driver: str
+    with_: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,6 +41,66 @@ class Step:
     when: str | None = None
     timeout_seconds: float | None = None
     retries: int | None = None
+    backoff_seconds: float | None = None
+    outputs: Mapping[str, Any] | None = None
+    """JSON Schema of each output; None: whatever it gives."""
+    compensate: Compensation | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """What is done for a request; without steps where the manifest lists none."""
+
+    steps: tuple[Step, ...] | None = None
+    compensates: bool = False
+    """Whether finished steps are undone when a later one fails."""
+
+
+@dataclass(frozen=True, slots=True)
+class Requirement:
+    """A resource of another offering that has to be there first; texts are not interpolated yet."""
+
+    name: str
+    offering: str
+    version: str | None = None
+    class_: str | None = None
+    id: str | None = None
+    """Name of a shared one; None: one of its own."""
+    project: str | None = None
+    environment: str | None = None
+    when: str | None = None
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+
+    def as_step(self) -> Step:
+        said = {
+            "offering": self.offering,
+            "version": self.version,
+            "class": self.class_,
+            "id": self.id,
+            "project": self.project,
+            "environment": self.environment,
+        }
+        with_ = {"requirement": self.name, "inputs": dict(self.inputs)}
+        with_ |= {key: value for key, value in said.items() if value is not None}
+        return Step(REQUIRES + self.name, RESOURCE, with_, when=self.when, timeout_seconds=LONGEST_WAIT_SECONDS)
+
+
+@dataclass(frozen=True, slots=True)
+class Hint:
+    """An event after which a resource may have drifted."""
+
+    on: str
+    when: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Drift:
+    """How it is found out that somebody changed things by other ways, and what follows."""
+
+    every_seconds: float | None = None
+    mode: str = "report"
+    tolerate: tuple[str, ...] = ()
+    hints: tuple[Hint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,16 +121,32 @@ class Offering:
     digest: str
     name: str
     version: str
-    actions: Mapping[str, tuple[Step, ...] | None]
-    """Steps by action; None for an action that is listed without steps."""
+    actions: Mapping[str, Action]
+    implementations: Mapping[str, Mapping[str, Action]] = field(default_factory=dict)
+    """Other ways to do them, by name."""
+    requires: tuple[Requirement, ...] = ()
     lifetime: Lifetime = field(default_factory=Lifetime)
+    drift: Drift | None = None
     outputs: Mapping[str, Any] = field(default_factory=dict)
     entity: Entity | None = None
     cost: str | None = None
     """Expression for what a resource costs per month."""
+    spec: Mapping[str, Any] = field(default_factory=dict)
+    """As it was published."""
 
-    def steps(self, action: str) -> Sequence[Step] | None:
-        """The steps of an action; None where the offering does not say (an update is then a repeated create)."""
-        if action == "update" and self.actions.get("update") is None:
-            return self.actions.get("create") or ()
-        return self.actions.get(action)
+    def action(self, name: str, implementation: str | None) -> Action:
+        """What is done for an action; without steps where nothing is said of it.
+
+        Whatever brings a resource to other inputs is a repeated create where there is no update. What is required
+        comes before the first steps.
+        """
+        alike = _ALIKE.get(name, (name,))
+        ways = (self.implementations.get(implementation or "", {}), self.actions)
+        listed = [way[one] for way in ways for one in alike if one in way]
+        found = next((one for one in listed if one.steps is not None), listed[0] if listed else Action())
+        if not self.requires or name not in HOW_TO_BE:
+            return found
+        required = tuple(one.as_step() for one in self.requires)
+        names = tuple(one.name for one in required)
+        steps = (one if one.needs else replace(one, needs=names) for one in found.steps or ())
+        return replace(found, steps=(*required, *steps))

@@ -8,7 +8,7 @@
 still the same, else the request is `planned` again. Each pass has a run id of its own, and its own steps.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -30,7 +30,8 @@ OPEN: Final = frozenset({SUBMITTED, PLANNED, QUEUED, RUNNING})
 
 PLAN: Final = "plan"
 APPLY: Final = "apply"
-"""Phases: what the steps of the request's pass are there for, or of its next one."""
+UNDO: Final = "undo"
+"""Phases: what the steps of the request's pass are there for, or of its next one; what was applied may be undone."""
 
 AGAIN: Final = "again"
 """Not an end, but a reason for a pass to stop: another one follows, of the phase that is named there."""
@@ -71,11 +72,21 @@ class Request:
     approved: str | None
     outdated: int
     applied: list[str]
+    class_: str | None = None
+    requirement: dict[str, Any] | None = None
+    snapshot: dict[str, Any] | None = None
+    orphan: bool = False
+    implementation: str | None = None
 
     @property
     def plans(self) -> bool:
         """Whether its steps are planned and touch nothing."""
         return self.dry_run or self.phase == PLAN
+
+    @property
+    def stopping(self) -> bool:
+        """Whether no further step may begin. Those that undo others begin because of it."""
+        return self.stop is not None and self.phase != UNDO
 
     def but(self, **changes: Any) -> "Request":
         return replace(self, **changes)
@@ -110,33 +121,78 @@ class Resource:
     expires_at: datetime | None
     revision: int
     request_id: str
+    class_: str | None = None
+    implementation: str | None = None
+    requirement: dict[str, Any] | None = None
+    paused: dict[str, Any] | None = None
+    drift: dict[str, Any] | None = None
 
     @property
     def exists(self) -> bool:
         return self.state != "deleted"
 
 
-def admit(action: str, resource_id: str, offering: Offering | None, named: str, *, exists: bool) -> None:
-    """Raise Impossible if the action can't be begun on a resource in this state.
+EXPIRY: Final = "system:expiry"
+WHILE_PAUSED: Final = frozenset({"pause", "unpause", "extend"})
+WITHOUT_STEPS: Final = frozenset({"extend", "pause", "unpause"})
+ON_WHAT_IS_THERE: Final = frozenset({"update", "extend", "reconcile", "rollback", "pause", "unpause"})
+MOST_NAMED = 5
 
-    `named` is the offering as the request names it, for the message if it is unknown. A delete is always possible:
-    what is not there is deleted already, and what is there carries with it how to undo it.
+
+def admit(
+    request: Request,
+    offering: Offering | None,
+    resource: Resource | None,
+    dependents: Sequence[str],
+    at: datetime,
+) -> None:
+    """Raise Impossible if the request can't be begun on the resource as it is, which is None where there is none.
+
+    A delete is always possible otherwise: what is not there is deleted already, and what is there carries with it how
+    to undo it.
     """
+    action, named = request.action, f"{request.offering} {request.offering_version}"
+    if resource is not None and (paused := resource.paused) is not None and action not in WHILE_PAUSED:
+        until = datetime.fromisoformat(paused["until"])
+        raise Impossible(
+            f"{resource.id} is paused by {paused['by']} until {until:%Y-%m-%d %H:%M} UTC: {paused['reason']}; "
+            "unpause it first"
+        )
     if action == "delete":
+        _admit_delete(request, resource, dependents, at)
         return
     if offering is None:
         raise Impossible(f"the offering {named} is not known here; apply its manifest and ask again")
-    if action == "create" and exists:
-        raise Impossible(f"{resource_id} already exists; use update")
-    if action != "create" and not exists:
-        raise Impossible(f"there is no {resource_id}; create it first")
-    if action not in ("create", "update", "extend") and action not in offering.actions:
+    if action in ("create", "adopt") and resource is not None and request.requirement is None:
+        raise Impossible(f"{request.resource_id} already exists; use update")
+    if action not in ("create", "adopt") and resource is None:
+        raise Impossible(f"there is no {request.resource_id}; create it first")
+    if action not in ("create", "adopt") and action not in ON_WHAT_IS_THERE and action not in offering.actions:
         raise Impossible(f"{named} has no action {action}")
+    if action == "unpause" and resource is not None and resource.paused is None:
+        raise Impossible(f"{resource.id} is not paused")
+
+
+def _admit_delete(request: Request, resource: Resource | None, dependents: Sequence[str], at: datetime) -> None:
+    if (
+        resource is not None
+        and request.actor["id"] == EXPIRY
+        and (resource.expires_at is None or resource.expires_at > at)
+    ):
+        raise Impossible("it was extended after its lifetime had ended; it lives on")
+    giving_up = None if request.requirement is None else request.requirement["resource_id"]
+    others = [one for one in dependents if one not in (giving_up, request.resource_id)]
+    if others:
+        more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
+        raise Impossible(f"it is needed by {', '.join(others[:MOST_NAMED])}{more}; delete what needs it first")
 
 
 def effective_inputs(action: str, asked: Mapping[str, Any], existing: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What the steps see: the request's inputs over the resource's, key by key; a create starts from nothing."""
-    return dict(asked) if action == "create" or existing is None else {**existing, **asked}
+    """What the steps see: the request's inputs over the resource's, key by key.
+
+    A create starts from nothing, and a rollback puts what was once in the place of what is.
+    """
+    return dict(asked) if action in ("create", "rollback") or existing is None else {**existing, **asked}
 
 
 def ends_cancelled(action: str, *, everything_done: bool) -> bool:
@@ -145,7 +201,7 @@ def ends_cancelled(action: str, *, everything_done: bool) -> bool:
     A cancelled create never becomes a resource, however far it came. A change to what exists whose every step was
     done by then has happened: to call it cancelled would leave a wrong picture of the resource.
     """
-    return action == "create" or not everything_done
+    return action in ("create", "adopt") or not everything_done
 
 
 def next_delay_seconds(attempt: int, jitter: float, *, first: float, longest: float) -> float:

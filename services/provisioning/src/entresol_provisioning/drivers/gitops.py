@@ -14,7 +14,7 @@ import asyncio
 import hashlib
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +62,7 @@ class GitOps:
         return True
 
     async def observe(self, work: StepWork) -> Observation:
-        raise StepFailed("it can't be observed yet")
+        return Observation(exists=(await self.plan(replace(work, destroys=True))).destroys > 0)
 
     async def close(self) -> None:
         await self._renderer.close()

@@ -7,6 +7,7 @@ from entresol_provisioning.drivers import StepFailed
 
 LONGEST = 1024
 LONGEST_PART = 200
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 _SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}\Z")
 _REPOSITORY = re.compile(r"[a-z0-9]([a-z0-9._-]{0,98}[a-z0-9])?\Z")
 _BRANCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}\Z")
@@ -57,3 +58,8 @@ def branch(name: str) -> str:
 def is_slug(text: str) -> bool:
     """Whether the text can be a directory's name as it is."""
     return bool(_SLUG.match(text))
+
+
+def is_name(text: str) -> bool:
+    """Whether a resource, a project or an environment may be called so."""
+    return bool(_NAME.match(text))

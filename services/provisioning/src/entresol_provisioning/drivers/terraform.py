@@ -14,6 +14,7 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ class Terraform:
         return self._program() is not None
 
     async def observe(self, work: StepWork) -> Observation:
-        raise StepFailed("it can't be observed yet")
+        return Observation(exists=(await self.plan(replace(work, destroys=True))).destroys > 0)
 
     async def close(self) -> None:
         pass

@@ -1,0 +1,174 @@
+"""Drift: whether the world is still what a resource says, and what follows if not.
+
+- A resource is looked at as often as its offering says, spread over time, and at once after an event that hints at it.
+- What differs is told when it changes, by paths, never by values. Where it is to be corrected, it is told again with
+  each look until it is.
+- A look that can't be finished says nothing: not knowing is not drift.
+"""
+
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+
+from entresol_contracts.events import Difference, ResourceConverged, ResourceDrifted
+from entresol_eventing.envelope import Event
+from entresol_eventing.reactions import Deadline, Due, Outcome
+from entresol_manifests.digest import digest
+from entresol_manifests.expressions import ExpressionError, Scope, compile_expression
+from sqlalchemy import Connection, select
+from sqlmodel import Session
+
+from entresol_provisioning import store, tables
+from entresol_provisioning.domain.drift import is_tolerated
+from entresol_provisioning.domain.offering import Drift, Offering
+from entresol_provisioning.domain.requests import Resource
+from entresol_provisioning.offerings import Offerings
+from entresol_provisioning.resources import DRIFT, emit, names
+
+MOST: Final = 200
+"""Differences that are told."""
+LONGEST: Final = 500
+CORRECTS: Final = "correct"
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """What was found of a resource, by step."""
+
+    resource_id: str
+    revision: int
+    differences: tuple[Mapping[str, str], ...] = ()
+    """{step, path, change}"""
+    gone: tuple[str, ...] = ()
+    """Steps of which nothing is there."""
+    unknown: str | None = None
+    """Why it can't be told."""
+
+
+def begin(
+    connection: Connection,
+    resource: Resource,
+    offering: Offering,
+    differences: Sequence[Mapping[str, str]],
+    at: datetime,
+) -> Iterator[Outcome]:
+    """After a run: what was adopted may differ from the start, and what had drifted may be right again."""
+    if differences:
+        found = Sight(resource.id, resource.revision, tuple(differences))
+        yield from _tell(connection, resource, offering.drift or Drift(), found, at)
+    if offering.drift is None:
+        return
+    if resource.drift is not None:
+        store.ask_to_look(connection, resource.id, at)
+    yield from _schedule(resource, offering.drift, at)
+
+
+def look_soon(connection: Connection, resource: Resource, offering: Offering | None, at: datetime) -> Iterator[Outcome]:
+    if offering is not None and offering.drift is not None:
+        store.ask_to_look(connection, resource.id, at)
+    yield from ()
+
+
+def record(connection: Connection, found: Sight, offering: Offering | None, at: datetime) -> Iterator[Outcome]:
+    """Write down what was seen, unless the resource was changed meanwhile; look again when it is time."""
+    store.forget_look(connection, found.resource_id)
+    resource = store.find_resource(connection, found.resource_id)
+    if resource is None or not resource.exists or offering is None:
+        return
+    drift = offering.drift or Drift()
+    is_current = resource.revision == found.revision and not store.is_busy(connection, resource.id)
+    if is_current and resource.paused is None and found.unknown is None:
+        yield from _tell(connection, resource, drift, found, at)
+    yield from _schedule(resource, drift, at)
+
+
+def _tell(connection: Connection, resource: Resource, drift: Drift, found: Sight, at: datetime) -> Iterator[Outcome]:
+    listed = [one for one in found.differences if not is_tolerated(one["path"], drift.tolerate)]
+    if not listed and not found.gone:
+        if resource.drift is not None:
+            current = _remember(connection, resource, None)
+            yield emit(current, ResourceConverged(**names(current), owner=current.owner, checked_at=at))
+        return
+    code = digest({"differences": listed, "gone": found.gone})
+    if resource.drift is not None and resource.drift["digest"] == code and drift.mode != CORRECTS:
+        return
+    current = _remember(connection, resource, {"digest": code})
+    yield emit(
+        current,
+        ResourceDrifted(
+            **names(current),
+            owner=current.owner,
+            mode=drift.mode,
+            differences=[_told(one) for one in listed[:MOST]],
+            more=max(0, len(listed) - MOST),
+            gone=list(found.gone) or None,
+            checked_at=at,
+        ),
+    )
+
+
+def _told(one: Mapping[str, str]) -> Difference:
+    path = one["path"] if len(one["path"]) <= LONGEST else f"{one['path'][: LONGEST - 1]}…"
+    return Difference(step=one["step"], path=path, change=one["change"])
+
+
+def _remember(connection: Connection, resource: Resource, drift: dict[str, Any] | None) -> Resource:
+    current = replace(resource, drift=drift, revision=resource.revision + 1)
+    store.save_resource(connection, current, known=True)
+    return current
+
+
+def _schedule(resource: Resource, drift: Drift, at: datetime) -> Iterator[Outcome]:
+    """Nine to eleven tenths of the interval from now, so that what was made together is not looked at together."""
+    if drift.every_seconds is None:
+        return
+    code = hashlib.sha256(f"{resource.id} {at.timestamp()}".encode()).digest()
+    spread = 0.9 + 0.2 * int.from_bytes(code[:4]) / 2**32
+    due_at = at + timedelta(seconds=drift.every_seconds * spread)
+    yield Deadline(f"{DRIFT}:{resource.id}", DRIFT, due_at, {"resource_id": resource.id})
+
+
+class Hints:
+    """Answers when it is time to look at a resource, and when an event hints that one may have been changed."""
+
+    def __init__(self, offerings: Offerings) -> None:
+        self._offerings = offerings
+
+    def look(self, due: Due, session: Session) -> Iterator[Outcome]:
+        store.ask_to_look(session.connection(), due.args["resource_id"], due.due_at)
+        yield from ()
+
+    def hear(self, event: Event[Any], session: Session) -> Iterator[Outcome]:
+        """Have those resources looked at whose offerings say that this event may concern them."""
+        connection = session.connection()
+        document: dict[str, Any] | None = None
+        for offering in self._offerings.hinted(connection, event.type):
+            document = document or event.model_dump(mode="json", by_alias=True, exclude_none=True)
+            named = select(tables.resource.c.id).where(
+                tables.resource.c.offering == offering.name,
+                tables.resource.c.offering_digest == offering.digest,
+                tables.resource.c.state != "deleted",
+            )
+            for resource_id in connection.execute(named).scalars().all():
+                resource = store.find_resource(connection, resource_id)
+                if resource is not None and _concerns(offering, event.type, document, resource):
+                    store.ask_to_look(connection, resource_id, event.time)
+        yield from ()
+
+
+def _concerns(offering: Offering, event_type: str, event: Mapping[str, Any], resource: Resource) -> bool:
+    """A hint that can't be evaluated is one: to look once more does no harm."""
+    about = {name: getattr(resource, name) for name in ("id", "project", "environment", "name", "inputs", "outputs")}
+    for hint in offering.drift.hints if offering.drift else ():
+        if hint.on != event_type:
+            continue
+        if hint.when is None:
+            return True
+        try:
+            if compile_expression(hint.when).holds(Scope(event=event, resource=about)):
+                return True
+        except ExpressionError:
+            return True
+    return False

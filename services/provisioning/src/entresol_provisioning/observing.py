@@ -1,0 +1,165 @@
+"""The eyes of provisioning: compares resources with the world when it is time, and records what was seen.
+
+Nothing is changed by looking. What is recorded of many looks goes into one transaction.
+"""
+
+import asyncio
+import logging
+import time
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from entresol_eventing.envelope import now
+from entresol_eventing.reactions import Outcome
+from entresol_eventing.service import Service
+from entresol_eventing.writer import Unavailable
+from sqlalchemy import select
+from sqlmodel import Session
+
+from entresol_provisioning import drifts, store, tables
+from entresol_provisioning.domain.graph import Impossible
+from entresol_provisioning.domain.requests import Resource
+from entresol_provisioning.drifts import Sight
+from entresol_provisioning.drivers import Driver, Observation, StepFailed, StepWork
+from entresol_provisioning.offerings import Offerings
+from entresol_provisioning.scopes import variables
+from entresol_provisioning.settings import Settings
+from entresol_provisioning.store import Footprint
+
+log = logging.getLogger(__name__)
+
+LOOK_SECONDS = 5.0
+BUSY_SECONDS = 0.003
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A resource that is to be looked at, with all that it takes."""
+
+    resource: Resource
+    footprints: tuple[Footprint, ...]
+    scope: Mapping[str, Any]
+    actor: str
+
+
+class Observer:
+    """Looks at resources until it is cancelled."""
+
+    def __init__(self, settings: Settings, offerings: Offerings, drivers: Mapping[str, Driver]) -> None:
+        self._settings = settings
+        self._offerings = offerings
+        self._drivers = drivers
+        self._capabilities = {name: driver.available() for name, driver in drivers.items()}
+
+    async def work(self, service: Service) -> None:
+        looking: dict[str, asyncio.Task[Sight]] = {}
+        try:
+            async with service.commits.subscribe() as wake:
+                while True:
+                    ended = {resource_id: task for resource_id, task in looking.items() if task.done()}
+                    if ended:
+                        await self._record(service, [task.result() for task in ended.values()])
+                        for resource_id in ended:
+                            del looking[resource_id]
+                    free = self._settings.observe_concurrency - len(looking)
+                    for resource_id in await self._asked(service, frozenset(looking), free) if free else ():
+                        looking[resource_id] = asyncio.create_task(self._look(service, resource_id))
+                    if looking:
+                        await asyncio.sleep(BUSY_SECONDS)
+                        await asyncio.wait(looking.values(), timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
+                    else:
+                        await wake.wait(LOOK_SECONDS)
+        finally:
+            for task in looking.values():
+                task.cancel()
+            await asyncio.gather(*looking.values(), return_exceptions=True)
+
+    async def _asked(self, service: Service, looking: frozenset[str], free: int) -> list[str]:
+        query = select(tables.look.c.resource_id).order_by(tables.look.c.asked_at).limit(free + len(looking))
+        found = await service.read(lambda session: session.connection().execute(query).scalars().all())
+        return [one for one in found if one not in looking][:free]
+
+    async def _record(self, service: Service, seen: Sequence[Sight]) -> None:
+        at = now()
+
+        def unit(session: Session) -> Generator[Outcome, None, None]:
+            connection = session.connection()
+            for one in seen:
+                resource = store.find_resource(connection, one.resource_id)
+                digest = None if resource is None else resource.offering_digest
+                try:
+                    offering = self._offerings.get(connection, digest)
+                except Impossible:
+                    offering = None
+                yield from drifts.record(connection, one, offering, at)
+
+        while True:
+            try:
+                await service.transact(unit)
+                return
+            except Unavailable:
+                await asyncio.sleep(1.0)
+
+    async def _look(self, service: Service, resource_id: str) -> Sight:
+        """Raises nothing but the cancellation."""
+        subject: Subject | None = None
+        try:
+            subject = await service.read(lambda session: self._subject(session, resource_id))
+            if subject is None:
+                return Sight(resource_id, 0, unknown="it is not there any more")
+            seen = await asyncio.gather(*(self._observe(subject, one) for one in subject.footprints))
+        except Exception as error:
+            reason = error.reason if isinstance(error, StepFailed) else repr(error)
+            log.warning("a resource can't be observed", extra={"resource": resource_id, "reason": reason})
+            return Sight(resource_id, 0 if subject is None else subject.resource.revision, unknown=reason)
+        found = list(zip(subject.footprints, seen, strict=True))
+        return Sight(
+            resource_id,
+            subject.resource.revision,
+            tuple(
+                {"step": left.step, "path": one.path, "change": one.change}
+                for left, each in found
+                for one in each.differences
+            ),
+            tuple(left.step for left, each in found if not each.exists),
+        )
+
+    def _subject(self, session: Session, resource_id: str) -> Subject | None:
+        connection = session.connection()
+        resource = store.find_resource(connection, resource_id)
+        if resource is None or not resource.exists or resource.paused is not None:
+            return None
+        request = store.find_request(connection, resource.request_id)
+        assert request is not None
+        left = tuple(store.footprints_of(connection, resource_id))
+        outputs = {one.step: one.outputs for one in left}
+        scope = variables(request.but(effective=resource.inputs), resource, outputs, self._capabilities)
+        return Subject(resource, left, scope, request.actor["id"])
+
+    async def _observe(self, subject: Subject, left: Footprint) -> Observation:
+        driver = self._drivers.get(left.driver)
+        if driver is None:
+            raise StepFailed(f"the driver {left.driver} is not installed here")
+        resource, seconds = subject.resource, self._settings.observe_seconds
+        work = StepWork(
+            request_id=resource.request_id,
+            run_id=left.run_id,
+            step=left.step,
+            idempotency_key=f"{left.run_id}/{left.step}",
+            action="observe",
+            resource_id=resource.id,
+            project=resource.project,
+            environment=resource.environment,
+            offering=resource.offering,
+            name=resource.name,
+            actor=subject.actor,
+            with_=left.with_,
+            inputs=resource.inputs,
+            scope=subject.scope,
+            previous=left.outputs,
+            destination=left.destination,
+            deadline=time.monotonic() + seconds,
+        )
+        async with asyncio.timeout(seconds):
+            return await driver.observe(work)

@@ -1,0 +1,438 @@
+"""The life of a resource beyond its creation, by the handlers alone: what follows from which verdict of a step."""
+
+from datetime import timedelta
+from typing import Any, ClassVar
+
+import pytest
+from entresol_contracts.events import RequirementRefused, ResumeRequested
+from entresol_provisioning import store
+from entresol_provisioning.drifts import Sight, record
+from entresol_provisioning.drivers import Difference
+from entresol_provisioning.verdicts import Wait
+
+from services.provisioning.tests.conftest import Desk, make_offering
+
+ID = "shop/dev/database/orders"
+THREE = [
+    {"name": "one", "driver": "noop"},
+    {"name": "two", "driver": "noop", "needs": ["one"]},
+    {"name": "three", "driver": "noop", "needs": ["two"]},
+]
+
+
+def wait(desk: Desk, **changes: Any) -> Wait:
+    sane: dict[str, Any] = {
+        "reason": "the job runs",
+        "look_at": desk.at + timedelta(seconds=10),
+        "until": desk.at + timedelta(hours=1),
+    }
+    return Wait(**(sane | changes))
+
+
+def names(desk: Desk) -> list[str]:
+    return [one.key[1] for one in desk.ready()]
+
+
+class TestSuspended:
+    def test_a_step_that_waits_is_told_of_once_and_looked_at_again(self, desk: Desk) -> None:
+        desk.apply(make_offering())
+        request = desk.ask()
+        for memory in ({"job": 1}, {"job": 1}):
+            desk.done("only", "suspended", wait=wait(desk, memory=memory))
+            assert desk.ready() == []
+            (key,) = desk.deadlines
+            desk.due(key)
+            (intent,) = desk.ready()
+            assert intent.memory["memory"] == {"job": 1}
+            assert intent.attempt == 1
+        desk.done("only")
+        facts = ["RunStarted", "RunSuspended", "RunProgressed", "ResourceProvisioned", "RunSucceeded"]
+        assert desk.facts(request) == facts
+
+    def test_what_it_waits_for_now_is_told_anew(self, desk: Desk) -> None:
+        desk.apply(make_offering())
+        desk.ask()
+        for reason in ("the job waits", "the job runs"):
+            desk.done("only", "suspended", wait=wait(desk, reason=reason))
+            desk.due(*desk.deadlines)
+        assert desk.facts().count("RunSuspended") == 2
+
+    def test_a_person_lets_it_go_on_and_tells_it_something(self, desk: Desk) -> None:
+        desk.apply(make_offering())
+        request = desk.ask()
+        desk.done("only", "suspended", wait=wait(desk, look_at=None, resumable=True))
+        resume(desk, request, answer={"rows": 12})
+        (intent,) = desk.ready()
+        assert intent.memory["answer"] == {"rows": 12}
+        assert not desk.deadlines
+
+    def test_what_waits_for_no_person_only_looks_at_once(self, desk: Desk) -> None:
+        desk.apply(make_offering())
+        request = desk.ask()
+        desk.done("only", "suspended", wait=wait(desk))
+        resume(desk, request, answer={"rows": 12})
+        (intent,) = desk.ready()
+        assert "answer" not in intent.memory
+
+    def test_only_the_step_that_is_named_goes_on(self, desk: Desk) -> None:
+        steps = [{"name": "left", "driver": "noop"}, {"name": "right", "driver": "noop"}]
+        desk.apply(make_offering(actions={"create": {"steps": steps}}))
+        request = desk.ask()
+        for step in ("left", "right"):
+            desk.done(step, "suspended", wait=wait(desk, look_at=None, resumable=True))
+        resume(desk, request, step="right")
+        assert names(desk) == ["right"]
+
+    def test_a_cancelled_request_does_not_wait_any_more(self, desk: Desk) -> None:
+        desk.apply(make_offering())
+        request = desk.ask()
+        desk.done("only", "suspended", wait=wait(desk))
+        desk.cancel(request)
+        assert desk.facts(request)[-1] == "RunCancelled"
+        assert not desk.deadlines
+
+    def test_it_is_given_up_at_its_time_at_the_latest(self, desk: Desk) -> None:
+        desk.apply(make_offering())
+        desk.ask()
+        until = desk.at + timedelta(hours=1)
+        desk.done("only", "suspended", wait=wait(desk, look_at=None, until=until))
+        (deadline,) = desk.deadlines.values()
+        assert deadline.due_at == until
+
+
+def resume(desk: Desk, request_id: str, **fields: Any) -> None:
+    names = {"request_id": request_id, "resource_id": ID, "project": "shop"}
+    desk.say(ResumeRequested(**names, by="user:bo", **fields))
+
+
+class TestCompensation:
+    @pytest.fixture(autouse=True)
+    def offered(self, desk: Desk) -> None:
+        desk.apply(make_offering(actions={"create": {"steps": THREE, "onFailure": "compensate"}}))
+
+    def test_what_was_made_is_taken_down_in_reverse(self, desk: Desk) -> None:
+        request = desk.ask()
+        desk.done("one")
+        desk.done("two")
+        desk.done("three", "failed", message="no room", undo=None)
+        undone = []
+        while desk.ready():
+            (intent,) = desk.ready()
+            assert intent.act == "destroy"
+            undone.append(intent.key[1])
+            desk.done(intent.key[1])
+        assert undone == ["undo/two", "undo/one"]
+        end = desk.last()
+        assert (end.reason, end.step) == ("no room", "three")
+        assert end.compensated == ["two", "one"]
+        assert end.left is None
+        assert desk.facts(request).count("CompensationSucceeded") == 2
+        assert store.footprints_of(desk.session.connection(), ID) == []
+
+    def test_a_failed_step_may_have_left_something_and_is_undone_too(self, desk: Desk) -> None:
+        desk.ask()
+        desk.done("one")
+        desk.done("two", "failed", message="half way")
+        assert names(desk) == ["undo/two"]
+
+    def test_what_stands_below_a_step_that_can_t_be_undone_stays_and_is_told(self, desk: Desk) -> None:
+        request = desk.ask()
+        desk.done("one")
+        desk.done("two")
+        desk.done("three", "failed", message="no room", undo=None)
+        desk.done("undo/two", "failed", message="the wire is cut")
+        assert desk.ready() == []
+        end = desk.last()
+        assert (end.compensated, end.left) == (None, ["one", "two"])
+        assert desk.facts(request)[-2:] == ["CompensationFailed", "RunFailed"]
+
+    def test_undoing_is_tried_again(self, desk: Desk) -> None:
+        desk.ask()
+        desk.done("one")
+        desk.done("two", "failed", message="no room", undo=None)
+        desk.done("undo/one", "retrying", retry_after_seconds=1.0)
+        desk.due(*desk.deadlines)
+        desk.done("undo/one")
+        assert desk.last().compensated == ["one"]
+
+    def test_a_cancelled_request_is_undone_too(self, desk: Desk) -> None:
+        request = desk.ask()
+        desk.done("one")
+        desk.cancel(request)
+        desk.done("two")
+        desk.done("undo/two")
+        desk.cancel(request)
+        desk.done("undo/one")
+        end = desk.last()
+        assert (end.steps_done, end.compensated) == ([], ["two", "one"])
+
+    def test_what_was_changed_is_put_back(self, desk: Desk) -> None:
+        desk.ask(inputs={"size": "small"})
+        for step in ("one", "two", "three"):
+            desk.done(step, outputs={"of": "first"})
+        desk.ask("update", inputs={"size": "large"})
+        desk.done("one", outputs={"of": "second"})
+        desk.done("two", "failed", message="no room", undo=None)
+        (intent,) = desk.ready()
+        assert (intent.act, intent.key[1]) == ("restore", "undo/one")
+        assert intent.variables({})["inputs"] == {"size": "small"}
+        desk.done("undo/one", outputs={"of": "first"}, act="restore")
+        left = {one.step: one for one in store.footprints_of(desk.session.connection(), ID)}
+        assert left["one"].outputs == {"of": "first"}
+        assert left["one"].former is None
+        assert desk.last().left is None
+
+    def test_a_step_may_say_how_it_is_undone(self, desk: Desk) -> None:
+        own = {"driver": "noop", "with": {"outputs": {"undo": "${steps.one.outputs.id}"}}}
+        steps = [{**THREE[0], "compensate": own}, THREE[1]]
+        desk.apply(make_offering(actions={"create": {"steps": steps, "onFailure": "compensate"}}, version="2.0.0"))
+        desk.ask(offering_version="2.0.0")
+        desk.done("one", outputs={"id": 7})
+        desk.done("two", "failed", message="no", undo=None)
+        (intent,) = desk.ready()
+        assert (intent.act, dict(intent.step.with_)) == ("apply", own["with"])
+        assert intent.variables({})["steps"]["one"]["outputs"] == {"id": 7}
+        desk.done("undo/one")
+        assert store.footprints_of(desk.session.connection(), ID) == []
+
+
+class TestChanges:
+    def test_a_step_that_the_next_version_does_not_have_is_taken_down_last(self, desk: Desk) -> None:
+        desk.apply(make_offering(actions={"create": {"steps": THREE}}))
+        desk.apply(make_offering(version="2.0.0", actions={"create": {"steps": THREE[:1]}}))
+        desk.ask()
+        for step in ("one", "two", "three"):
+            desk.done(step)
+        desk.ask("update", offering_version="2.0.0")
+        order = []
+        while desk.ready():
+            (intent,) = desk.ready()
+            order.append((intent.key[1], intent.act))
+            desk.done(intent.key[1], act=intent.act)
+        assert order == [("one", "apply"), ("three", "destroy"), ("two", "destroy")]
+        assert [one.step for one in store.footprints_of(desk.session.connection(), ID)] == ["one"]
+
+    def test_a_rollback_replaces_the_inputs(self, desk: Desk) -> None:
+        desk.apply(make_offering())
+        desk.ask(inputs={"size": "small"})
+        desk.done("only")
+        desk.ask("update", inputs={"size": "large", "spare": True})
+        desk.done("only")
+        desk.ask("rollback", inputs={"size": "small"}, snapshot={"revision": 1})
+        (intent,) = desk.ready()
+        assert intent.variables({})["inputs"] == {"size": "small"}
+        desk.done("only")
+        changed = next(one for one in reversed(desk.emits()) if type(one.data).__name__ == "ResourceChanged")
+        assert (changed.data.inputs, changed.data.revision) == ({"size": "small"}, 3)
+
+    def test_an_implementation_is_chosen_once_and_kept(self, desk: Desk) -> None:
+        ways = [{"name": "cheap", "match": {"environment": ["dev"]}, "actions": {"create": {"steps": THREE[:1]}}}]
+        desk.apply(make_offering(implementations=ways))
+        desk.ask()
+        assert names(desk) == ["one"]
+        desk.done("one")
+        provisioned = next(one.data for one in desk.emits() if type(one.data).__name__ == "ResourceProvisioned")
+        assert provisioned.implementation == "cheap"
+        desk.ask("update")
+        assert names(desk) == ["one"]
+
+    def test_what_is_adopted_is_owned_and_its_differences_are_drift(self, desk: Desk) -> None:
+        desk.apply(make_offering(drift={"every": "10m"}))
+        request = desk.ask("adopt")
+        assert [one.act for one in desk.ready()] == ["adopt"]
+        desk.done("only", act="adopt", differences=(Difference("a.yaml#/size", "changed"),))
+        facts = ["RunStarted", "RunProgressed", "ResourceProvisioned", "RunSucceeded"]
+        assert desk.facts(request) == facts
+        drifted = next(one.data for one in desk.emits() if type(one.data).__name__ == "ResourceDrifted")
+        assert [one.path for one in drifted.differences] == ["a.yaml#/size"]
+        assert "drift:" + ID in desk.deadlines
+
+    def test_what_a_delete_leaves_is_listed(self, desk: Desk) -> None:
+        desk.apply(make_offering())
+        desk.ask()
+        desk.done("only")
+        desk.ask("delete", orphan=True)
+        desk.done("only", act="destroy", kept="the cloud is gone")
+        deleted = next(one.data for one in desk.emits() if type(one.data).__name__ == "ResourceDeleted")
+        assert [(one.step, one.driver, one.reason) for one in deleted.orphaned] == [
+            ("only", "noop", "the cloud is gone")
+        ]
+
+
+class TestPauses:
+    @pytest.fixture(autouse=True)
+    def provided(self, desk: Desk) -> None:
+        desk.apply(make_offering(lifetime={"default": "1h"}, drift={"every": "10m"}))
+        desk.ask()
+        desk.done("only")
+
+    def test_a_pause_ends_by_itself(self, desk: Desk) -> None:
+        desk.ask("pause", lifetime_seconds=600, reason="by hand")
+        paused = next(one.data for one in desk.emits() if type(one.data).__name__ == "ResourcePaused")
+        assert (paused.by, paused.reason, paused.until) == ("user:ada", "by hand", desk.at + timedelta(minutes=10))
+        refused = desk.ask("update")
+        assert "is paused by user:ada until 2026-05-01 12:10 UTC: by hand" in desk.last().reason
+        assert desk.facts(refused) == ["RunFailed"]
+        desk.due("pause:" + ID)
+        assert desk.facts()[-1] == "ResourceUnpaused"
+        desk.ask("update")
+        assert names(desk) == ["only"]
+
+    def test_a_pause_wants_a_reason_and_an_end(self, desk: Desk) -> None:
+        desk.ask("pause", reason="by hand")
+        assert "for how long" in desk.last().reason
+
+    def test_a_paused_resource_does_not_expire(self, desk: Desk) -> None:
+        desk.ask("pause", lifetime_seconds=3 * 86400 * 365, reason="by hand")
+        before = desk.facts()
+        desk.due("lifetime:" + ID)
+        assert desk.facts() == before
+        assert "lifetime:" + ID in desk.deadlines
+
+    def test_nobody_looks_at_a_paused_resource(self, desk: Desk) -> None:
+        desk.ask("pause", lifetime_seconds=600, reason="by hand")
+        see(desk, "a.yaml")
+        assert "ResourceDrifted" not in desk.facts()
+
+
+def see(desk: Desk, *paths: str, gone: tuple[str, ...] = ()) -> None:
+    connection = desk.session.connection()
+    resource = store.find_resource(connection, ID)
+    assert resource is not None
+    offering = desk.offerings.get(connection, resource.offering_digest)
+    differences = tuple({"step": "only", "path": path, "change": "changed"} for path in paths)
+    desk.take(record(connection, Sight(ID, resource.revision, differences, gone), offering, desk.at))
+
+
+class TestDrift:
+    def provide(self, desk: Desk, **drift: Any) -> None:
+        desk.apply(make_offering(drift={"every": "10m", **drift}))
+        desk.ask()
+        desk.done("only")
+
+    def drifted(self, desk: Desk) -> list[Any]:
+        return [one.data for one in desk.emits() if type(one.data).__name__ == "ResourceDrifted"]
+
+    def test_it_is_told_when_it_changes_and_when_it_is_over(self, desk: Desk) -> None:
+        self.provide(desk)
+        for paths in (("a",), ("a",), ("a", "b"), (), ()):
+            see(desk, *paths)
+        assert [len(one.differences) for one in self.drifted(desk)] == [1, 2]
+        assert desk.facts().count("ResourceConverged") == 1
+
+    def test_what_is_to_be_corrected_is_told_until_it_is(self, desk: Desk) -> None:
+        self.provide(desk, mode="correct")
+        see(desk, "a")
+        see(desk, "a")
+        assert [one.mode for one in self.drifted(desk)] == ["correct", "correct"]
+
+    def test_what_is_tolerated_is_no_drift(self, desk: Desk) -> None:
+        self.provide(desk, tolerate=["*#/status"])
+        see(desk, "a.yaml#/status")
+        assert self.drifted(desk) == []
+
+    def test_what_is_gone_is_drift(self, desk: Desk) -> None:
+        self.provide(desk)
+        see(desk, gone=("only",))
+        assert self.drifted(desk)[0].gone == ["only"]
+
+    def test_many_differences_are_counted(self, desk: Desk) -> None:
+        self.provide(desk)
+        see(desk, *(f"file-{number}" for number in range(250)))
+        (told,) = self.drifted(desk)
+        assert (len(told.differences), told.more) == (200, 50)
+
+    def test_what_was_seen_of_an_older_state_says_nothing(self, desk: Desk) -> None:
+        self.provide(desk)
+        connection = desk.session.connection()
+        offering = desk.offerings.get(connection, desk.offerings.digest(connection, "database", "1.0.0"))
+        desk.take(record(connection, Sight(ID, 0, gone=("only",)), offering, desk.at))
+        assert self.drifted(desk) == []
+
+    def test_a_look_that_could_not_be_finished_says_nothing(self, desk: Desk) -> None:
+        self.provide(desk)
+        see(desk, "a")
+        connection = desk.session.connection()
+        resource = store.find_resource(connection, ID)
+        assert resource is not None
+        offering = desk.offerings.get(connection, resource.offering_digest)
+        desk.take(record(connection, Sight(ID, resource.revision, unknown="no answer"), offering, desk.at))
+        assert "ResourceConverged" not in desk.facts()
+        assert "drift:" + ID in desk.deadlines
+
+
+class TestRequirements:
+    WANTED: ClassVar = {"resource_id": "shop/dev/postgres/orders-db", "project": "shop", "environment": "dev"}
+
+    @pytest.fixture(autouse=True)
+    def offered(self, desk: Desk) -> None:
+        desk.apply(make_offering(requires=[{"name": "db", "offering": "postgres"}]))
+        desk.apply(make_offering("postgres"))
+
+    def require(self, desk: Desk, action: str = "create") -> str:
+        wanted = {**self.WANTED, "offering": "postgres", "name": "orders-db", "inputs": {}}
+        asked = f"asked-to-{action}"
+        memory = {"request_id": asked, "action": action, "wanted": wanted}
+        fields: dict[str, Any] = {}
+        if action == "create":
+            (intent,) = desk.ready()
+            fields["undo"] = {**intent.undo({}, None), "needs_resource": wanted["resource_id"]}
+        desk.done("requires/db", "suspended", wait=wait(desk, memory=memory), **fields)
+        return asked
+
+    def serve(self, desk: Desk, request_id: str, action: str = "create") -> None:
+        needed_by = {"request_id": self.parent, "resource_id": ID, "name": "db"}
+        attributes = {"offering": "postgres", "name": "orders-db", "requirement": needed_by}
+        desk.submit(action, request_id=request_id, **attributes)
+
+    def test_another_resource_is_asked_for_and_its_end_wakes_the_step(self, desk: Desk) -> None:
+        self.parent = desk.ask()
+        assert names(desk) == ["requires/db"]
+        asked = self.require(desk)
+        (wants,) = [one.data for one in desk.emits() if type(one.data).__name__ == "RequirementRequested"]
+        assert (wants.name, wants.action, wants.for_request_id) == ("db", "create", asked)
+        assert desk.last().requires == asked
+        self.serve(desk, asked)
+        desk.allow(asked)
+        assert names(desk) == ["only"]
+        desk.done("only")
+        assert names(desk) == ["requires/db"]
+        desk.done("requires/db", outputs={"host": "db"})
+        (intent,) = desk.ready()
+        assert intent.variables({})["requires"] == {"db": {"outputs": {"host": "db"}}}
+        desk.done("only")
+        provisioned = [one.data for one in desk.emits() if type(one.data).__name__ == "ResourceProvisioned"]
+        assert provisioned[1].requires == {"db": self.WANTED["resource_id"]}
+
+    def test_what_is_needed_is_not_deleted(self, desk: Desk) -> None:
+        self.test_another_resource_is_asked_for_and_its_end_wakes_the_step(desk)
+        desk.ask("delete", offering="postgres", name="orders-db")
+        assert f"it is needed by {ID}" in desk.last().reason
+
+    def test_a_refused_requirement_wakes_the_step_too(self, desk: Desk) -> None:
+        self.parent = desk.ask()
+        asked = self.require(desk)
+        fact = {"request_id": self.parent, "resource_id": ID, "project": "shop", "name": "db"}
+        desk.say(RequirementRefused(**fact, for_request_id=asked, reason="no such offering"))
+        assert names(desk) == ["requires/db"]
+        refused = store.find_request(desk.session.connection(), asked)
+        assert refused is not None
+        assert refused.stop == {"outcome": "refused", "reason": "no such offering"}
+
+    def test_a_denied_requirement_wakes_the_step_too(self, desk: Desk) -> None:
+        self.parent = desk.ask()
+        asked = self.require(desk)
+        self.serve(desk, asked)
+        desk.deny(asked)
+        assert names(desk) == ["requires/db"]
+        denied = store.find_request(desk.session.connection(), asked)
+        assert denied is not None
+        assert denied.stop == {"outcome": "refused", "reason": "it was denied: no"}
+
+    def test_what_two_need_at_once_is_made_once(self, desk: Desk) -> None:
+        desk.ask(offering="postgres", name="orders-db")
+        desk.done("only")
+        self.parent = "another"
+        self.serve(desk, "late")
+        desk.allow("late")
+        assert desk.facts("late") == ["RunStarted", "RunSucceeded"]
