@@ -129,3 +129,28 @@ def test_a_named_folder_that_is_a_link_out_is_refused(platform: Path) -> None:
     (platform / "bucket.yaml").write_text(OFFERING.replace("templates/bucket", "templates/link"))
     with pytest.raises(ManifestError, match="leads outside"):
         read([platform / "bucket.yaml"])
+
+
+def test_folders_of_implementations_and_compensations_are_inlined_too(platform: Path) -> None:
+    (platform / "bucket.yaml").write_text("""\
+apiVersion: entresol.dev/v1
+kind: Offering
+metadata: {name: bucket, version: 1.0.0}
+spec:
+  actions:
+    create:
+      steps:
+        - name: commit
+          driver: noop
+          compensate: {driver: gitops, with: {destination: a, template: templates/bucket}}
+  implementations:
+    - name: cloud
+      match: {class: [cloud]}
+      actions: {create: {steps: [{name: commit, driver: terraform, with: {module: modules/bucket}}]}}
+""")
+    document = only(platform).document
+    (step,) = document["spec"]["actions"]["create"]["steps"]
+    assert set(step["compensate"]["with"]["files"]) == {"a.yaml", ".github/b.yaml"}
+    (other,) = document["spec"]["implementations"][0]["actions"]["create"]["steps"]
+    assert set(other["with"]) == {"files"}
+    assert check(document) == []

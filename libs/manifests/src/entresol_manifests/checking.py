@@ -9,17 +9,19 @@ from typing import Any, Final
 
 from entresol_contracts import EVENT_TYPES
 
+from entresol_manifests.destinations import check_destination
 from entresol_manifests.findings import Finding, meant
 from entresol_manifests.naming import check_expression, check_placeholders, event_fields
 from entresol_manifests.offerings import check_offering
+from entresol_manifests.offerings.times import OUTSIDE
 from entresol_manifests.policies import check_policy, check_quota, check_scorecard, check_window, length
 from entresol_manifests.schemas import KINDS, violations
 
 __all__ = ["Finding", "check"]
 
 _TYPES: Final = frozenset(known.type for known in EVENT_TYPES)
-_OUTSIDE: Final = ("change.", "artifact.", "pipeline.", "deployment.", "alert.", "external.", "resource.")
-_TRIGGERING: Final = frozenset(known.type for known in EVENT_TYPES if known.fact.startswith(_OUTSIDE))
+_BEGINNINGS: Final = (*OUTSIDE, "resource.")
+_TRIGGERING: Final = frozenset(known.type for known in EVENT_TYPES if known.fact.startswith(_BEGINNINGS))
 """What others report, and what happens to resources. Facts about requests would make requests that make requests."""
 
 
@@ -33,12 +35,13 @@ def check(document: Any) -> list[Finding]:
         return [Finding("/kind", f"must be one of {known}{meant(str(kind), KINDS)}")]
     if found := violations(kind, document):
         return found
-    return list(dict.fromkeys(_semantics(kind, document["spec"])))
+    return list(dict.fromkeys(_semantics(kind, document)))
 
 
-def _semantics(kind: str, spec: Mapping[str, Any]) -> Iterator[Finding]:
+def _semantics(kind: str, document: Mapping[str, Any]) -> Iterator[Finding]:
+    spec = document["spec"]
     if kind == "Offering":
-        yield from check_offering(spec)
+        yield from check_offering(spec, document["metadata"]["name"])
     elif kind == "Policy":
         yield from check_policy(spec)
     elif kind == "Window":
@@ -54,13 +57,13 @@ def _semantics(kind: str, spec: Mapping[str, Any]) -> Iterator[Finding]:
     elif kind == "Blueprint":
         yield from _blueprint(spec)
     elif kind == "Destination":
-        yield from _destination(spec)
+        yield from check_destination(spec)
 
 
 def _trigger(spec: Mapping[str, Any]) -> Iterator[Finding]:
     yield from _event_type(spec["on"], "/spec/on")
     if spec["on"] in _TYPES - _TRIGGERING:
-        beginnings = ", ".join(f"{each}*" for each in _OUTSIDE)
+        beginnings = ", ".join(f"{each}*" for each in _BEGINNINGS)
         yield Finding("/spec/on", f"a trigger waits for outside events or resources: {beginnings}")
     fields = event_fields([spec["on"]])
     if "when" in spec:
@@ -88,17 +91,6 @@ def _blueprint(spec: Mapping[str, Any]) -> Iterator[Finding]:
     for index, name in enumerate(spec["schema"].get("required", [])):
         if name not in properties:
             yield Finding(f"/spec/schema/required/{index}", f"{name} is not a property{meant(name, properties)}")
-
-
-def _destination(spec: Mapping[str, Any]) -> Iterator[Finding]:
-    for key in ("repository", "branch"):
-        if spec.get(key, "").startswith("-"):
-            yield Finding(f"/spec/{key}", "must not begin with a hyphen")
-    path = spec.get("path", "")
-    if path.startswith("/") or ".." in path.split("/"):
-        yield Finding("/spec/path", "must lie within the repository")
-    if spec.get("create") and ("://" in spec["repository"] or spec["repository"].startswith("/")):
-        yield Finding("/spec/create", "only a repository beneath the service's own root can be made")
 
 
 def _event_type(name: str, pointer: str) -> Iterator[Finding]:

@@ -30,15 +30,29 @@ class FolderError(ValueError):
 
 
 def named(document: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any], str]]:
-    """Each step of an offering that names a folder: pointer of its `with`, the `with`, the key."""
-    actions = _map(_map(document.get("spec")).get("actions"))
-    for action, body in actions.items():
-        steps = _map(body).get("steps")
-        for index, step in enumerate(steps if isinstance(steps, list) else []):
-            key = FOLDER_KEYS.get(str(_map(step).get("driver")))
-            given = _map(_map(step).get("with"))
+    """Each place in an offering's steps that names a folder: pointer of the `with`, the `with`, the key."""
+    for pointer, step in _steps(_map(document.get("spec"))):
+        undo = _map(step.get("compensate"))
+        for place, driver, given in (
+            (f"{pointer}/with", step.get("driver"), _map(step.get("with"))),
+            (f"{pointer}/compensate/with", undo.get("driver", step.get("driver")), _map(undo.get("with"))),
+        ):
+            key = FOLDER_KEYS.get(str(driver))
             if key is not None and key in given:
-                yield f"{child('/spec/actions', action)}/steps/{index}/with", given, key
+                yield place, given, key
+
+
+def _steps(spec: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Every step with its pointer: those of the offering's own actions and those of its implementations."""
+    implementations = spec.get("implementations")
+    ways = [("/spec", spec)]
+    for index, each in enumerate(implementations if isinstance(implementations, list) else []):
+        ways.append((f"/spec/implementations/{index}", _map(each)))
+    for pointer, way in ways:
+        for action, body in _map(way.get("actions")).items():
+            steps = _map(body).get("steps")
+            for index, step in enumerate(steps if isinstance(steps, list) else []):
+                yield f"{child(f'{pointer}/actions', action)}/steps/{index}", _map(step)
 
 
 def folders(document: Mapping[str, Any], home: Path) -> list[Path]:

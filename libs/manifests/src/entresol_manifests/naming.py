@@ -48,13 +48,18 @@ OFFERING: Final[Fields] = {
     "environment": None,
     "resource": RESOURCE,
     "steps": None,
+    "requires": None,
     "capabilities": None,
 }
+REQUIREMENT: Final[Fields] = {name: fields for name, fields in OFFERING.items() if name not in ("steps", "requires")}
+"""What an offering requires is there before its first step, and all of it is asked for at once."""
+HINT: Final[Fields] = {"resource": RESOURCE}
+"""Beside the event, what says whether a resource is looked at because of it."""
 
 _MEMBER = re.compile(r"(?<![\w.])([A-Za-z_]\w*)((?:\.[A-Za-z_]\w*)+)(\s*\()?")
-_STEP = re.compile(r"""(?<![\w.])steps(?:\.([A-Za-z_]\w*)|\[\s*["']([^"']+)["']\s*\])""")
 _METHOD = re.compile(rf"(\bcatalog\s*\.\s*)?\b({'|'.join(sorted(CATALOG))})\s*\(")
-_HYPHEN = re.compile(r"(?<![\w.])steps\.([A-Za-z_]\w*(?:-\w+)+)")
+_HYPHEN = re.compile(r"(?<![\w.])(steps|requires)\.([A-Za-z_]\w*(?:-\w+)+)")
+_SLUG = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?")
 
 
 def event_fields(types: Iterable[str]) -> Fields:
@@ -85,9 +90,9 @@ def check_placeholders(value: Any, pointer: str, fields: Fields, verbatim: Colle
         yield from check_expression(source, pointer + place, fields)
 
 
-def steps_named(source: str) -> set[str]:
-    """The steps whose outputs an expression reads."""
-    return {found[1] or found[2] for found in _in_code(_STEP, source)}
+def is_slug(text: str) -> bool:
+    """Whether it is a name as most things have it: lower-case letters, digits and hyphens, at most 63."""
+    return _SLUG.fullmatch(text) is not None
 
 
 def _unknown_names(expression: Expression, pointer: str, fields: Fields) -> Iterator[Finding]:
@@ -100,7 +105,7 @@ def _unknown_names(expression: Expression, pointer: str, fields: Fields) -> Iter
             yield Finding(pointer, f"`{source}` calls {wrong}(); write catalog.{wrong}(blueprint, identifier)")
     for name in sorted(expression.names() - variables):
         hyphened = _HYPHEN.search(source)
-        hint = f'; write steps["{hyphened[1]}"]' if hyphened and name in hyphened[1].split("-") else ""
+        hint = f'; write {hyphened[1]}["{hyphened[2]}"]' if hyphened and name in hyphened[2].split("-") else ""
         known = ", ".join(sorted(variables))
         yield Finding(pointer, f"`{source}` names {name}, but there is only {known}{hint or meant(name, variables)}")
     for found in _in_code(_MEMBER, source):

@@ -40,7 +40,7 @@ _PATTERNS: Final[Mapping[str, str]] = {
     "^[\\p{L}": "must be letters, digits and any of @ _ . + : \\ / = -",
     "^https?://": "must be a URL that begins with https:// or http://",
 }
-_TYPES: Final[Mapping[str, str]] = {
+TYPES_IN_WORDS: Final[Mapping[str, str]] = {
     "object": "a map",
     "array": "a list",
     "string": "text",
@@ -117,7 +117,7 @@ def _told(error: jsonschema_rs.ValidationError, schema: Mapping[str, Any]) -> It
     elif isinstance(kind, _KIND.Required):
         yield Finding(pointer, f"{kind.property} is missing")
     elif isinstance(kind, _KIND.Type):
-        yield Finding(pointer, f"must be {' or '.join(_TYPES.get(each, each) for each in kind.types)}")
+        yield Finding(pointer, f"must be {' or '.join(TYPES_IN_WORDS.get(each, each) for each in kind.types)}")
     elif isinstance(kind, _KIND.Enum):
         yield Finding(pointer, f"must be one of {', '.join(map(str, kind.options))}")
     elif isinstance(kind, _KIND.Constant):
