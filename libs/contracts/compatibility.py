@@ -13,53 +13,18 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any, Literal, TypeAlias
+
+from entresol_manifests.compatibility import Comparison, Place, Schema, Tree
 
 ROOT = Path(__file__).resolve().parents[2]
 SCHEMAS = "schemas"
 IGNORED_FOLDERS = {"examples"}
 GENERATED = {"asyncapi.json"}
 
-ANNOTATIONS = {"title", "description", "examples", "default", "deprecated", "readOnly", "writeOnly", "$comment"}
-IDENTITY = {"$id", "$schema", "$defs", "$ref", "$anchor", "x-publisher"}
-LOWER_BOUNDS = {"minimum", "exclusiveMinimum", "minLength", "minItems", "minProperties", "minContains"}
-UPPER_BOUNDS = {"maximum", "exclusiveMaximum", "maxLength", "maxItems", "maxProperties", "maxContains"}
-SUBSCHEMAS = {"items", "additionalProperties", "propertyNames", "contains", "unevaluatedProperties", "unevaluatedItems"}
-JSON_TYPES = frozenset({"null", "boolean", "object", "array", "number", "integer", "string"})
-COMPARED = {"type", "enum", "const", "required", "properties", "oneOf", "anyOf", "allOf"}
-
-Schema: TypeAlias = dict[str, Any]
-Tree: TypeAlias = Mapping[str, Schema]
-"""Schemas by their path below `schemas/`."""
-Effect: TypeAlias = Literal["adds", "narrows", "widens"]
-
 NEXT_MAJOR = "leave the schema as it was and put the change into a .v{major} beside it"
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A spot in a schema file."""
-
-    file: str
-    pointer: str = ""
-
-    def __truediv__(self, token: str | int) -> "Place":
-        return Place(self.file, f"{self.pointer}/{str(token).replace('~', '~0').replace('/', '~1')}")
-
-    def __str__(self) -> str:
-        return f"{SCHEMAS}/{self.file}#{self.pointer}"
-
-
-@dataclass(frozen=True, slots=True)
-class Change:
-    """One difference that documents can notice."""
-
-    effect: Effect
-    place: Place
-    what: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,144 +36,7 @@ class Finding:
     remedy: str
 
     def __str__(self) -> str:
-        return f"{self.place}: {self.message}; {self.remedy}"
-
-
-class Comparison:
-    """Walks two versions of one schema side by side, through references, each pair of spots once."""
-
-    def __init__(self, before: Tree, after: Tree) -> None:
-        self._before = before
-        self._after = after
-        self._seen: set[tuple[Place, Place]] = set()
-
-    def changes(self, file: str) -> list[Change]:
-        return list(self._walk(self._before[file], self._after[file], Place(file), Place(file)))
-
-    def _walk(self, old: Any, new: Any, was: Place, now: Place) -> Iterator[Change]:
-        old, was = resolve(self._before, old, was)
-        new, now = resolve(self._after, new, now)
-        if (was, now) in self._seen:
-            return
-        self._seen.add((was, now))
-        if old is False or new is False:
-            if old is not new:
-                yield (
-                    Change("narrows", now, "nothing fits any more") if new is False else Change("widens", now, "opened")
-                )
-            return
-        yield from self._values(old, new, now)
-        yield from self._fields(old, new, was, now)
-        for keyword in sorted(SUBSCHEMAS & (old.keys() | new.keys())):
-            yield from self._subschema(keyword, old.get(keyword, True), new.get(keyword, True), was, now)
-        for keyword in ("oneOf", "anyOf", "allOf"):
-            yield from self._branches(keyword, old.get(keyword, []), new.get(keyword, []), was, now)
-
-    def _values(self, old: Schema, new: Schema, now: Place) -> Iterator[Change]:
-        yield from set_changes(types(old), types(new), now / "type", "type")
-        if old.get("enum", old.get("const")) is not None or new.get("enum", new.get("const")) is not None:
-            keyword = "const" if "const" in new else "enum"
-            yield from set_changes(allowed(old), allowed(new), now / keyword, "value")
-        for keyword in sorted((old.keys() | new.keys()) - COMPARED - SUBSCHEMAS - ANNOTATIONS - IDENTITY):
-            yield from keyword_changes(keyword, old.get(keyword), new.get(keyword), now / keyword)
-
-    def _fields(self, old: Schema, new: Schema, was: Place, now: Place) -> Iterator[Change]:
-        for name in sorted(set(new.get("required", [])) - set(old.get("required", []))):
-            yield Change("narrows", now / "required", f"`{name}` is newly required")
-        for name in sorted(set(old.get("required", [])) - set(new.get("required", []))):
-            yield Change("widens", now / "required", f"`{name}` is no longer required")
-        before, after = old.get("properties", {}), new.get("properties", {})
-        for name in sorted(before.keys() - after.keys()):
-            yield Change("narrows", now / "properties" / name, f"property `{name}` was removed or renamed")
-        for name in sorted(after.keys() - before.keys()):
-            yield Change("adds", now / "properties" / name, f"property `{name}` was added")
-        for name in sorted(before.keys() & after.keys()):
-            yield from self._walk(before[name], after[name], was / "properties" / name, now / "properties" / name)
-
-    def _subschema(self, keyword: str, old: Any, new: Any, was: Place, now: Place) -> Iterator[Change]:
-        place = now / keyword
-        if new is False and old is not False:
-            yield Change("narrows", place, f"`{keyword}: false` was added")
-        elif old is False and new is not False:
-            yield Change("widens", place, f"`{keyword}: false` was taken away")
-        else:
-            yield from self._walk(old, new, was / keyword, place)
-
-    def _branches(self, keyword: str, old: list[Any], new: list[Any], was: Place, now: Place) -> Iterator[Change]:
-        place = now / keyword
-        for index, (before, after) in enumerate(zip(old, new, strict=False)):
-            yield from self._walk(before, after, was / keyword / index, place / index)
-        if len(old) == len(new):
-            return
-        first = not old or not new
-        grew = len(new) > len(old)
-        narrows = grew if first or keyword == "allOf" else not grew
-        yield Change("narrows" if narrows else "widens", place, f"a branch was {'added' if grew else 'removed'}")
-
-
-def resolve(tree: Tree, schema: Any, place: Place) -> tuple[Any, Place]:
-    """Follow `$ref` to the schema meant and to where it is written. `true` is the schema without rules."""
-    while isinstance(schema, dict) and "$ref" in schema:
-        file, _, fragment = schema["$ref"].partition("#")
-        target = place.file
-        if file:
-            parts: list[str] = []
-            for part in (PurePosixPath(place.file).parent / file).parts:
-                parts = parts[:-1] if part == ".." else [*parts, part]
-            target = "/".join(parts)
-        place = Place(target, fragment)
-        schema = tree[target]
-        for token in fragment.split("/")[1:]:
-            schema = schema[token.replace("~1", "/").replace("~0", "~")]
-    return ({} if schema is True else schema), place
-
-
-def types(schema: Schema) -> frozenset[str]:
-    """JSON types the schema lets through; every number is meant by `number`, integers among them."""
-    named = schema.get("type")
-    if named is None:
-        return JSON_TYPES
-    listed = frozenset([named] if isinstance(named, str) else named)
-    return listed | {"integer"} if "number" in listed else listed
-
-
-def allowed(schema: Schema) -> frozenset[str] | None:
-    """The listed values, as JSON texts; None if any value may stand there."""
-    if "const" in schema:
-        return frozenset({json.dumps(schema["const"], sort_keys=True)})
-    return frozenset(json.dumps(value, sort_keys=True) for value in schema["enum"]) if "enum" in schema else None
-
-
-def set_changes(old: frozenset[str] | None, new: frozenset[str] | None, place: Place, noun: str) -> Iterator[Change]:
-    if old == new:
-        return
-    if old is None:
-        yield Change("narrows", place, f"the {noun}s are limited now")
-        return
-    if new is None:
-        yield Change("widens", place, f"the {noun}s are no longer limited")
-        return
-    if gone := sorted(old - new):
-        yield Change("narrows", place, f"{noun} {', '.join(gone)} was removed")
-    if come := sorted(new - old):
-        yield Change("widens", place, f"{noun} {', '.join(come)} was added")
-
-
-def keyword_changes(keyword: str, old: Any, new: Any, place: Place) -> Iterator[Change]:
-    """Bounds have a direction; of any other keyword only "came" and "went" can be told, and a change counts as both."""
-    if old == new:
-        return
-    if isinstance(old, int | float) and isinstance(new, int | float) and keyword in LOWER_BOUNDS | UPPER_BOUNDS:
-        narrows = new > old if keyword in LOWER_BOUNDS else new < old
-        yield Change("narrows" if narrows else "widens", place, f"`{keyword}` went from {old} to {new}")
-    elif keyword == "uniqueItems":
-        yield Change("narrows" if new else "widens", place, f"`uniqueItems` went from {old} to {new}")
-    elif old is None:
-        yield Change("narrows", place, f"`{keyword}` was added")
-    elif new is None:
-        yield Change("widens", place, f"`{keyword}` was removed")
-    else:
-        yield Change("narrows", place, f"`{keyword}` changed")
+        return f"{SCHEMAS}/{self.place}: {self.message}; {self.remedy}"
 
 
 def version(document: Schema) -> tuple[int, int] | None:
