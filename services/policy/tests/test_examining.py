@@ -14,6 +14,7 @@ from entresol_contracts.events import (
     ApprovalEscalated,
     ApprovalExpired,
     ApprovalGranted,
+    ApprovalRejected,
     ApprovalReminded,
     ApprovalRequested,
     EntityChanged,
@@ -26,6 +27,7 @@ from entresol_contracts.events import (
     ManifestRemoved,
     OverrideRefused,
     PlanRequested,
+    Question,
     RequestAllowed,
     RequestCancelled,
     RequestDenied,
@@ -38,6 +40,7 @@ from entresol_contracts.events import (
     Scope,
     ScorecardChanged,
     ScorecardRule,
+    Snapshot,
     StepPlan,
     WaiverExpired,
     WaiverGranted,
@@ -535,6 +538,131 @@ def test_a_quota_that_was_filled_while_people_thought_denies(world: World) -> No
     (asked,) = world.ask("r1")
     world.ask("r2", name="b", resource_id="shop/prod/database/b")
     assert kinds(world.answer(asked)) == [ApprovalGranted, RequestDenied]
+
+
+def test_an_adoption_counts_as_a_create_and_a_rollback_what_it_goes_back_to(world: World) -> None:
+    world.apply("Quota", "storage", sum="has(resource.inputs.gb) ? resource.inputs.gb : 1", limit=100)
+    (denied,) = world.ask("r1", action="adopt", inputs={"gb": 120})
+    assert denied.because == ["quota storage: 0 of 100 used, 120 asked"]
+    assert kinds(world.ask("r2", action="adopt", inputs={"gb": 80})) == [RequestAllowed]
+    assert kinds(world.ask("r3", resource_id="b", name="b", inputs={"gb": 21})) == [RequestDenied]
+    world.exists("orders", "r2", gb=80, tier="gold")
+    (denied,) = world.ask("r4", action="rollback", inputs={"gb": 101}, snapshot=Snapshot(revision=1))
+    assert denied.because == ["quota storage: 80 of 100 used, 21 asked"]
+    allowed = world.ask("r5", action="rollback", inputs={"tier": "gold"}, snapshot=Snapshot(revision=1))
+    assert kinds(allowed) == [RequestAllowed], "its inputs replace those there are: without a size it counts 1"
+    assert allowed[0].quotas[0].asked == 0
+
+
+def test_what_a_reconcile_puts_right_is_counted_already_and_reserves_nothing(world: World) -> None:
+    world.apply("Quota", "storage", sum="resource.inputs.gb", limit=100)
+    world.exists("orders", gb=80)
+    (allowed,) = world.ask("r2", action="reconcile", inputs={})
+    assert [(one.used, one.asked) for one in allowed.quotas] == [(80, 0)]
+    world.exists("orders", "r3", gb=10)
+    assert kinds(world.ask("r4", resource_id="b", name="b", inputs={"gb": 90})) == [RequestAllowed]
+
+
+@pytest.mark.parametrize("action", ["extend", "pause", "unpause", "delete", "rotate"])
+def test_what_changes_no_size_is_not_counted(world: World, action: str) -> None:
+    world.apply("Quota", "databases", limit=0)
+    (allowed,) = world.ask("r1", action=action, inputs={})
+    assert (type(allowed), allowed.quotas) == (RequestAllowed, None)
+
+
+@pytest.mark.parametrize("action", ["adopt", "reconcile", "rollback", "pause", "unpause"])
+def test_locks_and_windows_hold_every_action(world: World, action: str) -> None:
+    world.apply("Window", "nights", effect="allow", cron="0 22 * * *", duration="2h", because="at night")
+    world.lock(action=action)
+    (held,) = world.ask("r1", action=action, inputs={})
+    assert [one.kind for one in held.holds] == ["lock", "window"]
+    assert kinds(world.hear(LockLifted(lock_id="l1", by="user:eve"))) == [RequestHeld]
+    assert kinds(world.until(AT.replace(hour=22))) == [RequestAllowed]
+
+
+# Questions that requests bring along
+
+QUESTION = Question.model_validate({"from": ["user:bob", "user:bob"], "because": "the replicas have drifted"})
+DRIFT = {"action": "reconcile", "inputs": {}, "actor": Actor(id="system:drift", groups=[]), "question": QUESTION}
+
+
+def test_a_question_is_asked_whatever_the_policies_say(world: World) -> None:
+    (asked,) = world.ask(**DRIFT)
+    assert (asked.policy, asked.approvers, asked.count, asked.because) == (
+        "question",
+        ["user:bob"],
+        1,
+        "the replicas have drifted",
+    )
+    assert asked.expires_at == AT + timedelta(hours=72)
+    assert [(one.policy, one.version, one.effect, one.matched) for one in asked.verdicts] == [
+        ("question", "built-in", "approve", True)
+    ]
+    assert kinds(world.answer(asked, by="user:eve", groups=["platform"])) == [AnswerRefused]
+    granted, allowed = world.answer(asked, groups=())
+    assert kinds([granted, allowed]) == [ApprovalGranted, RequestAllowed]
+    assert (allowed.approvals, allowed.verdicts[0].because) == ([asked.approval_id], "the replicas have drifted")
+
+
+def test_a_question_that_nobody_answers_expires_after_three_days(world: World) -> None:
+    world.ask(**DRIFT)
+    assert world.pass_time(timedelta(hours=71, minutes=59)) == []
+    assert kinds(world.pass_time(timedelta(minutes=1))) == [ApprovalExpired]
+
+
+def test_a_no_to_a_question_ends_the_request(world: World) -> None:
+    (asked,) = world.ask(**DRIFT)
+    (rejected,) = world.answer(asked, what="rejected", groups=())
+    assert (type(rejected), rejected.policy) == (ApprovalRejected, "question")
+    assert world.pass_time(timedelta(days=4)) == []
+
+
+def test_a_question_stands_beside_what_policies_ask_and_behind_what_they_forbid(world: World) -> None:
+    world.policy("eyes", ASK)
+    first, second = world.ask(**DRIFT)
+    assert {first.policy, second.policy} == {"eyes", "question"}
+    assert kinds(world.answer(first) + world.answer(second, groups=())) == [
+        *(ApprovalGranted, ApprovalGranted, RequestAllowed),
+    ]
+    world.policy("never", {"deny": 'request.action == "reconcile"', "because": "not today"})
+    assert kinds(world.ask("r2", **DRIFT)) == [RequestDenied]
+
+
+def test_a_question_comes_after_the_plan_and_is_about_it(world: World) -> None:
+    world.policy("plans", LOOKS)
+    assert kinds(world.ask(**DRIFT)) == [PlanRequested]
+    (asked,) = world.plan()
+    assert (asked.policy, asked.plan.digest) == ("question", "p1")
+    granted, allowed = world.answer(asked, groups=())
+    assert (granted.plan_digest, allowed.plan_digest) == ("p1", "p1")
+
+
+def test_a_question_is_held_by_a_lock_only_when_it_is_answered(world: World) -> None:
+    world.lock(project="shop")
+    (asked,) = world.ask(**DRIFT)
+    assert kinds(world.answer(asked, groups=())) == [ApprovalGranted, RequestHeld]
+
+
+def test_no_waiver_and_no_policy_takes_a_question_away(world: World) -> None:
+    world.waive("Policy/question", AT + timedelta(days=1))
+    world.policy("question", {"deny": "false", "because": "never"})
+    (asked,) = world.ask(**DRIFT)
+    world.hear(ManifestRemoved(kind="Policy", name="question"))
+    assert kinds(world.answer(asked, groups=())) == [ApprovalGranted, RequestAllowed]
+
+
+def test_who_is_asked_by_a_question_is_taken_as_it_is_written(world: World) -> None:
+    names = ["${actor.id}", "owner:service/cart", "group:sre\n"]
+    question = Question.model_validate({"from": names, "because": "${request.id}"})
+    (asked,) = world.ask(**DRIFT | {"question": question})
+    assert (asked.approvers, asked.because) == (names, "${request.id}")
+    assert kinds(world.answer(asked, by="system:drift", groups=["sre"])) == [AnswerRefused]
+
+
+def test_whoever_asks_does_not_answer_their_own_question(world: World) -> None:
+    (asked,) = world.ask(**DRIFT | {"actor": Actor(id="user:bob", groups=[])})
+    (refused,) = world.answer(asked, groups=())
+    assert refused.reason.startswith("own request")
 
 
 def test_a_dry_run_is_counted_but_takes_nothing(world: World) -> None:

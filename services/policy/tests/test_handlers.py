@@ -151,6 +151,7 @@ def test_other_kinds_are_not_policies(desk: Desk) -> None:
         ('actor.id == "user:ada" && "shop" in actor.groups && !("sre" in actor.groups)', True),
         ('now > timestamp("2026-11-21T09:59:59Z") && now < timestamp("2026-11-21T10:00:01Z")', True),
         ("request.lifetime_seconds == null && request.reason == null", True),
+        ("request.class == null && !request.orphan && request.snapshot == null && request.requirement == null", True),
         ('request.id != "r1" || request.project != "shop" || request.offering != "database"', False),
     ],
 )
@@ -159,6 +160,30 @@ def test_what_expressions_may_name(desk: Desk, expression: str, denied: bool) ->
     (decision,) = desk.emitted(request())
     assert all(one.effect != "error" for one in decision.verdicts), decision
     assert isinstance(decision, RequestDenied) == denied
+
+
+@pytest.mark.parametrize(
+    ("expression", "changed"),
+    [
+        ('request.class == "fast"', {"class": "fast"}),
+        ("request.orphan", {"action": "delete", "orphan": True}),
+        (
+            'request.snapshot.revision < 3 && request.snapshot.request_id == "r0"',
+            {"action": "rollback", "snapshot": {"revision": 2, "request_id": "r0"}},
+        ),
+        ("request.snapshot.request_id == null", {"action": "rollback", "snapshot": {"revision": 2}}),
+        (
+            'request.requirement.resource_id.startsWith("shop/") && request.requirement.name == "queue"'
+            ' && request.requirement.request_id == "r0"',
+            {"requirement": {"request_id": "r0", "resource_id": "shop/prod/app/cart", "name": "queue"}},
+        ),
+    ],
+)
+def test_what_only_some_requests_have_can_be_named(desk: Desk, expression: str, changed: dict[str, Any]) -> None:
+    desk.apply("p", {"deny": expression, "because": "x"})
+    (decision,) = desk.emitted(request(**changed))
+    assert isinstance(decision, RequestDenied)
+    assert decision.because == ["x"]
 
 
 HOSTILE = [

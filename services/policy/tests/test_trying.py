@@ -66,6 +66,7 @@ REQUEST = {
 }
 LOCK = {"scope": {"project": "shop"}, "reason": "the shop moves", "exempt": ["group:sre"]}
 PROD = {"request": {"environment": "prod"}, "plan": {"adds": 1}}
+QUESTION = {"from": ["user:bob"], "because": "it has drifted"}
 AGREES = {"by": "user:bob", "groups": ["platform"], "answer": "granted"}
 OTHERS = [{"project": "shop", "environment": "dev", "offering": "database", "name": name} for name in ("a", "b")]
 
@@ -129,6 +130,26 @@ def play(tmp_path: Path) -> Try:
         ({"locks": [LOCK]}, {"outcome": "hold", "holds": ["lock"], "because": ["the shop moves"]}),
         ({"locks": [LOCK], "now": "2026-11-21T22:00:00Z"}, {"outcome": "hold", "holds": ["lock", "nights"]}),
         ({"locks": [LOCK], "actor": {"groups": ["sre"]}}, {"outcome": "allow"}),
+        ({"resources": OTHERS, "request": {"action": "adopt"}}, {"outcome": "deny", "because": ["2 of 2 used"]}),
+        ({"resources": OTHERS, "request": {"action": "reconcile", "name": "a"}}, {"outcome": "allow"}),
+        (
+            {"request": {"action": "rollback", "class": "fast", "snapshot": {"revision": 1}}},
+            {"outcome": "allow", "policies": {"sizes": "passed"}},
+        ),
+        (
+            {"request": {"action": "delete", "orphan": True, "question": QUESTION}},
+            {
+                "outcome": "approve",
+                "because": ["it has drifted"],
+                "approvers": ["user:bob"],
+                "policies": {"question": "matched"},
+            },
+        ),
+        ({"request": {"question": QUESTION}, "answers": [AGREES | {"groups": []}]}, {"outcome": "allow"}),
+        (
+            {"request": {"requirement": {"request_id": "r", "resource_id": "shop/dev/app/a", "name": "db"}}},
+            {"outcome": "allow"},
+        ),
         ({"locks": [LOCK | {"until": "2024-12-31T00:00:00Z"}]}, {"outcome": "allow"}),
         ({"resources": OTHERS}, {"outcome": "deny", "because": ["2 of 2 used", "ask the data team"]}),
         ({"resources": OTHERS, "request": {"project": "ledger"}}, {"outcome": "allow"}),

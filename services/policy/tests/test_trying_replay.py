@@ -90,6 +90,7 @@ PLAN = policy("sizes", {"deny": "plan.destroys > 3", "because": "too much goes"}
 OWNER = policy("sizes", {"approve": {"from": ["owner:service/cart"]}})
 MATCHED, PASSED = said("sizes", "deny"), said("sizes", "deny", matched=False)
 ASKED = said("sizes", "approve")
+QUESTION = said("question", "approve", version="built-in")
 
 
 @pytest.mark.parametrize(
@@ -101,6 +102,13 @@ ASKED = said("sizes", "approve")
         (ASK, [allowed(PASSED)], ("allowed", "approval", "ask the data team")),
         (ASK, [asked(ASKED), allowed(ASKED)], None),
         (NEVER, [allowed(PASSED)], None),
+        (NEVER, [asked(ASKED, QUESTION), allowed(ASKED, QUESTION)], None),
+        (
+            policy("question", {"deny": "false", "because": "never"}),
+            [asked(QUESTION, policy="question"), allowed(QUESTION)],
+            None,
+        ),
+        (DENY, [asked(QUESTION, policy="question"), allowed(QUESTION)], ("approval", "denied", "too large")),
         (NEVER, [denied(["sizes says so"], MATCHED)], ("denied", "allowed", "no more: sizes says so")),
         (NEVER, [denied(["sizes says so", "other says so"], MATCHED, said("other", "deny"))], None),
         (NEVER, [denied(["quota databases: 2 of 2 used, 1 asked"], PASSED)], None),

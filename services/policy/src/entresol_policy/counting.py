@@ -19,8 +19,12 @@ from entresol_policy.evaluation import Evaluator
 from entresol_policy.hearing import Hearing
 from entresol_policy.store import entities, shares
 
-COUNTED = frozenset({"create", "update"})
-"""Actions that can change what a resource counts. A delete makes room when it is done."""
+NEW = frozenset({"create", "adopt"})
+"""Actions by which a resource begins to count."""
+COUNTED = NEW | {"update", "rollback", "reconcile"}
+"""Actions that are held against quotas. A delete makes room when it is done."""
+RESERVING = COUNTED - {"reconcile"}
+"""Actions that change what a resource counts. A reconcile does not, and nobody says of it that it has come about."""
 
 
 class Counting:
@@ -57,7 +61,7 @@ class Counting:
 
     def reserve(self, session: Session, request: RequestSubmitted, in_force: InForce) -> None:
         """What the request was allowed counts from now on, until it has come about or can't any more."""
-        if not in_force.quotas or request.action not in COUNTED or request.dry_run:
+        if not in_force.quotas or request.action not in RESERVING or request.dry_run:
             return
         hearing = self._hearing(session, _wanted(session, request))
         counted = ((one.name, count(one, hearing)) for one in in_force.quotas)
@@ -115,8 +119,9 @@ def count(quota: Quota, hearing: Hearing) -> Share | str | None:
 
 
 def _wanted(session: Session, request: RequestSubmitted) -> dict[str, Any]:
-    """The resource as the request would make it."""
-    known = shares.find_resource(session, request.resource_id) if request.action == "update" else None
+    """The resource as the request would make it. A rollback brings all of its inputs; the others those that change."""
+    known = None if request.action in NEW else shares.find_resource(session, request.resource_id)
+    kept = {} if known is None or request.action == "rollback" else known["inputs"]
     return {
         "id": request.resource_id,
         "project": request.project,
@@ -124,7 +129,7 @@ def _wanted(session: Session, request: RequestSubmitted) -> dict[str, Any]:
         "offering": request.offering,
         "version": request.offering_version,
         "name": request.name,
-        "inputs": {**(known or {}).get("inputs", {}), **request.inputs},
+        "inputs": {**kept, **request.inputs},
         "owner": (known or {}).get("owner", request.actor.id),
     }
 

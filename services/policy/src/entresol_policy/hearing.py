@@ -10,6 +10,7 @@ from datetime import datetime
 from functools import partial
 from typing import Any, TypeAlias
 
+from entresol_contracts import Payload
 from entresol_contracts.events import RequestSubmitted, RunPlanned
 from entresol_manifests.expressions import ExpressionError, Scope, interpolate
 
@@ -93,6 +94,10 @@ def about_request(request: RequestSubmitted, at: datetime, plan: RunPlanned | No
             "reason": request.reason,
             "trigger": request.trigger,
             "break_glass": request.break_glass,
+            "class": request.class_,
+            "orphan": request.orphan,
+            "snapshot": _plain(request.snapshot),
+            "requirement": _plain(request.requirement),
         },
         "actor": {"id": request.actor.id, "groups": request.actor.groups},
         "now": at,
@@ -100,6 +105,11 @@ def about_request(request: RequestSubmitted, at: datetime, plan: RunPlanned | No
     if plan is not None:
         variables["plan"] = about_plan(plan)
     return variables
+
+
+def _plain(part: Payload | None) -> dict[str, Any] | None:
+    """With every field, so that a rule may ask whether one is null."""
+    return None if part is None else part.model_dump()
 
 
 def about_plan(plan: RunPlanned) -> dict[str, Any]:

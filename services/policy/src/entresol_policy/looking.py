@@ -11,6 +11,7 @@ from entresol_policy.books import Books
 from entresol_policy.counting import Counting
 from entresol_policy.domain.decisions import Hold, Situation
 from entresol_policy.domain.judging import Glass, Judgement, Unclear, Waiver, Wanted, judge
+from entresol_policy.domain.questions import with_question
 from entresol_policy.evaluation import Evaluator
 from entresol_policy.hearing import Hearing, about_request
 from entresol_policy.holding import concerned_locks, look_at_windows
@@ -60,6 +61,8 @@ class Looker:
                 judgement, forbidden = _resolved(judgement, hearing, breaks=request.break_glass is not None)
         except Unclear as unclear:
             forbidden.append(f"no policy can judge this request: {unclear}")
+        if request.question is not None:
+            judgement = with_question(judgement, request.question.from_, request.question.because)
         if not request.dry_run:
             holds += [one for one in concerned_locks(in_force.locks, request, at) if not _let_through(case, one)]
             if in_force.windows and hearing is not None:

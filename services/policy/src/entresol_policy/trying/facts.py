@@ -108,6 +108,11 @@ def submitted(given: Given) -> RequestSubmitted:
         reason=one.get("reason"),
         trigger=one.get("trigger"),
         break_glass=one.get("break_glass"),
+        class_=one.get("class"),
+        orphan=one.get("orphan", False),
+        snapshot=one.get("snapshot"),
+        requirement=one.get("requirement"),
+        question=one.get("question"),
     )
 
 

@@ -31,6 +31,7 @@ _SWITCH: Final = {"type": "boolean"}
 _TEXTS: Final = _list(_TEXT)
 _SCOPE: Final = _map(project=_TEXT, environment=_TEXT, offering=_TEXT, resource=_TEXT, action=_TEXT, request=_TEXT)
 _REQUEST: Final = _map(
+    (),
     offering=_TEXT,
     version=_TEXT,
     action=_TEXT,
@@ -43,6 +44,11 @@ _REQUEST: Final = _map(
     reason=_TEXT,
     trigger=_TEXT,
     break_glass=_TEXT,
+    orphan=_SWITCH,
+    snapshot=_map(("revision",), revision={"type": "integer", "minimum": 1}, request_id=_TEXT),
+    requirement=_map(("request_id", "resource_id", "name"), request_id=_TEXT, resource_id=_TEXT, name=_TEXT),
+    question=_map(("from", "because"), **{"from": _list(_TEXT, minItems=1), "because": _TEXT}),
+    **{"class": _TEXT},
 )
 NEEDED: Final = ("offering", "project", "environment", "name")
 """What a request has to say when everything that is given is put together."""

@@ -16,6 +16,7 @@ from entresol_eventing.envelope import types_by_name
 from pydantic import ValidationError
 
 from entresol_policy.domain.judging import Judgement, Policy, Unclear, Verdict, Wanted, judge
+from entresol_policy.domain.questions import BUILT_IN
 from entresol_policy.evaluation import Evaluator
 from entresol_policy.hearing import Hearing, about_request
 from entresol_policy.trying.past import CATALOG, WAIVERS, Past
@@ -168,7 +169,7 @@ class Replay:
         waivers = self._past.waivers(request, at)
         judgement = judge(self._drafts, hearing, waivers, planned=plan is not None)
         self.totals.errors += any(one.effect == "error" for one in judgement.verdicts)
-        others = [one for one in verdicts if one.policy not in self._names and one.counts]
+        others = [one for one in verdicts if not self._drafted(one) and one.counts]
         wanted, nobody = _people(judgement, hearing)
         denials = [
             *judgement.denials,
@@ -184,7 +185,11 @@ class Replay:
             return OTHERS, [f"policy {one.policy} asks {', '.join(one.ask.approvers)}" for one in wanted]
         if wanted or any(one.effect == "approve" for one in others):
             return APPROVAL, [one.because or f"policy {one.policy} asks" for one in wanted]
-        return ALLOWED, [f"no more: {one.words()}" for one in verdicts if one.policy in self._names and one.counts]
+        return ALLOWED, [f"no more: {one.words()}" for one in verdicts if self._drafted(one) and one.counts]
+
+    def _drafted(self, verdict: Verdict) -> bool:
+        """Whether a draft takes the place of what said it. Nothing does of the question that a request brings along."""
+        return verdict.policy in self._names and verdict.version != BUILT_IN
 
     def _questions(self, asked: Sequence[Document]) -> set[tuple[Any, ...]] | None:
         """What the drafts' former selves asked of whom; None if they asked nobody."""

@@ -29,6 +29,7 @@ from sqlmodel import Session
 from entresol_policy.books import Books
 from entresol_policy.counting import Counting
 from entresol_policy.domain.judging import Judgement, Verdict
+from entresol_policy.domain.questions import NAME
 from entresol_policy.domain.scopes import entitled
 from entresol_policy.evaluation import Evaluator
 from entresol_policy.handlers import Gate
@@ -137,7 +138,9 @@ class Stage:
         seen = self._looker.look(self._session, request, self._now)
         judgement = seen.situation.judgement
         found.verdicts = judgement.verdicts
-        names = (one.name for one in self._books.open(self._session).policies)
+        names = [one.name for one in self._books.open(self._session).policies]
+        if request.request.question is not None and NAME not in names:
+            names.append(NAME)
         found.policies = _standings(judgement, names, planned=request.plan is not None)
         if found.outcome in ("allow", "hold"):
             told = (one for one in judgement.verdicts if one.matched or one.effect == "error")
@@ -185,7 +188,7 @@ def _decide(found: Found, outcome: str, reasons: Sequence[str]) -> None:
     found.outcome, found.reasons, found.holds = outcome, list(reasons), ()
 
 
-def _standings(judgement: Judgement, names: Iterator[str], *, planned: bool) -> dict[str, str]:
+def _standings(judgement: Judgement, names: Sequence[str], *, planned: bool) -> dict[str, str]:
     verdicts: dict[str, list[Verdict]] = {}
     for one in judgement.verdicts:
         verdicts.setdefault(one.policy, []).append(one)
