@@ -16,7 +16,7 @@ EXAMPLES = Path(__file__).parents[3] / "schemas" / "examples"
 
 
 def text_of(chain: list[Document]) -> str:
-    out = Console(file=StringIO(), width=180, markup=False, highlight=False)
+    out = Console(file=StringIO(), width=300, markup=False, highlight=False)
     out.print(draw(Text("request"), link(chain)))
     written = out.file
     assert isinstance(written, StringIO)
@@ -116,7 +116,73 @@ LATER: list[tuple[str, Document, str]] = [
          "until": "2026-11-21T07:00:00Z", "by": "user:ada"},
         "user:ada waives Policy/p rule 0 for project shop until 2026-11-21T07:00:00 (OPS-1): a test",
     ),
+    (
+        "run.suspended",
+        {"step": "migrate", "reason": "the job runs", "until": "2026-11-21T07:00:00Z"},
+        "step migrate waits: the job runs (until 2026-11-21T07:00:00)",
+    ),
+    ("resume.requested", {"by": "user:ada", "reason": "checked"}, "user:ada lets what is suspended go on: checked"),
+    (
+        "run.failed",
+        {"step": "c", "reason": "no route", "compensated": ["b"], "left": ["a"]},
+        "step c: no route; undone: b; left in the world: a",
+    ),
+    (
+        "run.cancelled",
+        {"reason": "asked by user:ada", "compensated": ["b"], "steps_done": ["a", "b"]},
+        "asked by user:ada; undone: b; left in the world: a",
+    ),
+    ("compensation.failed", {"step": "a", "reason": "no route"}, "step a could not be undone: no route"),
+    (
+        "requirement.requested",
+        {"name": "db", "action": "create", "wanted": {"resource_id": "shop/dev/database/cart-db"},
+         "for_request_id": "r2"},
+        "needs db: create shop/dev/database/cart-db (request r2)",
+    ),
+    ("requirement.refused", {"name": "db", "reason": "no such offering"}, "can't have db: no such offering"),
+    (
+        "resource.drifted",
+        {"resource_id": "a/b/c/d", "mode": "correct", "gone": ["dns"], "more": 2,
+         "differences": [{"step": "s", "path": f"f{n}.yaml#/x", "change": "changed"} for n in range(4)]},
+        "a/b/c/d: nothing is left of dns; differs in f0.yaml#/x (changed), f1.yaml#/x (changed), f2.yaml#/x (changed)"
+        " and 3 more; it is put right by a request",
+    ),
+    (
+        "resource.paused",
+        {"resource_id": "a/b/c/d", "by": "user:ada", "until": "2026-11-21T07:00:00Z", "reason": "by hand"},
+        "user:ada pauses a/b/c/d until 2026-11-21T07:00:00: by hand",
+    ),
+    ("resource.unpaused", {"resource_id": "a/b/c/d", "by": "system:pause"}, "a/b/c/d: its end had come"),
+    (
+        "resource.deleted",
+        {"resource_id": "a/b/c/d", "orphaned": [{"step": "s", "driver": "http", "reason": "no answer"}]},
+        "a/b/c/d, but left in the world: s (http): no answer",
+    ),
+    (
+        "resource.provisioned",
+        {"resource_id": "a/b/c/d", "adopted": True, "implementation": "cheap", "requires": {"db": "a/b/database/d-db"}},
+        "a/b/c/d, adopted, by implementation cheap, needs a/b/database/d-db",
+    ),
+    (
+        "offering.staged",
+        {"name": "db", "version": "1.1.0", "stage": "default", "previous": "1.0.0", "by": "user:ada",
+         "reason": "tried"},
+        "db@1.1.0 is default instead of 1.0.0, by user:ada: tried",
+    ),
 ]  # fmt: skip
+
+
+def test_a_request_says_what_made_it_another_than_a_plain_wish(chain: list[Document]) -> None:
+    chain[0]["data"] |= {
+        "class": "cheap",
+        "requirement": {"request_id": "r0", "resource_id": "shop/dev/app/cart", "name": "db"},
+        "snapshot": {"revision": 3},
+        "question": {"from": ["user:ada"], "because": "it has drifted"},
+        "orphan": True,
+    }
+    said = says(chain[0])
+    assert "of class cheap, which shop/dev/app/cart needs as its db, back to revision 3" in said
+    assert "leaving behind what can't be removed, only if user:ada agrees: it has drifted" in said
 
 
 @pytest.mark.parametrize(("name", "data", "said"), LATER, ids=[one[0] for one in LATER])

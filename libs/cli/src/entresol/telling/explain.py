@@ -38,6 +38,12 @@ _STYLES = {
     "held": "yellow",
     "overridden": "yellow",
     "stalled": "yellow",
+    "refused": "red",
+    "suspended": "yellow",
+    "drifted": "yellow",
+    "converged": "green",
+    "paused": "yellow",
+    "unpaused": "green",
 }
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from entresol.telling.lives import because, resource, run
 from entresol.telling.plans import brief, figures
 from entresol.terminal import short, span
 
@@ -51,10 +52,10 @@ def _says(name: str, data: Document) -> str:
             return _approval(fact_name, data)
         case ["plan" | "glass" | "hold" | "override" | "lock" | "waiver", _]:
             return _exception(name, data)
-        case ["run", fact_name]:
-            return _run(fact_name, data)
-        case ["resource", fact_name]:
-            return _resource(fact_name, data)
+        case ["run" | "resume" | "compensation" | "requirement", _]:
+            return run(name, data)
+        case ["resource" | "offering", _]:
+            return resource(name, data)
         case ["message" | "redrive" | "discard" | "delivery" | "notification" | "token", _]:
             return _operation(name, data)
         case _:
@@ -68,7 +69,8 @@ def _request(name: str, data: Document) -> str:
             parts += [f"by {data['actor']['id']}"]
             parts += [f"through trigger {data['trigger']}"] if data.get("trigger") else []
             parts += ["dry run"] if data.get("dry_run") else []
-            parts += [f"may break the glass: {data['break_glass']}"] if data.get("break_glass") else []
+            parts += [f"of class {data['class']}"] if data.get("class") else []
+            parts += _circumstances(data)
             return ", ".join(parts)
         case "allowed":
             granted = len(data.get("approvals") or [])
@@ -83,15 +85,26 @@ def _request(name: str, data: Document) -> str:
         case "denied":
             return "; ".join(data["because"])
         case "cancelled":
-            return f"asked by {data['by']}{_because(data.get('reason'))}"
+            return f"asked by {data['by']}{because(data.get('reason'))}"
         case "completed":
             text = f"{OUTCOMES.get(data['outcome'], '·')} {data['outcome']} after {span(data['duration_ms'])}"
             waits = ", ".join(f"{span(spent)} for {what}" for what, spent in (data.get("waits") or {}).items() if spent)
-            return text + (f", waited {waits}" if waits else "") + _because("; ".join(data.get("because") or []))
+            return text + (f", waited {waits}" if waits else "") + because("; ".join(data.get("because") or []))
         case "stalled":
             return f"{data['state']}: {data['expected']} was expected to answer since {data['since']}"
         case _:
             return ""
+
+
+def _circumstances(data: Document) -> list[str]:
+    """What makes a request another than somebody's plain wish."""
+    need, back, question = (data.get(name) or {} for name in ("requirement", "snapshot", "question"))
+    parts = [f"which {need['resource_id']} needs as its {need['name']}"] if need else []
+    parts += [f"back to revision {back['revision']}"] if back else []
+    parts += ["leaving behind what can't be removed"] if data.get("orphan") else []
+    parts += [f"only if {' or '.join(question['from'])} agrees: {question['because']}"] if question else []
+    parts += [f"may break the glass: {data['break_glass']}"] if data.get("break_glass") else []
+    return parts
 
 
 def _heard(data: Document) -> str:
@@ -104,26 +117,26 @@ def _approval(name: str, data: Document) -> str:
         case "requested":
             who = " or ".join(data["approvers"])
             if data.get("review"):
-                return f"to be reviewed by {who}, due {data['expires_at'][:19]}{_because(data.get('reason'))}"
+                return f"to be reviewed by {who}, due {data['expires_at'][:19]}{because(data.get('reason'))}"
             several = f"{data['count']} × " if data["count"] > 1 else ""
             who = f"each of {', '.join(data['approvers'])}" if data.get("all") else f"{several}{who}"
             plan = f"; plan: {figures(data['plan'])} ({brief(data['plan']['digest'])})" if data.get("plan") else ""
-            return f"waits for {who} until {data['expires_at'][:19]}{_because(data.get('because'))}{plan}"
+            return f"waits for {who} until {data['expires_at'][:19]}{because(data.get('because'))}{plan}"
         case "reminded":
             end = "due" if data.get("review") else "until"
             return f"still waits for {' or '.join(data['approvers'])}, {end} {data['expires_at'][:19]}"
         case "escalated":
             return f"now also {' or '.join(data['approvers'])} until {data['expires_at'][:19]}"
         case "closed":
-            return f"not asked any more{_because(data['because'])}"
+            return f"not asked any more{because(data['because'])}"
         case "delegated":
-            return f"{data['by']} hands on to {data['to']}{_because(data.get('reason'))}"
+            return f"{data['by']} hands on to {data['to']}{because(data.get('reason'))}"
         case "withdrawn":
-            return f"{data['by']} takes back the grant{_because(data.get('reason'))}"
+            return f"{data['by']} takes back the grant{because(data.get('reason'))}"
         case "answered":
-            return f"{data['answer']} by {data['by']}{_because(data.get('reason'))}"
+            return f"{data['answer']} by {data['by']}{because(data.get('reason'))}"
         case "granted" | "rejected" | "expired":
-            answers = ", ".join(f"{a['answer']} by {a['by']}{_because(a.get('reason'))}" for a in data["answers"])
+            answers = ", ".join(f"{a['answer']} by {a['by']}{because(a.get('reason'))}" for a in data["answers"])
             return ("review " if data.get("review") else "") + (answers or "nobody answered")
         case "refused":
             return f"answer of {data['by']} did not count: {data['reason']}"
@@ -151,7 +164,7 @@ def _exception(name: str, data: Document) -> str:
         case "glass.broken":
             return f"by {data['actor']}: {data['reason']}; went past {'; '.join(data['bypassed'])}"
         case "hold.overridden":
-            return f"{data['by']} lets it begin{_because(data['reason'])}"
+            return f"{data['by']} lets it begin{because(data['reason'])}"
         case "override.refused":
             return f"override of {data['by']} did not count: {data['reason']}"
         case "lock.placed":
@@ -159,49 +172,16 @@ def _exception(name: str, data: Document) -> str:
             exempt = f", but not for {', '.join(data['exempt'])}" if data.get("exempt") else ""
             return f"{data['by']} locks {scope(data['scope'])}{until}{exempt}: {data['reason']}"
         case "lock.lifted" | "lock.expired":
-            return f"{data.get('by') or 'its time ended'}{_because(data.get('reason') or data.get('because'))}"
+            return f"{data.get('by') or 'its time ended'}{because(data.get('reason') or data.get('because'))}"
         case "waiver.granted":
             rule = f" rule {data['rule']}" if data.get("rule") is not None else ""
             what = f"{data['waives']}{rule} for {scope(data['scope'])} until {data['until'][:19]}"
             return f"{data['by']} waives {what} ({data['ticket']}): {data['reason']}"
         case "waiver.revoked" | "waiver.expired":
             what = f"{data['waives']}, " if data.get("waives") else ""
-            return f"{what}{data.get('by') or 'its time ended'}{_because(data.get('reason'))}"
+            return f"{what}{data.get('by') or 'its time ended'}{because(data.get('reason'))}"
         case _:
             return ""
-
-
-def _run(name: str, data: Document) -> str:
-    match name:
-        case "started":
-            return "steps " + " → ".join(data["steps"]) if data["steps"] else "no steps"
-        case "progressed":
-            again = f" (attempt {data['attempt']})" if data["attempt"] > 1 or data["state"] == "retrying" else ""
-            return f"step {data['step']} {data['state']}{again}{_because(data.get('message'))}"
-        case "planned":
-            instead = f", instead of {brief(data['replaces'])}" if data.get("replaces") else ""
-            return f"{figures(data)} ({brief(data['digest'])}{instead})"
-        case "succeeded":
-            return f"{data['action']}{' (dry run)' if data.get('dry_run') else ''} took {span(data['duration_ms'])}"
-        case "failed":
-            return f"{'step ' + data['step'] if data.get('step') else 'before any step'}: {data['reason']}"
-        case "cancelled":
-            return str(data["reason"])
-        case _:
-            return ""
-
-
-def _resource(name: str, data: Document) -> str:
-    match name:
-        case "provisioned" | "changed":
-            end = data.get("expires_at")
-            return f"{data['resource_id']}{f', lives until {end[:19]}' if end else ''}"
-        case "expiring":
-            return f"{data['resource_id']} ends in {span(data['remaining_seconds'] * 1000)}"
-        case "extended":
-            return f"{data['resource_id']} lives until {data['expires_at'][:19]}"
-        case _:
-            return str(data["resource_id"])
 
 
 def _operation(name: str, data: Document) -> str:
@@ -213,11 +193,11 @@ def _operation(name: str, data: Document) -> str:
         case "message.released":
             return f"{data['service']} could handle it at attempt {data['attempts']}"
         case "message.redriven" | "message.discarded" | "redrive.requested" | "discard.requested":
-            return f"{data['service']} {data.get('message_id') or 'all'}{_because(data.get('reason'))}"
+            return f"{data['service']} {data.get('message_id') or 'all'}{because(data.get('reason'))}"
         case "delivery.refused":
             return f"{data['source']}: {data['reason']}"
         case "notification.delivered" | "notification.failed":
-            return f"{data['event_type']} by {data['channel']}{_because(data.get('reason'))}"
+            return f"{data['event_type']} by {data['channel']}{because(data.get('reason'))}"
         case "token.issued":
             return f"{data['token_id']} for {data['actor']}, {data['role']}"
         case _:
@@ -245,12 +225,8 @@ def _outside(name: str, data: Document) -> str:
         case ["deployment", _]:
             return " ".join(str(data[key]) for key in ("service", "environment", "outcome") if data.get(key))
         case ["alert", _]:
-            return f"{data['alert']}{_because(data.get('summary'))}"
+            return f"{data['alert']}{because(data.get('summary'))}"
         case ["external", _]:
             return str(data["event"].get("type", ""))
         case _:
             return ""
-
-
-def _because(reason: object) -> str:
-    return f": {reason}" if reason else ""
