@@ -192,3 +192,25 @@ def item() -> Document:
         "approvals": [],
         "plan": {},
     }
+
+
+ACCEPTED = {
+    "id": REQUEST,
+    "resource": "shop/prod/deployment/cart",
+    "offering": "deployment",
+    "version": "1.0.0",
+    "action": "create",
+    "links": {},
+}
+
+
+@pytest.fixture
+def accepting(doors: Doors, chain: list[Document], item: Document) -> Doors:
+    """Doors of a platform that accepts the request of `chain` and knows how it went."""
+    doors.says("POST", "/intake/v1/requests", 202, ACCEPTED)
+    doors.streams(*chain)
+    doors.says("GET", f"/catalog/v1/requests/{REQUEST}", 200, item)
+    doors.lists(f"/catalog/v1/requests/{REQUEST}/events", *chain)
+    doors.lists("/catalog/v1/requests", item)
+    doors.lists("/catalog/v1/approvals")
+    return doors

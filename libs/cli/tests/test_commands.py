@@ -12,27 +12,7 @@ from typer.testing import Result
 Document = dict[str, Any]
 Run = Callable[..., Result]
 REQUEST = "0193f2c4-81c5-7d3e-9a10-3a0c52b6a3de"
-ACCEPTED = {
-    "id": REQUEST,
-    "resource": "shop/prod/deployment/cart",
-    "offering": "deployment",
-    "version": "1.0.0",
-    "action": "create",
-    "links": {},
-}
 ASK = ("request", "deployment", "cart", "-p", "shop", "-e", "prod")
-
-
-@pytest.fixture
-def accepting(doors: Any, chain: list[Document], item: Document) -> Any:
-    """Doors of a platform that accepts the request of `chain` and knows how it went."""
-    doors.says("POST", "/intake/v1/requests", 202, ACCEPTED)
-    doors.streams(*chain)
-    doors.says("GET", f"/catalog/v1/requests/{REQUEST}", 200, item)
-    doors.lists(f"/catalog/v1/requests/{REQUEST}/events", *chain)
-    doors.lists("/catalog/v1/requests", item)
-    doors.lists("/catalog/v1/approvals")
-    return doors
 
 
 def test_a_request_sends_what_was_typed(run: Run, accepting: Any, tmp_path: Path) -> None:
@@ -136,7 +116,7 @@ def test_a_fault_of_our_own_is_one_line_and_no_traceback(run: Run, doors: Any) -
 
 
 @pytest.mark.parametrize(
-    "arguments", [("request",), ("nonsense",), ("up", "--port", "x"), ("apply",), ("extend", "a/b", "--for", "5d")]
+    "arguments", [("request",), ("nonsense",), ("up", "--port", "x"), ("apply",), ("extend", "a//b", "--for", "5d")]
 )
 def test_wrong_usage_exits_with_2(run: Run, arguments: tuple[str, ...]) -> None:
     assert run(*arguments).exit_code == 2

@@ -92,6 +92,12 @@ def place(pointer: str) -> str:
             return f"--{option}"
         case ["break_glass"]:
             return "--break-glass"
+        case ["class" | "orphan" | "step" | "stage" as option]:
+            return f"--{option}"
+        case ["snapshot", *_]:
+            return "--to"
+        case ["answer", name, *_]:
+            return f"--answer {name}=…"
         case ["waives"]:
             return "KIND/NAME"
         case ["offering" | "name" as argument]:

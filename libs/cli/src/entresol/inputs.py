@@ -16,15 +16,18 @@ from entresol.failures import Code, Failure
 _PAIR = re.compile(r"(?P<name>[^=:]+(?::[^=:]+)*)(?P<sign>:?=)(?P<value>.*)\Z", re.DOTALL)
 
 
-def parse(pairs: Sequence[str]) -> dict[str, Any]:
-    """The inputs of `-i` options; a dotted name (`database.size=small`) reaches into an object."""
+def parse(pairs: Sequence[str], option: str = "-i") -> dict[str, Any]:
+    """The inputs of `-i` options; a dotted name (`database.size=small`) reaches into an object.
+
+    `option` is what errors call it.
+    """
     inputs: dict[str, Any] = {}
     for pair in pairs:
         match = _PAIR.match(pair)
         if match is None:
-            raise Failure(f"-i {pair}: write key=value, or key:=JSON", Code.INVALID)
-        value = _value(pair, match["value"], strict=match["sign"] == ":=")
-        _put(inputs, match["name"].split("."), value, pair)
+            raise Failure(f"{option} {pair}: write key=value, or key:=JSON", Code.INVALID)
+        value = _value(f"{option} {pair}", match["value"], strict=match["sign"] == ":=")
+        _put(inputs, match["name"].split("."), value, f"{option} {pair}")
     return inputs
 
 
@@ -61,7 +64,7 @@ def _value(pair: str, text: str, *, strict: bool) -> Any:
         value = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         if strict:
-            raise Failure(f"-i {pair}: not JSON ({error})", Code.INVALID) from None
+            raise Failure(f"{pair}: not JSON ({error})", Code.INVALID) from None
         return text
     rewritten = isinstance(value, int | float) and json.dumps(value) != text.strip()
     return text if rewritten and not strict else value
@@ -76,6 +79,6 @@ def _put(inputs: dict[str, Any], names: Sequence[str], value: Any, pair: str) ->
     for name in path:
         inner = inputs.setdefault(name, {})
         if not isinstance(inner, dict):
-            raise Failure(f"-i {pair}: {name} already has a value that is not an object", Code.INVALID)
+            raise Failure(f"{pair}: {name} already has a value that is not an object", Code.INVALID)
         inputs = inner
     inputs[last] = value

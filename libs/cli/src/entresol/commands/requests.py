@@ -1,23 +1,36 @@
-"""Ask for things, and change one's mind: request, cancel, override, extend, delete."""
+"""Ask for things, change one's mind, and let go on what waits: request, cancel, override, resume."""
 
 import time
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 
-from entresol import inputs as given_inputs
+from entresol.commands.asking import (
+    Class,
+    DryRun,
+    Environment,
+    InputsFile,
+    Lifetime,
+    Project,
+    Reason,
+    Timeout,
+    Values,
+    Wait,
+    inputs_of,
+    submit,
+    watch,
+)
 from entresol.doors.lookup import request_id, segment
 from entresol.failures import Code, Failure
+from entresol.inputs import parse
 from entresol.session import Session
-from entresol.terminal import clean, short
+from entresol.telling.lives import waits_for
+from entresol.terminal import clean
 
-Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="Why; approvers and auditors read it.")]
-Wait = Annotated[
-    bool, typer.Option("--wait", "-w", help="Show progress until it is done; exit code 1 if it ends badly.")
+Request = Annotated[
+    str, typer.Argument(help="Id, a unique beginning of it, or a resource: its latest.", show_default=False)
 ]
-Timeout = Annotated[float, typer.Option(metavar="SECONDS", help="How long --wait waits; exit code 6 after that.")]
 
 _MOMENT_SECONDS = 10.0
 
@@ -26,22 +39,20 @@ def request(
     session: Session,
     offering: Annotated[str, typer.Argument(help="What to ask for, such as `deployment`.", show_default=False)],
     name: Annotated[str, typer.Argument(help="Name of the resource.", show_default=False)],
-    project: Annotated[str, typer.Option("--project", "-p", envvar="ENTRESOL_PROJECT", show_default=False)],
-    environment: Annotated[str, typer.Option("--environment", "-e", envvar="ENTRESOL_ENVIRONMENT", show_default=False)],
-    values: Annotated[
-        list[str] | None,
-        typer.Option("--input", "-i", metavar="KEY=VALUE", help="An input; JSON values allowed, KEY:=JSON insists."),
-    ] = None,
-    inputs: Annotated[
-        Path | None, typer.Option("--inputs", metavar="FILE", help="Inputs from YAML or JSON; -i goes on top.")
-    ] = None,
+    project: Project,
+    environment: Environment,
+    values: Values = None,
+    inputs: InputsFile = None,
     action: Annotated[
         str, typer.Option(help="create, update, apply (either), delete, extend, or one of the offering's own.")
     ] = "create",
-    version: Annotated[str | None, typer.Option(help="Version of the offering; else the newest.")] = None,
-    lifetime: Annotated[str | None, typer.Option(metavar="5d", help="Delete it by itself after this long.")] = None,
+    version: Annotated[
+        str | None, typer.Option(help="Version of the offering; else the default, or the one that it has.")
+    ] = None,
+    class_: Class = None,
+    lifetime: Lifetime = None,
     reason: Reason = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Decide and plan, but change nothing.")] = False,
+    dry_run: DryRun = False,
     break_glass: Annotated[
         str | None,
         typer.Option(
@@ -64,26 +75,27 @@ def request(
 
       entresol request deployment cart -p shop -e prod --action update -i revision=1.3 --dry-run --wait
 
+      entresol request database orders -p shop -e dev --class small --version 2.0.0
+
       entresol request deployment cart -p shop -e prod --action update -i revision=1.2 --break-glass "the shop is down"
     """
-    merged = given_inputs.merge(given_inputs.load(inputs) if inputs else {}, given_inputs.parse(values or []))
     body: dict[str, Any] = {
         "offering": offering,
         "action": action,
         "project": project,
         "environment": environment,
         "name": name,
-        "inputs": merged,
+        "inputs": inputs_of(values, inputs),
         "dry_run": dry_run,
     }
-    more = {"version": version, "lifetime": lifetime, "reason": reason, "break_glass": break_glass}
+    more = {"version": version, "class": class_, "lifetime": lifetime, "reason": reason, "break_glass": break_glass}
     body |= {key: value for key, value in more.items() if value is not None}
-    _submit(session, body, idempotency_key, wait, timeout)
+    submit(session, body, wait, timeout, key=idempotency_key)
 
 
 def cancel(
     session: Session,
-    request: Annotated[str, typer.Argument(help="Id, or a unique beginning of it.", show_default=False)],
+    request: Request,
     reason: Reason = None,
     wait: Wait = False,
     timeout: Timeout = 60.0,
@@ -97,14 +109,14 @@ def cancel(
     if not wait:
         session.terminal.result(answer or {"id": wanted}, Text(f"asked to cancel {clean(wanted)}"))
         return
-    ended = _watch(session, wanted, timeout)
+    ended = watch(session, wanted, timeout)
     if ended["state"] != "cancelled":
         raise Failure(f"too late: the request {ended['state']}", Code.ENDED_BADLY)
 
 
 def override(
     session: Session,
-    request: Annotated[str, typer.Argument(help="Id, or a unique beginning of it.", show_default=False)],
+    request: Request,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why it can't wait.", show_default=False)],
 ) -> None:
     """Let a held request begin now, if what holds it lets you. Policy decides whether that counts.
@@ -120,33 +132,61 @@ def override(
     session.terminal.result(document, Text(clean(f"request {wanted} may begin{undecided}")))
 
 
-def extend(
+def resume(
     session: Session,
-    resource: Annotated[str, typer.Argument(help="PROJECT/ENVIRONMENT/OFFERING/NAME.", show_default=False)],
-    lifetime: Annotated[str, typer.Option("--for", metavar="5d", help="How long from now.", show_default=False)],
+    request: Request,
+    step: Annotated[str | None, typer.Option(metavar="STEP", help="Only this one; else all that wait.")] = None,
     reason: Reason = None,
-    wait: Wait = False,
-    timeout: Timeout = 60.0,
-) -> None:
-    """Let a resource live longer.
-
-    [bold]Example[/bold]   entresol extend shop/dev/environment/try-out --for 5d
-    """
-    _day_two(session, resource, {"action": "extend", "lifetime": lifetime}, reason, wait, timeout)
-
-
-def delete(
-    session: Session,
-    resource: Annotated[str, typer.Argument(help="PROJECT/ENVIRONMENT/OFFERING/NAME.", show_default=False)],
-    reason: Reason = None,
+    answers: Annotated[
+        list[str] | None,
+        typer.Option("--answer", metavar="KEY=VALUE", help="What the step is told; JSON values as in -i."),
+    ] = None,
     wait: Wait = False,
     timeout: Timeout = 600.0,
 ) -> None:
-    """Delete a resource: a request like any other, through the same policies.
+    """Let a suspended step go on, and tell it what it waits to hear.
 
-    [bold]Example[/bold]   entresol delete shop/dev/environment/try-out --wait
+    `entresol status REQUEST` shows which steps wait for that. No secrets here: what a step is told is on the log.
+
+    [bold]Examples[/bold]
+
+      entresol resume 0193f2c4-81 --reason "looked at the data" --wait
+
+      entresol resume shop/prod/database/orders --step migrate --answer rows=12 --answer ok=true
     """
-    _day_two(session, resource, {"action": "delete"}, reason, wait, timeout)
+    wanted = request_id(session.client, request)
+    told = parse(answers or [], option="--answer")
+    item = session.client.request(wanted)
+    steps = _resumable(item, step)
+    if told and len(steps) > 1:
+        names = " or ".join(f"--step {name}" for name in steps)
+        raise Failure("several steps wait; say which of them is told that", Code.INVALID, hints=(names,))
+    body = {"step": step, "reason": reason, "answer": told or None}
+    given = {name: value for name, value in body.items() if value is not None}
+    answer = session.client.write("POST", f"/v1/requests/{segment(wanted)}/resume", given)
+    line = Text(clean(f"request {wanted}: {', '.join(steps)} may go on"))
+    if not wait:
+        session.terminal.result({"id": wanted, "steps": steps, **(answer or {})}, line)
+        return
+    session.terminal.remark(line)
+    if watch(session, wanted, timeout)["state"] != "succeeded":
+        raise typer.Exit(Code.ENDED_BADLY)
+
+
+def _resumable(item: dict[str, Any], step: str | None) -> list[str]:
+    """The steps that a person may let go on, or the one that is asked for; raise Failure if there is none."""
+    waits = item.get("waits") or []
+    able = [str(one["step"]) for one in waits if one.get("resumable")]
+    if step is not None and step in able:
+        return [step]
+    if step is None and able:
+        return able
+    others = [f"{one['step']} waits by itself: {waits_for(one)}" for one in waits if not one.get("resumable")]
+    offered = [f"--step {name} can be resumed" for name in able]
+    what = f"step {step}" if step is not None else "no step"
+    verb = "does not wait for anybody" if step is not None else "waits for anybody"
+    state = f"request {item['id']} ({item['state']})"
+    raise Failure(f"{what} of {state} {verb}", Code.INVALID, hints=(*offered, *others))
 
 
 def _overridden(session: Session, before: dict[str, Any]) -> bool | None:
@@ -162,36 +202,3 @@ def _overridden(session: Session, before: dict[str, Any]) -> bool | None:
             return True
         time.sleep(0.05)
     return None
-
-
-def _day_two(
-    session: Session, resource: str, body: dict[str, Any], reason: str | None, wait: bool, timeout: float
-) -> None:
-    parts = resource.split("/")
-    if len(parts) != 4 or not all(parts):
-        raise Failure(f"{resource}: write PROJECT/ENVIRONMENT/OFFERING/NAME", Code.INVALID)
-    project, environment, offering, name = parts
-    body |= {"project": project, "environment": environment, "offering": offering, "name": name}
-    body |= {"reason": reason} if reason else {}
-    _submit(session, body, None, wait, timeout)
-
-
-def _submit(session: Session, body: dict[str, Any], key: str | None, wait: bool, timeout: float) -> None:
-    answer = session.client.submit(body, key)
-    line = f"request {answer['id']}  {answer['action']} {answer['resource']} ({answer['offering']}@{answer['version']})"
-    if not wait:
-        hint = Text(f"  see how it goes: entresol status {short(answer['id'])}", style="dim")
-        session.terminal.result(answer, Text(clean(line)), hint)
-        return
-    session.terminal.remark(Text(clean(line)))
-    ended = _watch(session, str(answer["id"]), timeout)
-    if ended["state"] != "succeeded":
-        raise typer.Exit(Code.ENDED_BADLY)
-
-
-def _watch(session: Session, request_id: str, timeout: float) -> dict[str, Any]:
-    from entresol.telling.waiting import outcome, watch
-
-    ended = dict(watch(session.terminal, session.client, request_id, timeout))
-    session.terminal.result(ended, *outcome(ended))
-    return ended

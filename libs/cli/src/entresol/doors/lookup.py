@@ -1,4 +1,4 @@
-"""From what people type to the id that is meant: a whole id, a unique beginning of one, or a resource's id."""
+"""From what people type to the id that is meant: a whole id, a unique beginning of one, or a resource by its end."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -9,9 +9,13 @@ from entresol.failures import Code, Failure, Refused
 if TYPE_CHECKING:
     from entresol.doors.client import Client
 
+EXISTING = ("provisioned", "expiring", "expired")
+"""States of resources that are not deleted."""
+
 _WHOLE = 36
+_PARTS = 4
 _SEARCHED = 2000
-"""How many of the newest requests an abbreviated id is looked for among."""
+"""How many of the newest requests an abbreviated id is looked for among; and resources."""
 
 
 def segment(text: str) -> str:
@@ -22,11 +26,38 @@ def segment(text: str) -> str:
 def request_id(client: "Client", given: str) -> str:
     """The id of the request that is meant: by its id, the beginning of it, or the resource it was the latest for."""
     if "/" in given:
-        latest = list(client.every("/v1/requests", resource=given, most=1))
+        resource = resource_id(client, given)
+        latest = list(client.every("/v1/requests", resource=resource, most=1))
         if not latest:
-            raise Failure(f"no request for resource {given}", Code.NOT_FOUND)
+            raise Failure(f"no request for resource {resource}", Code.NOT_FOUND)
         return str(latest[0]["id"])
     return _unabbreviated(given, "request", lambda: client.every("/v1/requests", most=_SEARCHED))
+
+
+def resource_id(client: "Client", given: str) -> str:
+    """The id of the resource that is meant: by its id, or by an end of it (`deployment/cart`, `cart`) that one has.
+
+    An id in full is not looked up. Deleted resources have to be named in full.
+    """
+    parts = given.split("/")
+    if len(parts) > _PARTS or not all(parts):
+        raise Failure(f"{given}: write PROJECT/ENVIRONMENT/OFFERING/NAME, or an end of that", Code.INVALID)
+    if len(parts) == _PARTS:
+        return given
+    filters = dict(zip(("offering", "environment"), reversed(parts[:-1]), strict=False))
+    there = client.every("/v1/resources", state=EXISTING, most=_SEARCHED, **filters)
+    found = sorted(str(one["id"]) for one in there if str(one["id"]).split("/")[-len(parts) :] == parts)
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise Failure(f"{given} could mean {len(found)} resources", Code.INVALID, hints=found[:10])
+    hint = "Write it in full: PROJECT/ENVIRONMENT/OFFERING/NAME. `entresol status` shows the latest requests."
+    raise Failure(f"no resource whose id ends in {given}", Code.NOT_FOUND, hints=(hint,))
+
+
+def resource_path(resource: str) -> str:
+    """A resource's path at the catalog."""
+    return "/v1/resources/" + "/".join(map(segment, resource.split("/")))
 
 
 def approval_id(client: "Client", given: str, *, review: bool = False) -> str:

@@ -1,0 +1,76 @@
+"""See where the world is not what resources say: drift."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.text import Text
+
+from entresol.doors.lookup import EXISTING, resource_id, resource_path
+from entresol.failures import Code, Failure, Refused
+from entresol.session import Session
+from entresol.telling import drifts
+from entresol.terminal import clean
+
+if TYPE_CHECKING:
+    from entresol.doors.client import Client
+
+Document = Mapping[str, Any]
+
+_LATEST = 20
+
+
+def drift(
+    session: Session,
+    resource: Annotated[
+        str | None, typer.Argument(help="One in full: the resource, or an end of its id.", show_default=False)
+    ] = None,
+    project: Annotated[str | None, typer.Option("--project", "-p", help="Only this project's.")] = None,
+) -> None:
+    """Show what somebody changed by other ways: all resources that have drifted, or one with every difference.
+
+    Only places are told, never values: they may be secret. How often somebody looks, and what follows, is the
+    offering's to say.
+
+    [bold]Examples[/bold]
+
+      entresol drift
+
+      entresol drift shop/dev/deployment/cart
+    """
+    if resource is not None:
+        _one(session, resource)
+        return
+    found = drifted(session.client, project)
+    session.terminal.result(found, drifts.overview(found) if found else Text("nothing has drifted"))
+
+
+def drifted(client: "Client", project: str | None, most: int | None = None) -> list[Document]:
+    """The resources that are not what they say."""
+    there = client.every("/v1/resources", drifted="true", state=EXISTING, project=project, most=most)
+    return [one for one in there if one.get("drift")]
+
+
+def correction(client: "Client", resource: Document) -> Document | None:
+    """The latest request to put its drift right, if there was one since it drifted."""
+    since = datetime.fromisoformat(resource["drift"]["since"])
+    for one in client.every("/v1/requests", resource=str(resource["id"]), most=_LATEST):
+        if one["action"] == "reconcile" and datetime.fromisoformat(one["submitted_at"]) >= since:
+            return one
+    return None
+
+
+def _one(session: Session, given: str) -> None:
+    wanted = resource_id(session.client, given)
+    try:
+        item = session.client.read(resource_path(wanted))
+    except Refused as refusal:
+        if refusal.code is Code.NOT_FOUND:
+            raise Failure(f"no resource {wanted}", Code.NOT_FOUND) from None
+        raise
+    if not item.get("drift"):
+        session.terminal.result(item, Text(clean(f"{wanted} is what it says, as far as anybody looked")))
+        return
+    last = correction(session.client, item)
+    session.terminal.result({**item, "correction": last}, *drifts.in_full(item, last))

@@ -1,0 +1,74 @@
+"""How a resource's drift reads: what differs, since when, and what follows from it."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from rich.console import RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from entresol.telling.lives import FOLLOWS, drift
+from entresol.terminal import clean, fields, moment, short, state, table
+
+Document = Mapping[str, Any]
+
+_CHANGES = {"added": "yellow", "removed": "red", "changed": "yellow"}
+
+
+def overview(resources: Iterable[Document], title: str | None = None) -> Table:
+    """A row for each drifted resource."""
+    rows = [(one["id"], moment(one["drift"]["since"]), one["drift"]["mode"], brief(one)) for one in resources]
+    return table("resource", "since", "mode", "differs", rows=rows, title=title)
+
+
+def brief(resource: Document) -> str:
+    """What differs, in a few words; empty if nothing does."""
+    return "; ".join(drift(resource.get("drift") or {}))
+
+
+def in_full(resource: Document, correction: Document | None) -> list[RenderableType]:
+    """Everything that is known of a resource's drift; `correction` is the latest request to put it right."""
+    found = resource["drift"]
+    head = fields(
+        [
+            ("resource", resource["id"]),
+            ("drifted since", moment(found.get("since"))),
+            ("follows", follows(resource, correction)),
+        ]
+    )
+    return [head, "", differences(found)]
+
+
+def follows(resource: Document, correction: Document | None) -> Text:
+    """What its offering says to that, what came of it, and what a person can do."""
+    mode = str(resource["drift"].get("mode"))
+    line = Text(clean(FOLLOWS.get(mode, mode)))
+    if correction is not None:
+        line.append(clean(f"\nrequest {short(correction['id'])} by {correction['actor']}: "))
+        line.append_text(state(correction["state"]))
+    paused = resource.get("paused")
+    if paused:
+        return line.append(f"\nbut not while it is paused: entresol unpause {clean(resource['id'])}", style="yellow")
+    if correction is None or mode == "report":
+        line.append(f"\nput it right with: entresol reconcile {clean(resource['id'])}", style="dim")
+    return line
+
+
+def differences(found: Document) -> Table:
+    """A row for each place that differs; what is gone as a whole comes first."""
+    rows: list[tuple[object, ...]] = [
+        (step, Text("gone", style="red"), "nothing is left of it") for step in found.get("gone") or []
+    ]
+    for one in found.get("differences") or []:
+        rows.append((one["step"], Text(clean(one["change"]), style=_CHANGES.get(one["change"], "")), one["path"]))
+    if found.get("more"):
+        rows.append(("", "", f"and {found['more']} more"))
+    return table("step", "change", "where", rows=rows)
+
+
+def after_adoption(resource: Document) -> list[RenderableType]:
+    """What differs of something that is owned from now on."""
+    if not resource.get("drift"):
+        return [Text("  nothing differs from what its inputs say")]
+    hint = Text(f"  put it right with: entresol reconcile {clean(resource['id'])}", style="dim")
+    return [Text("  it differs from what its inputs say:"), differences(resource["drift"]), hint]
