@@ -213,4 +213,5 @@ def accepting(doors: Doors, chain: list[Document], item: Document) -> Doors:
     doors.lists(f"/catalog/v1/requests/{REQUEST}/events", *chain)
     doors.lists("/catalog/v1/requests", item)
     doors.lists("/catalog/v1/approvals")
+    doors.lists("/catalog/v1/resources")
     return doors

@@ -335,6 +335,8 @@ class TestStatus:
             {"items": requests if "state" in call.query else [*requests, item], "next": None},
         )
         doors.lists("/catalog/v1/approvals", review())
+        doors.lists("/catalog/v1/resources")
+        doors.lists(f"/catalog/v1/requests/{REQUEST}/events")
         return doors
 
     def test_the_overview_shows_what_waits_and_for_what(self, run: Run, busy: Any) -> None:
@@ -349,6 +351,7 @@ class TestStatus:
         document = json.loads(run("status", "-o", "json").stdout)
         assert {name: len(items) for name, items in document.items()} == {
             "running": 1, "waiting_for_approval": 1, "held": 1, "reviews": 1, "stalled": 0, "latest": 1,
+            "suspended": 0, "drifted": 0, "paused": 0,
         }  # fmt: skip
 
     def test_one_request_shows_everything_that_was_said_about_it(self, run: Run, busy: Any) -> None:

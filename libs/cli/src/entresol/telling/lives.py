@@ -18,14 +18,6 @@ FOLLOWS = {
 }
 """What an offering's drift mode means for what has drifted."""
 
-STAGES = {
-    "proposed": "only those get it who name it",
-    "default": "whoever names no version gets it",
-    "deprecated": "nothing new is made with it unless it is named",
-    "defective": "nothing is made with it or updated to it any more",
-}
-"""What the stage of an offering's version means."""
-
 
 def because(reason: object) -> str:
     return f": {reason}" if reason else ""
@@ -72,6 +64,19 @@ def waits_for(wait: Document, clock: Callable[[str], object] = lambda time: time
     until = f" (until {clock(wait['until'])})" if wait.get("until") else ""
     request = f", request {short(wait['requires'])}" if wait.get("requires") else ""
     return f"{wait['reason']}{request}{until}"
+
+
+def resuming(request_id: object, step: object) -> str:
+    """The command that lets a suspended step go on."""
+    return f"entresol resume {short(request_id)} --step {step}"
+
+
+def remains(request: Document) -> Iterator[str]:
+    """What became of the steps that a failed or cancelled request had done, a line each."""
+    if undone := request.get("compensated"):
+        yield f"undone: {', '.join(undone)}"
+    if left := request.get("left"):
+        yield f"left in the world: {', '.join(left)}"
 
 
 def aftermath(data: Document) -> str:

@@ -7,7 +7,10 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from entresol.doors.lookup import EXISTING
+from entresol.telling import drifts
 from entresol.telling.facts import hold
+from entresol.telling.lives import resuming, waits_for
 from entresol.telling.plans import signs
 from entresol.terminal import cell, moment, short, span, state, table
 
@@ -25,15 +28,29 @@ def gather(client: "Client", project: str | None) -> dict[str, list[Document]]:
     """The open requests by what they wait for, the reviews that nobody has signed off, and what ended lately."""
     going = list(client.every("/v1/requests", state=OPEN_STATES, project=project, most=_MOST))
     moving = [item for item in going if not item.get("stalled_since")]
+    begun = [item for item in moving if item["state"] not in ("waiting-for-approval", "held")]
     latest: Iterator[Document] = client.every("/v1/requests", project=project, most=_LATEST + len(going))
     return {
-        "running": [item for item in moving if item["state"] not in ("waiting-for-approval", "held")],
+        "running": [item for item in begun if not waits(item)],
+        "suspended": [item for item in begun if waits(item)],
         "waiting_for_approval": [item for item in moving if item["state"] == "waiting-for-approval"],
         "held": [item for item in moving if item["state"] == "held"],
         "reviews": open_reviews(client, project),
         "stalled": [item for item in going if item.get("stalled_since")],
+        "drifted": _resources(client, project, "drift", "drifted"),
+        "paused": _resources(client, project, "paused", "paused"),
         "latest": [item for item in latest if item["state"] not in OPEN_STATES][:_LATEST],
     }
+
+
+def waits(item: Document) -> list[Document]:
+    """The suspended steps of a request."""
+    return list(item.get("waits") or [])
+
+
+def _resources(client: "Client", project: str | None, field: str, filter_: str) -> list[Document]:
+    found = client.every("/v1/resources", **{filter_: "true"}, state=EXISTING, project=project, most=_MOST)
+    return [one for one in found if one.get(field)]
 
 
 def open_reviews(client: "Client", project: str | None) -> list[Document]:
@@ -57,9 +74,17 @@ def draw(found: Mapping[str, Sequence[Document]]) -> list[RenderableType]:
     if found["stalled"]:
         rows = [(*_what(r), moment(r["stalled_since"]), r.get("waiting_for")) for r in found["stalled"]]
         parts += [table(*what, "since", "waits for", rows=rows, title="Stalled"), ""]
+    if found["suspended"]:
+        rows = [(*_what(r), _suspended(r)) for r in found["suspended"]]
+        parts += [table(*what, "waits for", rows=rows, title="Suspended"), ""]
     if found["running"]:
         rows = [(*_what(r), state(r["state"]), _steps(r)) for r in found["running"]]
         parts += [table(*what, "state", "steps", rows=rows, title="Running"), ""]
+    if found["drifted"]:
+        parts += [drifts.overview(found["drifted"], title="Drifted"), ""]
+    if found["paused"]:
+        rows = [(one["id"], moment(one["paused"].get("until")), _pause(one["paused"])) for one in found["paused"]]
+        parts += [table("resource", "until", "paused by", rows=rows, title="Paused"), ""]
     if found["latest"]:
         rows = [(*_what(r), state(r["state"]), took(r), why(r)) for r in found["latest"]]
         parts.append(table(*what, "state", "took", "because", rows=rows, title="Ended lately"))
@@ -97,6 +122,19 @@ def _awaited(item: Document) -> str:
     """Who is to answer, and below it what they would agree to."""
     plan = signs(item.get("plan"))
     return str(item.get("waiting_for") or "approval") + (f"\nplan {plan}" if plan else "")
+
+
+def _suspended(item: Document) -> str:
+    """A line for each suspended step, and how to let it go on if somebody may."""
+    lines = []
+    for one in waits(item):
+        lines.append(f"{one['step']}: {waits_for(one, lambda time: moment(time).plain)}")
+        lines += [f"  {resuming(item['id'], one['step'])}"] if one.get("resumable") else []
+    return "\n".join(lines)
+
+
+def _pause(pause: Document) -> str:
+    return f"{pause['by']}: {pause['reason']}"
 
 
 def _what(item: Document) -> tuple[object, ...]:

@@ -1,0 +1,213 @@
+"""What `status` shows of the later life of things: waits, drift, pauses, needs, revisions, stages."""
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from typer.testing import Result
+
+Document = dict[str, Any]
+Run = Callable[..., Result]
+REQUEST = "0193f2c4-81c5-7d3e-9a10-3a0c52b6a3de"
+CHILD = "0193f2c4-90aa-7d3e-9a10-3a0c52b6a3df"
+CART = "shop/prod/deployment/cart"
+DRIFT = {
+    "since": "2026-11-20T03:00:00+00:00",
+    "mode": "correct",
+    "differences": [{"step": "commit", "path": "shop/cart.yaml#/spec/replicas", "change": "changed"}],
+    "more": 0,
+    "gone": [],
+}
+PAUSE = {"by": "user:ada", "reason": "a migration by hand", "until": "2026-11-29T07:00:00Z"}
+WAITS = [
+    {"step": "migrate", "reason": "look at the data", "until": "2026-11-29T07:00:00Z", "resumable": True},
+    {"step": "db", "reason": "shop/prod/database/cart-db is made", "resumable": False, "requires": CHILD},
+]
+
+
+def resource(**more: Any) -> Document:
+    named = {"id": CART, "project": "shop", "environment": "prod", "offering": "deployment", "name": "cart"}
+    return {**named, "state": "provisioned", "offering_version": "1.0.0", "owner": "user:ada", **more}
+
+
+@pytest.fixture
+def there(accepting: Any) -> Any:
+    """A platform that has one resource with nothing unusual about it."""
+    accepting.says("GET", f"/catalog/v1/resources/{CART}", 200, resource())
+    accepting.lists(f"/catalog/v1/resources/{CART}/revisions")
+    return accepting
+
+
+def test_the_overview_shows_suspended_steps_drift_and_pauses(run: Run, there: Any, item: Document) -> None:
+    waiting = item | {"state": "running", "waits": WAITS}
+    there.lists("/catalog/v1/requests", waiting)
+    there.answers["GET", "/catalog/v1/resources"] = lambda call: (
+        200,
+        {"items": [resource(drift=DRIFT) if "drifted" in call.query else resource(paused=PAUSE)], "next": None},
+    )
+    shown = run("status").stdout
+    for text in (
+        "Suspended",
+        "migrate: look at the data (until 2026-11-29 ",
+        f"entresol resume {REQUEST[:18]} --step migrate",
+        f"db: shop/prod/database/cart-db is made, request {CHILD[:18]}",
+        "Drifted",
+        "differs in shop/cart.yaml#/spec/replicas (changed)",
+        "Paused",
+        "user:ada: a migration by hand",
+    ):
+        assert text in shown, text
+    assert "Running" not in shown
+    document = json.loads(run("status", "-o", "json").stdout)
+    assert [len(document[name]) for name in ("suspended", "drifted", "paused", "running")] == [1, 1, 1, 0]
+
+
+def test_a_platform_that_knows_no_such_filters_shows_nothing_wrong(run: Run, there: Any) -> None:
+    there.lists("/catalog/v1/resources", resource())
+    shown = run("status").stdout
+    assert "Drifted" not in shown
+    assert "Paused" not in shown
+
+
+def test_a_request_shows_what_it_waits_for_and_how_to_let_it_go_on(run: Run, there: Any, item: Document) -> None:
+    more = {
+        "state": "running",
+        "waits": WAITS,
+        "class": "cheap",
+        "requirement": {"request_id": CHILD, "resource_id": "shop/prod/app/shop", "name": "cart"},
+        "snapshot": {"revision": 3},
+        "orphan": True,
+    }
+    there.says("GET", f"/catalog/v1/requests/{REQUEST}", 200, item | more)
+    shown = run("status", REQUEST[:12]).stdout
+    for text in (
+        "migrate    2026-11-29 ",
+        f"let it go on with: entresol resume {REQUEST[:18]} --step migrate",
+        f"see it with: entresol status {CHILD[:18]}",
+        "cheap",
+        f"shop/prod/app/shop, as its cart (request {CHILD[:18]})",
+        "revision 3",
+        "left in the world, if they can't be removed",
+    ):
+        assert text in shown, text
+
+
+def test_a_failed_request_shows_what_was_undone_and_what_is_left(run: Run, there: Any, item: Document) -> None:
+    failed = item | {"state": "failed", "compensated": ["b", "c"], "left": ["a"], "because": ["no route"]}
+    there.says("GET", f"/catalog/v1/requests/{REQUEST}", 200, failed)
+    for shown in (run("status", REQUEST).stdout, run("request", "x", "y", "-p", "p", "-e", "e", "--wait").stdout):
+        assert "undone: b, c" in shown
+        assert "left in the world: a" in shown
+
+
+def test_a_request_shows_what_it_needs_and_how_that_stands(
+    run: Run, there: Any, item: Document, chain: list[Document]
+) -> None:
+    wanted = {"resource_id": "shop/prod/database/cart-db"}
+    needs = {"name": "db", "action": "create", "wanted": wanted, "for_request_id": CHILD, "request_id": REQUEST}
+    asked = chain[5] | {"id": "n1", "type": "dev.entresol.requirement.requested.v1", "data": needs}
+    begun = chain[5] | {"id": "n2", "data": {"request_id": CHILD, "steps": ["make"]}}
+    stuck = {"request_id": CHILD, "step": "make", "reason": "the job runs"}
+    waits = chain[5] | {"id": "n3", "type": "dev.entresol.run.suspended.v1", "data": stuck}
+    there.lists(f"/catalog/v1/requests/{REQUEST}/events", *chain[:6], asked, begun, waits)
+    shown = run("status", REQUEST).stdout
+    assert "needs db  shop/prod/database/cart-db  running\n    make  suspended  the job runs" in shown
+    (need,) = json.loads(run("status", REQUEST, "-o", "json").stdout)["needs"]
+    assert (need["name"], need["request"], need["state"]) == ("db", CHILD, "running")
+
+
+def test_a_resource_shows_all_that_befell_it(run: Run, there: Any) -> None:
+    orphan = {"step": "dns", "driver": "http", "reason": "no answer"}
+    more = {
+        "drift": DRIFT,
+        "paused": PAUSE,
+        "orphaned": [orphan],
+        "implementation": "cheap-in-dev",
+        "class": "cheap",
+        "required_by": ["shop/prod/app/shop"],
+    }
+    there.says("GET", f"/catalog/v1/resources/{CART}", 200, resource(**more))
+    shown = run("status", CART).stdout
+    for text in (
+        "provisioned, paused, drifted, left something behind",
+        "by user:ada until 2026-11-29",
+        "a migration by hand",
+        "it is put right by a request",
+        "shop/cart.yaml#/spec/replicas",
+        "dns (http): no answer",
+        "cheap-in-dev",
+        "shop/prod/app/shop",
+    ):
+        assert text in shown, text
+
+
+@pytest.mark.parametrize(
+    ("stage", "said"),
+    [
+        ("default", None),
+        ("deprecated", "deprecated: nothing new is made with it unless it is named; 2.0.0 is the default"),
+        ("defective", "defective: nothing is made with it or updated to it any more; 2.0.0 is the default"),
+        ("proposed", "proposed: only who names it gets it"),
+    ],
+)
+def test_a_resource_says_how_its_version_stands(run: Run, there: Any, stage: str, said: str | None) -> None:
+    versions = [{"version": "1.0.0", "stage": stage}, {"version": "2.0.0", "stage": "default"}]
+    there.says("GET", "/catalog/v1/offerings/deployment", 200, {"name": "deployment", "versions": versions})
+    shown = run("status", CART).stdout
+    (line,) = [line.rstrip() for line in shown.splitlines() if line.startswith("offering")]
+    assert line.split(maxsplit=1)[1] == f"deployment@1.0.0{'  ' + said if said else ''}"
+    assert json.loads(run("status", CART, "-o", "json").stdout)["stage"] == stage
+    gone = [{"version": "2.0.0", "stage": "default"}]
+    there.says("GET", "/catalog/v1/offerings/deployment", 200, {"name": "deployment", "versions": gone})
+    assert "not offered any more" in run("status", CART).stdout
+
+
+def test_a_resource_shows_the_tree_of_what_it_needs(run: Run, there: Any) -> None:
+    database, disk, hidden = "shop/prod/database/cart-db", "shop/prod/disk/cart-db-disk", "other/prod/dns/shared"
+    there.says("GET", f"/catalog/v1/resources/{CART}", 200, resource(requires={"db": database, "names": hidden}))
+    needy = resource(id=database, requires={"disk": disk, "app": CART}, drift=DRIFT)
+    there.says("GET", f"/catalog/v1/resources/{database}", 200, needy)
+    there.says("GET", f"/catalog/v1/resources/{disk}", 200, resource(id=disk, state="expiring"))
+    shown = run("status", CART).stdout
+    assert (
+        f"""needs
+  db  {database}  provisioned, drifted
+    disk  {disk}  expiring
+    app  {CART}  see above
+  names  {hidden}  not to be seen from here
+"""
+        in shown
+    )
+
+
+def test_a_resource_lists_its_revisions_and_what_each_changed(run: Run, there: Any) -> None:
+    first = {"revision": 1, "at": "2026-11-19T03:00:00Z", "action": "create", "version": "1.0.0", "inputs": {"a": 1}}
+    second = first | {"revision": 2, "action": "update", "version": "1.1.0", "inputs": {"a": 2}}
+    there.lists(f"/catalog/v1/resources/{CART}/revisions", second, first)
+    rows = [line.split() for line in run("status", CART).stdout.splitlines()]
+    assert [row[-4:] for row in rows if row[:1] == ["2"]] == [["update", "1.1.0", "version,", "a"]]
+    there.lists(f"/catalog/v1/resources/{CART}/revisions", first)
+    assert "revision" not in run("status", CART).stdout
+
+
+def test_a_resource_is_found_by_an_end_of_its_id(run: Run, there: Any) -> None:
+    there.lists("/catalog/v1/resources", resource())
+    assert CART in run("status", "deployment/cart").stdout
+    assert run("explain", "prod/deployment/cart").exit_code == 0
+
+
+def test_what_a_platform_says_of_waits_can_not_steer_the_terminal(run: Run, there: Any, item: Document) -> None:
+    hostile = "a\x1b[2Jb\u202e"
+    waits = [{"step": hostile, "reason": hostile, "until": hostile, "resumable": True}]
+    pause = {"by": hostile, "reason": hostile, "until": hostile}
+    there.says("GET", f"/catalog/v1/requests/{REQUEST}", 200, item | {"state": "running", "waits": waits})
+    there.lists("/catalog/v1/requests", item | {"state": "running", "waits": waits})
+    difference = {"step": hostile, "path": hostile, "change": hostile}
+    drift = {"since": hostile, "mode": hostile, "differences": [difference], "gone": [hostile]}
+    more = {"paused": pause, "drift": drift, "requires": {hostile: "a/b/c/d"}, "implementation": hostile}
+    there.says("GET", f"/catalog/v1/resources/{CART}", 200, resource(**more))
+    there.lists("/catalog/v1/resources", resource(**more))
+    for result in (run("status"), run("status", REQUEST), run("status", CART), run("drift")):
+        assert result.exit_code == 0, result.output
+        assert not set("\x1b\u202e") & set(result.output)
