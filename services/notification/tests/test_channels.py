@@ -14,13 +14,14 @@ from email.policy import default
 from typing import Any
 
 import pytest
+from entresol_eventing.egress import Permitted
 from entresol_manifests.secrets import SecretMissing
 from entresol_notification.channels import Channel, Notice, Undelivered
 from entresol_notification.channels.email import EmailChannel, MailServer
 from entresol_notification.channels.log import LogChannel
 from entresol_notification.channels.slack import SlackChannel
 from entresol_notification.channels.webhook import WebhookChannel
-from entresol_notification.egress import Egress, Permitted, egress
+from entresol_notification.egress import Egress, egress
 
 SECRET = "whsec_" + base64.b64encode(b"canary-secret-of-this-channel!!!").decode()
 NOTICE = Notice(
@@ -237,7 +238,7 @@ class TestEgress:
             assert host == "rebinding.test"
             return [(2, 1, 6, "", (address, port)) for address in next(answers)]
 
-        monkeypatch.setattr("entresol_notification.egress.socket.getaddrinfo", resolve)
+        monkeypatch.setattr("entresol_eventing.egress.socket.getaddrinfo", resolve)
         async with way_out() as out:
             answer = await out.post(f"http://rebinding.test:{hook.port}/x", b"", {})
         assert answer.status == 200
@@ -246,7 +247,7 @@ class TestEgress:
     async def test_one_bad_address_refuses_them_all(self, receiver: Any, monkeypatch: pytest.MonkeyPatch) -> None:
         hook = await receiver("good")
         found = [(2, 1, 6, "", (address, hook.port)) for address in ("127.0.0.1", "169.254.169.254")]
-        monkeypatch.setattr("entresol_notification.egress.socket.getaddrinfo", lambda *_, **__: found)
+        monkeypatch.setattr("entresol_eventing.egress.socket.getaddrinfo", lambda *_, **__: found)
         async with way_out() as out:
             with pytest.raises(Undelivered, match="metadata"):
                 await out.post(hook.url, b"", {})

@@ -22,6 +22,7 @@ from entresol_contracts.manifests import EmailChannel as EmailSpec
 from entresol_contracts.manifests import SlackChannel as SlackSpec
 from entresol_contracts.manifests import WebhookChannel as WebhookSpec
 from entresol_eventing.commits import Wake
+from entresol_eventing.egress import Permitted
 from entresol_eventing.envelope import now
 from entresol_eventing.failpoints import failpoint
 from entresol_eventing.reactions import Emit, Outcome
@@ -40,7 +41,7 @@ from entresol_notification.channels.log import LogChannel
 from entresol_notification.channels.slack import SlackChannel
 from entresol_notification.channels.webhook import WebhookChannel
 from entresol_notification.domain import SYSTEM
-from entresol_notification.egress import Egress, Permitted, egress
+from entresol_notification.egress import Egress, egress
 from entresol_notification.settings import Settings
 
 log = logging.getLogger(__name__)

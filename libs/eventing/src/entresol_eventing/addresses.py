@@ -1,6 +1,6 @@
-"""Which network addresses a notification may be sent to.
+"""Which network addresses a request may be sent to.
 
-A receiver's name is chosen by whoever writes the channel; without this check it could point into the platform's own
+A receiver's name is chosen by whoever writes a manifest; without this check it could point into the platform's own
 network. IPv6 forms that carry an IPv4 address (mapped, NAT64, 6to4, Teredo) are judged by that address too.
 """
 
