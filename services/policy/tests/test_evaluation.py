@@ -39,7 +39,7 @@ def cells(parent: int | None = None) -> set[int]:
                 command = (place / "cmdline").read_text()
             except OSError:
                 continue
-            if "entresol_policy.cell" in command and state != "Z" and int(above) == (parent or os.getpid()):
+            if "entresol_manifests.cell" in command and state != "Z" and int(above) == (parent or os.getpid()):
                 found.add(int(place.name))
     return found
 

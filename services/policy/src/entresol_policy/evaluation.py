@@ -12,10 +12,10 @@ from functools import cached_property, lru_cache
 from typing import Any, Final
 
 from entresol_manifests.batches import Batch
+from entresol_manifests.cell import Cell, CellLost
 from entresol_manifests.expressions import Expression, ExpressionError, Scope, compile_expression
 from entresol_manifests.faults import kind_of
 
-from entresol_policy.cell import Cell, CellLost
 from entresol_policy.domain.judging import Unclear
 
 MAX_REASON = 500

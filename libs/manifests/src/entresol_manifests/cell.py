@@ -117,7 +117,7 @@ class _Process:
         try:
             with theirs:
                 self._process = subprocess.Popen(
-                    [sys.executable, "-P", "-m", "entresol_policy.cell", str(limit_seconds), str(memory_bytes)],
+                    [sys.executable, "-P", "-m", "entresol_manifests.cell", str(limit_seconds), str(memory_bytes)],
                     stdin=theirs.fileno(),
                     stdout=subprocess.DEVNULL,
                     stderr=subprocess.DEVNULL,
