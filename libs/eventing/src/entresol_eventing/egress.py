@@ -46,6 +46,8 @@ class Answer:
     headers: Mapping[str, str] = field(repr=False)
     """Names in lower case."""
     body: bytes = field(repr=False)
+    cut: str | None = None
+    """Why the body is only the beginning of what was said; None if it is all of it."""
 
     @property
     def is_success(self) -> bool:
@@ -91,13 +93,9 @@ class Egress:
         self._deadline_seconds = deadline_seconds
 
     async def exchange(
-        self, method: str, target: str, body: bytes, headers: Mapping[str, str], *, largest_bytes: int, whole: bool
+        self, method: str, target: str, body: bytes, headers: Mapping[str, str], *, largest_bytes: int
     ) -> Answer:
-        """The answer, of any status; raise Unanswered if there is none.
-
-        An answer of which not all could be read, or that is larger than `largest_bytes`, is none if `whole` is wanted;
-        else its beginning is enough.
-        """
+        """The answer, of any status, with at most `largest_bytes` of its body; raise Unanswered if there is none."""
         try:
             url = httpx.URL(target)
         except (httpx.InvalidURL, ValueError):
@@ -110,7 +108,7 @@ class Egress:
             async with asyncio.timeout(self._deadline_seconds):
                 for address in await self._addresses(url):
                     try:
-                        return await self._send(method, url, address, body, headers, largest_bytes, whole, sent)
+                        return await self._send(method, url, address, body, headers, largest_bytes, sent)
                     except (httpx.ConnectError, httpx.ConnectTimeout) as error:
                         last = error
         except (httpx.HTTPError, TimeoutError) as error:
@@ -145,7 +143,6 @@ class Egress:
         body: bytes,
         headers: Mapping[str, str],
         largest_bytes: int,
-        whole: bool,
         sent: "_Sent",
     ) -> Answer:
         request = self._client.build_request(
@@ -157,10 +154,11 @@ class Egress:
         )
         response = await self._client.send(request, stream=True)
         try:
-            text = await _read(response, largest_bytes, whole)
+            read, cut = await _read(response, largest_bytes)
         finally:
             await response.aclose()
-        return Answer(response.status_code, {name.lower(): value for name, value in response.headers.items()}, text)
+        headers = {name.lower(): value for name, value in response.headers.items()}
+        return Answer(response.status_code, headers, read, cut)
 
 
 class _Sent:
@@ -172,10 +170,6 @@ class _Sent:
     async def __call__(self, event: str, _: object) -> None:
         if event.endswith("send_request_headers.started"):
             self.begun = True
-
-
-class _TooLarge(httpx.HTTPError):
-    pass
 
 
 @asynccontextmanager
@@ -205,20 +199,17 @@ async def egress(
         resolvers.shutdown(wait=False, cancel_futures=True)
 
 
-async def _read(response: httpx.Response, largest_bytes: int, whole: bool) -> bytes:
-    read = b""
+async def _read(response: httpx.Response, largest_bytes: int) -> tuple[bytes, str | None]:
+    """The body, and why it is cut off if it is."""
+    read = bytearray()
     try:
-        async for chunk in response.aiter_raw(min(largest_bytes, 1 << 16)):
+        async for chunk in response.aiter_raw(1 << 14):
             read += chunk
-            if len(read) > largest_bytes or (len(read) == largest_bytes and not whole):
-                break
-    except httpx.HTTPError:
-        if whole:
-            raise
-        # the status has come; how the body ends does not matter
-    if whole and len(read) > largest_bytes:
-        raise _TooLarge(str(largest_bytes))
-    return read[:largest_bytes]
+            if len(read) > largest_bytes:
+                return bytes(read[:largest_bytes]), f"the receiver's answer exceeds {largest_bytes} bytes"
+    except httpx.HTTPError as error:
+        return bytes(read), _explain(error)
+    return bytes(read), None
 
 
 def _explain(error: Exception | None) -> str:
@@ -229,6 +220,4 @@ def _explain(error: Exception | None) -> str:
         return "the receiver's certificate is not trusted" if distrusted else "the receiver can't be connected to"
     if isinstance(error, httpx.RemoteProtocolError):
         return "the receiver dropped the connection or did not speak HTTP"
-    if isinstance(error, _TooLarge):
-        return f"the receiver's answer exceeds {error} bytes"
     return f"the exchange with the receiver failed ({type(error).__name__})"

@@ -22,7 +22,7 @@ class Egress:
     async def post(self, target: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """Return the answer if it is a 2xx; raise Undelivered, with how to go on, if it is anything else."""
         try:
-            answer = await self._way.exchange("POST", target, body, headers, largest_bytes=MAX_BODY_BYTES, whole=False)
+            answer = await self._way.exchange("POST", target, body, headers, largest_bytes=MAX_BODY_BYTES)
         except Unanswered as failure:
             raise Undelivered(failure.reason, final=failure.final) from None
         if answer.is_success:
