@@ -44,6 +44,16 @@ class Settings(RuntimeSettings):
     terraform: str = Field(default="", description="Path of tofu or terraform. Empty: whichever is found on PATH.")
     terraform_concurrency: int = Field(default=4, ge=1, description="Runs of terraform at the same time at the most.")
 
+    kubernetes_seconds: float = Field(default=30.0, gt=0, description="How long one call of a Kubernetes API may take.")
+    kubernetes_patience_seconds: float = Field(
+        default=300.0, gt=0, description="How long pods that can't start, as without their image, are waited for."
+    )
+    kubeconfig_exec: bool = Field(default=False, description="Whether kubeconfigs may name programs that log in.")
+    kubeconfig_files: bool = Field(default=False, description="Whether kubeconfigs may name files of this machine.")
+    kubernetes_insecure: bool = Field(
+        default=False, description="Whether clusters may be used whose certificate nobody checks, or that have none."
+    )
+
     @property
     def repositories(self) -> Path:
         return (self.repositories_root or self.data / "repositories").absolute()
