@@ -178,11 +178,9 @@ def _change(
     outputs = {} if request.action == "create" else {one.step: one.outputs for one in left}
     outputs |= {name: one.outputs for name, one in steps.items() if one.act != DESTROY}
     scope = variables(request, resource, outputs, capabilities)
-    yield from resources.settle(connection, request, offering, resource, scope, at)
+    settled = yield from resources.settle(connection, request, offering, resource, scope, at)
     differences = [one for each in steps.values() for one in (each.memory or {}).get("differences", ())]
-    settled = store.find_resource(connection, request.resource_id)
-    if settled is not None:
-        yield from drifts.begin(connection, settled, offering, differences, at)
+    yield from drifts.begin(connection, settled, offering, differences, at)
 
 
 def orphaned(steps: Mapping[str, StepState]) -> list[Orphan]:

@@ -4,7 +4,7 @@ Every `resource.*` event carries the resource's revision, which only ever rises,
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -47,56 +47,33 @@ def settle(
     resource: Resource | None,
     scope: Mapping[str, Any],
     at: datetime,
-) -> Iterator[Outcome]:
-    """Record what a successful create, update or custom action has made.
+) -> Generator[Outcome, None, Resource]:
+    """Record what a successful run has made of the resource, and return that.
 
     Raises ExpressionError or Impossible, before anything is written, if the offering's outputs can't be told.
     """
     outputs = filled(dict(offering.outputs), scope)
     entity = _entity(offering, request, {**scope, "resource": {**scope["resource"], "outputs": outputs}})
-    existing = resource is not None and resource.exists
+    there = resource if resource is not None and resource.exists else None
     inputs = request.effective or {}
-    if existing and resource is not None and request.action not in ("update", "rollback"):
-        inputs = resource.inputs
+    if there is not None and request.action not in ("update", "rollback"):
+        inputs = there.inputs
     if len(json.dumps([inputs, outputs, entity])) > LARGEST_BYTES:
         raise Impossible(f"inputs, outputs and entity of {request.resource_id} exceed {LARGEST_BYTES // 1024} KiB")
-    created_at = resource.created_at if existing and resource is not None else at
-    expires_at = (
-        resource.expires_at
-        if existing and resource is not None
-        else None
-        if request.requirement is not None  # it lives as long as it is needed
-        else first_end(offering.lifetime, request.lifetime_seconds, at)
-    )
-    current = Resource(
-        id=request.resource_id,
-        project=request.project,
-        environment=request.environment,
-        offering=request.offering,
-        offering_version=request.offering_version,
-        offering_digest=offering.digest,
-        name=request.name,
-        owner=resource.owner if existing and resource is not None else request.actor["id"],
-        state=resource.state if existing and resource is not None else "provisioned",
-        inputs=inputs,
-        outputs=outputs,
-        entity=entity,
-        created_at=created_at,
-        expires_at=expires_at,
-        revision=1 if resource is None else resource.revision + 1,
-        request_id=request.id,
-        class_=resource.class_ if existing and resource is not None else request.class_,
-        implementation=request.implementation,
-        requirement=resource.requirement if existing and resource is not None else request.requirement,
-        paused=resource.paused if existing and resource is not None else None,
-        drift=resource.drift if existing and resource is not None else None,
-    )
-    store.save_resource(connection, current, known=resource is not None)
-    needed = {
-        one.step.removeprefix(REQUIRES): one.needs_resource
-        for one in store.footprints_of(connection, request.resource_id)
-        if one.needs_resource is not None
+    made = {
+        "offering_version": request.offering_version,
+        "offering_digest": offering.digest,
+        "implementation": request.implementation,
+        "inputs": inputs,
+        "outputs": outputs,
+        "entity": entity,
+        "revision": 1 if resource is None else resource.revision + 1,
+        "request_id": request.id,
     }
+    current = _new(request, offering.lifetime, made, at) if there is None else replace(there, **made)
+    store.save_resource(connection, current, known=resource is not None)
+    left = store.footprints_of(connection, request.resource_id) if offering.requires else ()
+    needed = {one.step.removeprefix(REQUIRES): one.needs_resource for one in left if one.needs_resource is not None}
     whole = {
         **names(current),
         "request_id": request.id,
@@ -104,18 +81,37 @@ def settle(
         "inputs": inputs,
         "outputs": outputs,
         "entity": None if entity is None else EntityDocument(**entity),
-        "expires_at": expires_at,
+        "expires_at": current.expires_at,
         "implementation": current.implementation,
         "class_": current.class_,
         "requires": needed or None,
         "revision": current.revision,
     }
-    if existing:
+    if there is not None:
         yield emit(current, ResourceChanged(**whole, action=request.action))
-        return
+        return current
     yield emit(current, ResourceProvisioned(**whole, adopted=request.action == "adopt"))
-    if expires_at is not None:
-        yield _next_look(current, offering.lifetime, created_at, at)
+    if current.expires_at is not None:
+        yield _next_look(current, offering.lifetime, current.created_at, at)
+    return current
+
+
+def _new(request: Request, lifetime: Lifetime, made: Mapping[str, Any], at: datetime) -> Resource:
+    """What another resource needs lives as long as it is needed."""
+    return Resource(
+        id=request.resource_id,
+        project=request.project,
+        environment=request.environment,
+        offering=request.offering,
+        name=request.name,
+        owner=request.actor["id"],
+        state="provisioned",
+        created_at=at,
+        expires_at=None if request.requirement is not None else first_end(lifetime, request.lifetime_seconds, at),
+        class_=request.class_,
+        requirement=request.requirement,
+        **made,
+    )
 
 
 def remove(
