@@ -29,7 +29,7 @@ from entresol_provisioning.drifts import Hints
 from entresol_provisioning.offerings import Offerings
 from entresol_provisioning.pauses import PAUSE, Pauses
 from entresol_provisioning.resources import DRIFT, LIFETIME, Lifetimes
-from entresol_provisioning.runs import RETRY, Runs
+from entresol_provisioning.runs import GIVE_UP, RETRY, Runs
 
 OUTSIDE: Final = ("change.", "artifact.", "pipeline.", "deployment.", "alert.", "external.")
 HINTING: Final = tuple(one.model for one in EVENT_TYPES if one.fact.startswith(OUTSIDE))
@@ -67,6 +67,7 @@ class Handlers:
             },
             when_due={
                 RETRY: self._runs.retry,
+                GIVE_UP: self._runs.retry,
                 LIFETIME: Lifetimes(self._offerings).look,
                 PAUSE: Pauses(self._offerings).end,
                 DRIFT: self._hints.look,

@@ -50,6 +50,9 @@ from entresol_provisioning.offerings import Offerings
 from entresol_provisioning.verdicts import Verdict, Wait
 
 RETRY: Final = "step-retry"
+"""A wait: never longer than the service lets one be, so that a clock that jumps back does not stretch it."""
+GIVE_UP: Final = "step-give-up"
+"""A date: when what waits for a person is over."""
 WAITING: Final = ("retrying", "suspended")
 """States of a step that goes on by itself, or when somebody lets it."""
 
@@ -387,7 +390,8 @@ def _suspended(
 ) -> Iterator[Outcome]:
     """Look again when it is time; say that it waits once, and again only if it waits for something else."""
     key = f"{RETRY}:{verdict.run_id}:{verdict.step}"
-    yield Deadline(key, RETRY, wait.look_at or wait.until, {"run_id": verdict.run_id, "step": verdict.step})
+    args = {"run_id": verdict.run_id, "step": verdict.step}
+    yield Deadline(key, GIVE_UP, wait.until, args) if wait.look_at is None else Deadline(key, RETRY, wait.look_at, args)
     asked = wait.memory.get("request_id") if (verdict.undo or {}).get("driver") == RESOURCE else None
     if asked is not None and "wanted" in wait.memory:
         yield about(

@@ -234,10 +234,13 @@ class StepWorker:
         until = at + timedelta(seconds=self._seconds(intent))
         if until <= at:
             return self._failed(intent, StepFailed(self._too_long(intent)), undo)
-        after = waits.look_after_seconds
+        look_at: datetime | None = None
+        if (after := waits.look_after_seconds) is not None:
+            after = min(max(after, SHORTEST_LOOK_SECONDS), self._settings.retry_longest_seconds)
+            look_at = min(until, at + timedelta(seconds=after))
         wait = Wait(
             reason=waits.reason,
-            look_at=None if after is None else min(until, at + timedelta(seconds=max(after, SHORTEST_LOOK_SECONDS))),
+            look_at=look_at,
             until=until,
             resumable=waits.resumable,
             memory=waits.memory,
