@@ -68,6 +68,11 @@ def no(reason: str | None) -> list[Answer]:
     return [Answer("user:bob", "rejected", reason, BEGAN)]
 
 
+def progressed(request: Request, step: str, state: Any, attempt: int, running: list[str], when: datetime) -> bool:
+    message = "busy" if state == "retrying" else None
+    return request.advance(lambda run: run.progress(step, state, attempt, message, running), when)
+
+
 YES = Answer("user:bob", "granted", None, BEGAN)
 FACTS: dict[str, Fold] = {
     "ask": lambda request, when: request.ask(approval(), when),
@@ -85,10 +90,10 @@ FACTS: dict[str, Fold] = {
     "ask again": lambda request, when: request.ask(approval("a2"), when),
     "hold": lambda request, when: request.hold(holds(at(7200)), when),
     "hold by a lock": lambda request, when: request.hold(holds(None), when),
-    "start": lambda request, when: request.start("run", ["one", "two"], ["one"], when),
-    "one": lambda request, when: request.progress("one", "succeeded", 1, None, ["two"], when),
-    "two again": lambda request, when: request.progress("two", "retrying", 1, "busy", [], when),
-    "two": lambda request, when: request.progress("two", "succeeded", 2, None, [], when),
+    "start": lambda request, when: request.advance(lambda run: run.begin("run", ["one", "two"], ["one"]), when),
+    "one": lambda request, when: progressed(request, "one", "succeeded", 1, ["two"], when),
+    "two again": lambda request, when: progressed(request, "two", "retrying", 1, [], when),
+    "two": lambda request, when: progressed(request, "two", "succeeded", 2, [], when),
     "succeed": lambda request, when: request.succeed({"host": "db"}, when),
     "fail": lambda request, when: request.fail("no space", "two", when),
     "stop": lambda request, when: request.stop("cancelled by user:ada", when),
@@ -180,7 +185,7 @@ def test_waits_add_up_to_the_duration() -> None:
     request = submitted()
     request.ask(approval(), at(2))
     request.allow(None, at(10))
-    request.start("run", ["one"], ["one"], at(13))
+    request.advance(lambda run: run.begin("run", ["one"], ["one"]), at(13))
     request.succeed({}, at(20.5))
     assert request.waits == {"policy": 2000, "approval": 8000, "queue": 3000, "run": 7500}
     assert request.duration_ms == 20_500 == sum(request.waits.values())
@@ -206,7 +211,7 @@ def test_a_run_that_met_another_plan_begins_again_when_that_is_allowed() -> None
     request = folded("want plan", "plan", "allow plan", "start", "plan anew")
     assert (request.state, request.run_id, request.steps) == ("planned", None, [])
     assert request.allow("sha256:bb", at(20))
-    assert request.start("another run", ["one"], ["one"], at(21))
+    assert request.advance(lambda run: run.begin("another run", ["one"], ["one"]), at(21))
     assert (request.state, request.run_id) == ("running", "another run")
     assert folded("want plan", "plan", "allow plan", "start", "plan anew", "deny").state == "denied"
 
@@ -374,7 +379,7 @@ def test_a_stall_is_told_once_and_forgotten_when_somebody_moves() -> None:
     assert request.stall("allowed", at(1))
     assert not request.stall("allowed", at(1))
     assert look_again_at(request, patience) is None
-    request.start("run", [], [], at(400))
+    request.advance(lambda run: run.begin("run", [], []), at(400))
     assert request.stalled_since is None
     assert look_again_at(request, patience) == at(400 + 3600)
 

@@ -27,7 +27,7 @@ SUBJECTS = tuple(
 
 URGENT = frozenset(
     {
-        *("approval.requested", "request.held", "token.issued", "token.revoked"),
+        *("approval.requested", "request.held", "run.suspended", "token.issued", "token.revoked"),
         *("request.denied", "approval.rejected", "approval.expired"),
         *("run.succeeded", "run.failed", "run.cancelled"),
     }

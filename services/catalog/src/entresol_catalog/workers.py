@@ -32,7 +32,8 @@ RECENT = timedelta(seconds=10)
 """Under load there is always something that is not read yet; a picture this young is complete enough."""
 
 _RUNS = tuple(
-    f"dev.entresol.run.{fact}.v1" for fact in ("planned", "started", "progressed", "succeeded", "failed", "cancelled")
+    f"dev.entresol.run.{fact}.v1"
+    for fact in ("planned", "started", "progressed", "suspended", "succeeded", "failed", "cancelled")
 )
 
 

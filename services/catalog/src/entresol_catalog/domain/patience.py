@@ -1,7 +1,8 @@
 """How long a request may stay as it is before somebody is to be told, where its state alone does not say.
 
-Three things look like a standstill and are none: waiting for an earlier run on the same resource, a step that may
-take longer than others because its offering says so, and a lock that stays until somebody lifts it.
+Some things look like a standstill and are none: waiting for an earlier run on the same resource, a step that may take
+longer than others because its offering says so, a step that is suspended until a time that was told, and what stays as
+it is until somebody does something: a lock, a step that is suspended without an end.
 """
 
 import re
@@ -12,7 +13,7 @@ from typing import Any
 from entresol_catalog.domain.requests import Request
 
 UNTIL_LIFTED = timedelta(hours=1)
-"""How often a request is looked at that is held by what has no end of its own."""
+"""How often a request is looked at that waits for what has no end of its own."""
 _PART = re.compile(r"([0-9]+)(ms|s|m|h|d|w)")
 _SECONDS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0, "w": 604800.0}
 
@@ -32,6 +33,9 @@ def look_again_at(request: Request, patience_seconds: Mapping[str, float]) -> da
         if request.state == "held":
             ends = [one.until for one in request.holds if one.until is not None]
             return max([request.updated_at, *ends]) + patience
+        if request.suspended:
+            ends = [one.until for one in request.suspended if one.until is not None]
+            return max([request.updated_at, *ends]) + patience
     return request.updated_at + patience
 
 
@@ -50,7 +54,8 @@ def stalls_at(
     `offering` the manifest that the request names.
     """
     patience = _patience(request, patience_seconds)
-    if request.cancellation is None and request.state == "held" and any(one.until is None for one in request.holds):
+    ends = [one.until for one in request.holds] + [one.until for one in request.suspended]
+    if request.cancellation is None and None in ends:
         return at + UNTIL_LIFTED
     if request.cancellation is None and request.state in ("allowed", "planning"):
         if busy:

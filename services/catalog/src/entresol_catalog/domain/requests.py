@@ -5,7 +5,7 @@
 - Each fact that changed something raises the revision by one.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Literal, get_args
@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args
 from entresol_catalog.domain import steps
 from entresol_catalog.domain.approvals import Answer, Approval
 from entresol_catalog.domain.holds import Glass, Hold, Override
-from entresol_catalog.domain.steps import Step
+from entresol_catalog.domain.runs import NeedOutcome, Requirement, Run, Snapshot
 
 Outcome = Literal["succeeded", "failed", "denied", "rejected", "expired", "cancelled"]
 State = Literal[
@@ -55,8 +55,8 @@ class Cancellation:
     at: datetime
 
 
-@dataclass(slots=True)
-class Request:
+@dataclass(slots=True, kw_only=True)
+class Request(Run):
     id: str
     resource: str
     project: str
@@ -82,9 +82,6 @@ class Request:
     revision: int = 1
     waiting_for: str | None = "policy"
     stalled_since: datetime | None = None
-    run_id: str | None = None
-    steps: list[Step] = field(default_factory=list)
-    outputs: dict[str, Any] = field(default_factory=dict)
     approvals: list[Approval] = field(default_factory=list)
     plan: dict[str, Any] | None = None
     cancellation: Cancellation | None = None
@@ -98,6 +95,12 @@ class Request:
     """What holds it now."""
     overrides: list[Override] = field(default_factory=list)
     glass: Glass | None = None
+    class_: str | None = field(default=None, metadata={"alias": "class"})
+    """Kind of the thing within its offering."""
+    orphan: bool = False
+    """Whether a delete may leave behind what can't be removed."""
+    snapshot: Snapshot | None = None
+    requirement: Requirement | None = None
 
     @property
     def terminal(self) -> bool:
@@ -204,41 +207,23 @@ class Request:
         self.plan = plan
         stale = plan.get("replaces") is not None and self.state in ("allowed", "planned", "running")
         if stale and self.run_id is not None:
-            self.run_id, self.steps = None, []
+            self.give_up()
         if stale or self.state in ("submitted", "planning", "allowed"):
             self._enter("planned", at)
         self.plan_for_policy |= stale
         return self._changed(at)
 
-    def start(self, run_id: str, names: list[str], running: list[str], at: datetime) -> bool:
-        if self.terminal or self.run_id is not None:
+    def advance(self, change: Callable[[Run], bool], at: datetime) -> bool:
+        """Change what is known of its run, which has begun if there is anything to tell of it."""
+        if self.terminal or not change(self):
             return False
-        self.run_id = run_id
-        self.steps = steps.ordered(self.steps, names)
-        steps.run(self.steps, running)
         if self.state != "running":
             self._enter("running", at)
         return self._changed(at)
 
-    def progress(
-        self,
-        name: str,
-        state: Literal["succeeded", "skipped", "retrying"],
-        attempt: int,
-        message: str | None,
-        running: list[str],
-        at: datetime,
-    ) -> bool:
-        if self.terminal:
-            return False
-        step = steps.find(self.steps, name)
-        if step.state in steps.DONE or attempt < step.attempt or (step.state, step.attempt) == (state, attempt):
-            return False
-        step.state, step.attempt, step.message = state, attempt, message
-        steps.run(self.steps, running)
-        if self.state != "running":
-            self._enter("running", at)
-        return self._changed(at)
+    def settle(self, request_id: str, outcome: NeedOutcome, because: str | None, at: datetime) -> bool:
+        """The request for something that it needs has ended."""
+        return not self.terminal and self.settle_need(request_id, outcome, because) and self._changed(at)
 
     def stall(self, state: str, since: datetime) -> bool:
         """Nobody has moved it on; forgotten as soon as somebody does."""
@@ -254,15 +239,19 @@ class Request:
         steps.succeed(self.steps)
         return True
 
-    def fail(self, reason: str, step_name: str | None, at: datetime) -> bool:
+    def fail(
+        self, reason: str, step_name: str | None, at: datetime, left: Sequence[str] = (), undone: Sequence[str] = ()
+    ) -> bool:
         if not self._end("failed", [reason if step_name is None else f"step {step_name}: {reason}"], at):
             return False
+        self.left, self.compensated = list(left), list(undone)
         steps.stop(self.steps, step_name, reason)
         return True
 
-    def stop(self, reason: str, at: datetime) -> bool:
+    def stop(self, reason: str, at: datetime, left: Sequence[str] = (), undone: Sequence[str] = ()) -> bool:
         if not self._end("cancelled", [reason], at):
             return False
+        self.left, self.compensated = list(left), list(undone)
         steps.stop(self.steps)
         return True
 
@@ -307,7 +296,7 @@ class Request:
         if self.terminal:
             return False
         self._enter(outcome, at)
-        self.because = because
+        self.because, self.suspended = because, []
         self.completed_at = at
         self.duration_ms = max(0, (at - self.submitted_at) // _MILLISECOND)
         for approval in self.approvals:
@@ -335,6 +324,8 @@ class Request:
             return "; ".join(map(_asked, self.pending))
         if self.state == "held":
             return "; ".join(map(str, self.holds))
+        if self.suspended:
+            return "; ".join(map(str, self.suspended))
         return "plan" if self.state == "planning" else self.expected
 
 

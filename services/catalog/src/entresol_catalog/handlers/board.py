@@ -14,9 +14,10 @@ from entresol_catalog.domain.approvals import Approval
 from entresol_catalog.domain.entities import Entity, targets
 from entresol_catalog.domain.listings import DeadLetter, Manifest, Notification, Token
 from entresol_catalog.domain.locks import Lock, Waiver
+from entresol_catalog.domain.offerings import Stages
 from entresol_catalog.domain.patience import look_again_at
 from entresol_catalog.domain.requests import Request
-from entresol_catalog.domain.resources import Resource
+from entresol_catalog.domain.resources import Resource, Revision
 from entresol_catalog.domain.scorecards import Standing
 from entresol_catalog.handlers.keys import keys_of
 from entresol_catalog.store import tables
@@ -43,6 +44,8 @@ class Board:
         self.requests = Shelf(tables.request, Request, lambda one: _request_columns(one, patience_seconds))
         self.approvals = Shelf(tables.approval, Approval, _approval_columns)
         self.resources = Shelf(tables.resource, Resource, _resource_columns)
+        self.revisions = Shelf(tables.revision, Revision, lambda one: {})
+        self.offerings = Shelf(tables.offering, Stages, lambda one: {})
         self.entities = Shelf(tables.entity, Entity, lambda one: {"removed": not one.exists})
         self.manifests = Shelf(tables.manifest, Manifest, lambda one: {"removed": one.removed})
         self.tokens = Shelf(tables.token, Token, lambda one: {"hash": one.hash})
@@ -61,9 +64,12 @@ class Board:
         """Standings that were told of."""
         self.pointing: dict[Key, set[tuple[str, str]]] = {}
         """What entities pointed at before the batch, for those whose relations it may have changed."""
+        self.leaning: dict[str, dict[str, str]] = {}
+        """What resources needed before the batch, for those of which it may have changed that."""
 
     def load(self, events: Sequence[Event[Any]], session: Session) -> None:
-        """Fetch everything that the events speak of. Entities come last: a resource's row says which one it had."""
+        """Fetch everything that the events speak of. Some come last: a resource's row says which entity it had, and a
+        request's who waits for it."""
         wanted: dict[str, set[Key]] = {}
         for event in events:
             for shelf, key in keys_of(event):
@@ -75,6 +81,8 @@ class Board:
             if resource.entity is not None:
                 entities.add((resource.entity.blueprint, resource.entity.identifier))
         self.entities.load(entities, session)
+        made_for = [one.requirement for one in self.requests.things.values() if one.requirement is not None]
+        self.requests.load({(one.request_id,) for one in made_for}, session)
         approvals = {(one.id,) for request in self.requests.things.values() for one in request.approvals}
         self.approvals.load(approvals, session)
 
@@ -87,10 +95,15 @@ class Board:
             shelf.write(session)
         for listing in (
             *(self.manifests, self.tokens, self.dead_letters, self.notifications),
-            *(self.locks, self.waivers, self.standings),
+            *(self.locks, self.waivers, self.standings, self.revisions, self.offerings),
         ):
             listing.write(session)
         self._write_relations(session)
+        self._write_needs(session)
+
+    def lean(self, resource_id: str, needed: dict[str, str]) -> None:
+        """What the resource needs may change; this is what it needed before."""
+        self.leaning.setdefault(resource_id, needed)
 
     def _write_relations(self, session: Session) -> None:
         gone: list[dict[str, str]] = []
@@ -106,7 +119,28 @@ class Board:
         if new:
             session.connection().execute(insert(tables.relation), new)
 
+    def _write_needs(self, session: Session) -> None:
+        gone: list[dict[str, str]] = []
+        new: list[dict[str, str]] = []
+        for resource_id, before in self.leaning.items():
+            resource = self.resources.things[resource_id,]
+            for name in sorted({*before, *resource.requires}):
+                old, now = before.get(name), resource.requires.get(name)
+                if old == now:
+                    continue
+                if old is not None:
+                    gone.append({"key_resource": resource_id, "key_name": name})
+                if now is not None:
+                    new.append({"resource": resource_id, "name": name, "project": resource.project, "target": now})
+        if gone:
+            session.connection().execute(_DELETE_NEED, gone)
+        if new:
+            session.connection().execute(insert(tables.need), new)
 
+
+_DELETE_NEED = delete(tables.need).where(
+    tables.need.c.resource == bindparam("key_resource"), tables.need.c.name == bindparam("key_name")
+)
 _DELETE_RELATION = delete(tables.relation).where(
     and_(*(column == bindparam(f"key_{column.name}") for column in tables.relation.c))
 )
@@ -140,5 +174,8 @@ def _resource_columns(resource: Resource) -> dict[str, Any]:
         "project": resource.project,
         "environment": resource.environment,
         "offering": resource.offering,
+        "version": resource.offering_version,
         "state": resource.state,
+        "drifted": resource.drift is not None,
+        "paused": resource.paused is not None,
     }

@@ -1,4 +1,4 @@
-"""Facts about resources, and about the catalog's entities, which people declare and resources contribute to."""
+"""The catalog's entities, which people declare and resources contribute to."""
 
 from collections.abc import Callable, Mapping
 from datetime import datetime
@@ -8,89 +8,25 @@ from entresol_contracts import events as facts
 from entresol_eventing.reactions import Emit
 
 from entresol_catalog.domain.entities import Difference, Document, Entity, targets
-from entresol_catalog.domain.resources import EntityRef, Resource
+from entresol_catalog.domain.resources import EntityRef
 from entresol_catalog.handlers.board import Board, Fact
 
 Change = Callable[[Entity, datetime], Difference | None]
 
 
-def provision(board: Board, fact: Fact) -> None:
-    data: facts.ResourceProvisioned = fact.event.data
-    before = board.resources.get(data.resource_id)
-    if before is not None and before.created_by == data.request_id:
-        return
-    resource = Resource(
-        id=data.resource_id,
-        project=data.project,
-        environment=data.environment,
-        offering=data.offering,
-        offering_version=data.offering_version,
-        name=data.name,
-        owner=data.owner,
-        request=data.request_id,
-        created_at=fact.at,
-        updated_at=fact.at,
-        created_by=data.request_id,
-        inputs=data.inputs,
-        outputs=data.outputs,
-        expires_at=data.expires_at,
-        entity=_ref(data.entity),
-        revision=1 if before is None else before.revision + 1,
-    )
-    board.resources.add((resource.id,), resource, fact.position)
-    _contribute(board, fact, resource.id, None if before is None else before.entity, data.entity)
-
-
-def change(board: Board, fact: Fact) -> None:
-    data: facts.ResourceChanged = fact.event.data
-    resource = board.resources.get(data.resource_id)
-    if resource is None:
-        return
-    had = resource.entity
-    if resource.change(
-        request=data.request_id,
-        offering_version=data.offering_version,
-        owner=data.owner,
-        inputs=data.inputs,
-        outputs=data.outputs,
-        expires_at=data.expires_at,
-        entity=_ref(data.entity),
-        at=fact.at,
-    ):
-        board.resources.keep(resource.id)
-        _contribute(board, fact, resource.id, had, data.entity)
-
-
-def delete(board: Board, fact: Fact) -> None:
-    data: facts.ResourceDeleted = fact.event.data
-    resource = board.resources.get(data.resource_id)
-    if resource is None:
-        return
-    had = resource.entity
-    if resource.delete(data.request_id, fact.at):
-        board.resources.keep(resource.id)
-        _contribute(board, fact, resource.id, had, None)
-
-
-def extend(board: Board, fact: Fact) -> None:
-    data: facts.ResourceExtended = fact.event.data
-    resource = board.resources.get(data.resource_id)
-    if resource is not None and resource.extend(data.request_id, data.expires_at, fact.at):
-        board.resources.keep(resource.id)
-
-
-def warn(board: Board, fact: Fact) -> None:
-    data: facts.ResourceExpiring = fact.event.data
-    resource = board.resources.get(data.resource_id)
-    if resource is not None and resource.warn(data.expires_at, fact.at):
-        board.resources.keep(resource.id)
-
-
-def expire(board: Board, fact: Fact) -> None:
-    data: facts.ResourceExpired = fact.event.data
-    resource = board.resources.get(data.resource_id)
-    if resource is not None and resource.expire(data.expired_at, fact.at):
-        board.resources.keep(resource.id)
+def contribute(
+    board: Board, fact: Fact, resource_id: str, had: EntityRef | None, has: facts.EntityDocument | None
+) -> None:
+    """Take back what the resource contributed to the entity it had, and contribute to the one it has."""
+    if had is not None and (has is None or (had.blueprint, had.identifier) != (has.blueprint, has.identifier)):
+        _change(board, fact, had.blueprint, had.identifier, lambda entity, at: entity.retract(resource_id, at))
+    if has is not None:
+        document: Document = {"properties": has.properties, "relations": has.relations}
+        if has.title is not None:
+            document["title"] = has.title
+        _change(
+            board, fact, has.blueprint, has.identifier, lambda entity, at: entity.contribute(resource_id, document, at)
+        )
 
 
 def declare(board: Board, fact: Fact) -> None:
@@ -106,34 +42,9 @@ def withdraw(board: Board, fact: Fact) -> None:
 
 
 FOLDS: Mapping[type[Payload], Callable[[Board, Fact], None]] = {
-    facts.ResourceProvisioned: provision,
-    facts.ResourceChanged: change,
-    facts.ResourceDeleted: delete,
-    facts.ResourceExtended: extend,
-    facts.ResourceExpiring: warn,
-    facts.ResourceExpired: expire,
     facts.EntityDeclared: declare,
     facts.EntityWithdrawn: withdraw,
 }
-
-
-def _ref(entity: facts.EntityDocument | None) -> EntityRef | None:
-    return None if entity is None else EntityRef(entity.blueprint, entity.identifier)
-
-
-def _contribute(
-    board: Board, fact: Fact, resource_id: str, had: EntityRef | None, has: facts.EntityDocument | None
-) -> None:
-    """Take back what the resource contributed to the entity it had, and contribute to the one it has."""
-    if had is not None and (has is None or had != _ref(has)):
-        _change(board, fact, had.blueprint, had.identifier, lambda entity, at: entity.retract(resource_id, at))
-    if has is not None:
-        document: Document = {"properties": has.properties, "relations": has.relations}
-        if has.title is not None:
-            document["title"] = has.title
-        _change(
-            board, fact, has.blueprint, has.identifier, lambda entity, at: entity.contribute(resource_id, document, at)
-        )
 
 
 def _change(board: Board, fact: Fact, blueprint: str, identifier: str, change: Change) -> None:

@@ -24,6 +24,8 @@ def keys_of(event: Event[Any]) -> Keys:
         return found
     if ".resource." in event.type:
         found.append(("resources", (data.resource_id,)))  # type: ignore[attr-defined]
+        if isinstance(data, facts.ResourceProvisioned | facts.ResourceChanged):
+            found.append(("revisions", (data.resource_id, data.request_id)))
         if (entity := getattr(data, "entity", None)) is not None:
             found.append(("entities", (entity.blueprint, entity.identifier)))
     return found
@@ -41,6 +43,12 @@ def _manifest(event: Event[Any]) -> Keys:
 def _approval(event: Event[Any]) -> Keys:
     data: facts.ApprovalRequested = event.data
     return [("requests", (data.request_id,)), ("approvals", (data.approval_id,))]
+
+
+def _request(event: Event[Any]) -> Keys:
+    data: facts.RequestSubmitted = event.data
+    waiting: Keys = [] if data.requirement is None else [("requests", (data.requirement.request_id,))]
+    return [("requests", (data.request_id,)), *waiting]
 
 
 def _notification(event: Event[Any]) -> Keys:
@@ -77,7 +85,9 @@ _KEYS: Mapping[type[Payload], Callable[[Event[Any]], Keys]] = {
     facts.MessageDiscarded: _LETTER,
     facts.NotificationDelivered: _notification,
     facts.NotificationFailed: _notification,
+    facts.RequestSubmitted: _request,
     facts.ApprovalRequested: _approval,
+    facts.OfferingStaged: _named("offerings", "name"),
     facts.ScorecardChanged: _named("standings", "scorecard", "blueprint", "identifier"),
     facts.LockPlaced: _scoped("locks", "lock_id"),
     facts.LockLifted: _LOCK,

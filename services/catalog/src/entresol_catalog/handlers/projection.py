@@ -14,7 +14,7 @@ from entresol_eventing.statements import Statement
 from sqlalchemy import func, insert, select
 from sqlmodel import Session
 
-from entresol_catalog.handlers import entities, listings, locks, requests, scorecards
+from entresol_catalog.handlers import entities, listings, locks, offerings, requests, resources, scorecards
 from entresol_catalog.handlers.board import Board, Fact
 from entresol_catalog.handlers.judging import Judge
 from entresol_catalog.store import tables
@@ -24,6 +24,8 @@ _FOLDS: Mapping[type[Payload], Callable[[Board, Fact], None]] = {
     **entities.FOLDS,
     **listings.FOLDS,
     **locks.FOLDS,
+    **offerings.FOLDS,
+    **resources.FOLDS,
     **scorecards.FOLDS,
 }
 

@@ -9,6 +9,8 @@ from entresol_eventing.reactions import Emit
 
 from entresol_catalog.domain.holds import Glass, Hold, Override
 from entresol_catalog.domain.requests import Outcome, Request
+from entresol_catalog.domain.runs import Need, Requirement, Snapshot
+from entresol_catalog.domain.steps import Compensation, Suspension
 from entresol_catalog.handlers import approvals
 from entresol_catalog.handlers.board import Board, Fact
 
@@ -32,6 +34,10 @@ def submit(board: Board, fact: Fact) -> None:
         reason=data.reason,
         trigger=data.trigger,
         break_glass=data.break_glass,
+        class_=data.class_,
+        orphan=data.orphan,
+        snapshot=None if data.snapshot is None else Snapshot(data.snapshot.revision, data.snapshot.request_id),
+        requirement=_requirement(data.requirement),
         correlationid=fact.event.correlationid,
         submitted_at=fact.at,
         updated_at=fact.at,
@@ -114,12 +120,46 @@ def show(_: Board, request: Request, fact: Fact) -> bool:
 
 def start(_: Board, request: Request, fact: Fact) -> bool:
     data: facts.RunStarted = fact.event.data
-    return request.start(data.run_id, data.steps, data.running, fact.at)
+    return request.advance(lambda run: run.begin(data.run_id, data.steps, data.running), fact.at)
 
 
 def progress(_: Board, request: Request, fact: Fact) -> bool:
     data: facts.RunProgressed = fact.event.data
-    return request.progress(data.step, data.state, data.attempt, data.message, data.running, fact.at)
+    return request.advance(
+        lambda run: run.progress(data.step, data.state, data.attempt, data.message, data.running), fact.at
+    )
+
+
+def suspend(_: Board, request: Request, fact: Fact) -> bool:
+    data: facts.RunSuspended = fact.event.data
+    waits = Suspension(data.step, data.reason, fact.at, data.until, data.resumable, data.requires)
+    return request.advance(lambda run: run.suspend(data.run_id, waits), fact.at)
+
+
+def resume(_: Board, request: Request, fact: Fact) -> bool:
+    """What the step is told is for the step alone; whether it heeds that is seen by its next fact."""
+    data: facts.ResumeRequested = fact.event.data
+    return request.advance(lambda run: run.resume(data.step, data.by, fact.at), fact.at)
+
+
+def require(_: Board, request: Request, fact: Fact) -> bool:
+    data: facts.RequirementRequested = fact.event.data
+    need = Need(data.name, data.action, data.wanted.resource_id, data.for_request_id)
+    return request.advance(lambda run: run.require(need), fact.at)
+
+
+def refuse_need(_: Board, request: Request, fact: Fact) -> bool:
+    data: facts.RequirementRefused = fact.event.data
+    return request.settle(data.for_request_id, "refused", data.reason, fact.at)
+
+
+def compensate(_: Board, request: Request, fact: Fact) -> bool:
+    data: facts.CompensationSucceeded | facts.CompensationFailed = fact.event.data
+    if isinstance(data, facts.CompensationSucceeded):
+        undone = Compensation("succeeded", data.message, fact.at)
+    else:
+        undone = Compensation("failed", data.reason, fact.at)
+    return request.advance(lambda run: run.compensate(data.step, undone), fact.at)
 
 
 def succeed(board: Board, request: Request, fact: Fact) -> bool:
@@ -129,12 +169,16 @@ def succeed(board: Board, request: Request, fact: Fact) -> bool:
 
 def fail(board: Board, request: Request, fact: Fact) -> bool:
     data: facts.RunFailed = fact.event.data
-    return _complete(board, request, fact, request.fail(data.reason, data.step, fact.at))
+    return _complete(
+        board, request, fact, request.fail(data.reason, data.step, fact.at, data.left or (), data.compensated or ())
+    )
 
 
 def stop(board: Board, request: Request, fact: Fact) -> bool:
     data: facts.RunCancelled = fact.event.data
-    return _complete(board, request, fact, request.stop(data.reason, fact.at))
+    return _complete(
+        board, request, fact, request.stop(data.reason, fact.at, data.steps_done or (), data.compensated or ())
+    )
 
 
 def stall(_: Board, request: Request, fact: Fact) -> bool:
@@ -158,6 +202,12 @@ FOLDS: Mapping[type[Payload], approvals.Fold] = {
     facts.RunPlanned: show,
     facts.RunStarted: start,
     facts.RunProgressed: progress,
+    facts.RunSuspended: suspend,
+    facts.ResumeRequested: resume,
+    facts.RequirementRequested: require,
+    facts.RequirementRefused: refuse_need,
+    facts.CompensationSucceeded: compensate,
+    facts.CompensationFailed: compensate,
     facts.RunSucceeded: succeed,
     facts.RunFailed: fail,
     facts.RunCancelled: stop,
@@ -191,7 +241,21 @@ def _complete(board: Board, request: Request, fact: Fact, ended: bool) -> bool:
             waits=dict(request.waits),
         )
         board.said.append(Emit(completed, subject=request.id, partitionkey=request.resource, cause=fact.event.cause))
+        _settle_need(board, request, fact, outcome)
     return ended
+
+
+def _settle_need(board: Board, request: Request, fact: Fact, outcome: Outcome) -> None:
+    """Whoever needs what the request was made for does not wait for it any more."""
+    if (requirement := request.requirement) is not None:
+        waiting = board.requests.get(requirement.request_id)
+        because = "; ".join(request.because) or None
+        if waiting is not None and waiting.settle(request.id, outcome, because, fact.at):
+            board.requests.keep(waiting.id)
+
+
+def _requirement(given: facts.Requirement | None) -> Requirement | None:
+    return None if given is None else Requirement(given.request_id, given.resource_id, given.name)
 
 
 def named(payload: Any) -> str | None:

@@ -71,6 +71,11 @@ def reached(who: Principal, project: str | None) -> bool:
     return who.reaches_all or (project is not None and who.reaches(project))
 
 
+def given(**filters: str | bool | None) -> list[tuple[str, str | bool]]:
+    """The filters that were given, by column."""
+    return [(name, value) for name, value in filters.items() if value is not None]
+
+
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     401: {"description": "The token is missing or not valid."},
     403: {"description": "The token's role does not allow this."},

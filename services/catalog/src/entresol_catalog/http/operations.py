@@ -1,6 +1,5 @@
-"""What runs the platform: offerings and other manifests, tokens, dead letters, notifications."""
+"""What runs the platform: manifests, tokens, dead letters, notifications."""
 
-import re
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -11,9 +10,9 @@ from sqlalchemy import ColumnElement
 from sqlmodel import Session
 
 from entresol_catalog.domain.listings import DeadLetter, Manifest, Notification, Token
-from entresol_catalog.http.answers import SINGLE, Cursor, Door, IfNoneMatch, Limit, Page, listed, missing, single
+from entresol_catalog.http.answers import Cursor, Door, Limit, Page, listed
 from entresol_catalog.store import tables
-from entresol_catalog.store.reading import documents, page, reach
+from entresol_catalog.store.reading import page, reach
 from entresol_catalog.store.shelf import adapter
 
 
@@ -36,31 +35,6 @@ _IN_FORCE = tables.manifest.c.removed.is_(False)
 def routes(door: Door) -> APIRouter:
     router = APIRouter(prefix="/v1")
     reads, manages_tokens, manages_letters = map(door.guard, ("catalog:read", "tokens:manage", "dead-letters:manage"))
-
-    @router.get("/offerings", response_model=Page[Manifest])
-    async def list_offerings(_: Annotated[Principal, reads], limit: Limit = 100, cursor: Cursor = None) -> Response:
-        """Every version that is in force, in the order in which they were published."""
-        conditions = (tables.manifest.c.kind == "Offering", _IN_FORCE)
-        wanted = page(tables.manifest, conditions, cursor=cursor, limit=limit, newest_first=False)
-        return listed(*await door.read(wanted))
-
-    @router.get("/offerings/{name}", response_model=Manifest, responses=SINGLE)
-    async def show_offering(
-        _: Annotated[Principal, reads],
-        name: str,
-        version: Annotated[str | None, Query(max_length=100)] = None,
-        if_none_match: IfNoneMatch = None,
-    ) -> Response:
-        """The version asked for, else the highest."""
-        manifest = tables.manifest
-        conditions = [manifest.c.kind == "Offering", manifest.c.name == name, _IN_FORCE]
-        if version is not None:
-            conditions.append(manifest.c.version == version)
-        found = await door.read(documents(manifest, *conditions))
-        if not found:
-            raise missing("offering", name if version is None else f"{name} {version}")
-        best = max(found, key=lambda one: _precedence(adapter(Manifest).validate_json(one).version or ""))
-        return single(best, None, if_none_match)
 
     @router.get("/manifests", response_model=Page[Manifest])
     async def list_manifests(
@@ -121,10 +95,3 @@ def routes(door: Door) -> APIRouter:
         return listed(*await door.read(page(tables.notification, conditions, cursor=cursor, limit=limit)))
 
     return router
-
-
-def _precedence(version: str) -> tuple[tuple[int, ...], bool, list[tuple[bool, int, str]]]:
-    """Semantic versioning's order: numbers by value, and a pre-release before its release."""
-    numbers, _, pre = version.split("+", 1)[0].partition("-")
-    parts = [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in pre.split(".")] if pre else []
-    return tuple(int(one) for one in re.findall(r"\d+", numbers)), not pre, parts

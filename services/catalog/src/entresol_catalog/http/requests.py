@@ -1,4 +1,4 @@
-"""Requests, the chain of events of each, approvals, and resources."""
+"""Requests, the chain of events of each, and approvals."""
 
 import asyncio
 import json
@@ -10,7 +10,6 @@ from sqlmodel import Session
 
 from entresol_catalog.domain.approvals import Approval, ApprovalState
 from entresol_catalog.domain.requests import Request, State
-from entresol_catalog.domain.resources import Resource, ResourceState
 from entresol_catalog.http.answers import (
     SINGLE,
     Cursor,
@@ -19,6 +18,7 @@ from entresol_catalog.http.answers import (
     Limit,
     Page,
     Project,
+    given,
     listed,
     missing,
     reached,
@@ -28,7 +28,7 @@ from entresol_catalog.http.decisions import DecidedRequest, with_decisions
 from entresol_catalog.http.events import positioned
 from entresol_catalog.store import tables
 from entresol_catalog.store.reading import document, entries, in_sight, page, reach
-from entresol_catalog.store.shelf import adapter
+from entresol_catalog.store.shelf import adapter, written
 
 
 def routes(door: Door) -> APIRouter:
@@ -48,8 +48,8 @@ def routes(door: Door) -> APIRouter:
         """Newest first."""
         table = tables.request
         conditions = reach(table, who)
-        conditions += [table.c[name] == value for name, value in _given(project=project, resource=resource)]
-        conditions += [table.c[name] == value for name, value in _given(offering=offering)]
+        conditions += [table.c[name] == value for name, value in given(project=project, resource=resource)]
+        conditions += [table.c[name] == value for name, value in given(offering=offering)]
         if state:
             conditions.append(table.c.state.in_(state))
         wanted = page(table, conditions, cursor=cursor, limit=limit)
@@ -79,8 +79,7 @@ def routes(door: Door) -> APIRouter:
         if wait and not request.terminal:
             with door.tail.watching(request_id) as moved:
                 request = await _ended(door, who, request_id, find, moved, wait)
-        document = adapter(Request).dump_json(request).decode()
-        (decided,) = await door.read(lambda session: with_decisions([document], [request_id], session))
+        (decided,) = await door.read(lambda session: with_decisions([written(request)], [request_id], session))
         return single(decided, request.revision, if_none_match)
 
     @router.get("/requests/{request_id}/events", response_model=Page[dict[str, Any]])
@@ -105,46 +104,12 @@ def routes(door: Door) -> APIRouter:
         """Newest first. Nothing waits for a review: with it, somebody signs off that a glass was broken."""
         table = tables.approval
         conditions = reach(table, who)
-        conditions += [table.c[name] == value for name, value in _given(project=project)]
+        conditions += [table.c[name] == value for name, value in given(project=project)]
         if state:
             conditions.append(table.c.state.in_(state))
         if review is not None:
             conditions.append(table.c.review_by.is_not(None) if review else table.c.review_by.is_(None))
         return listed(*await door.read(page(table, conditions, cursor=cursor, limit=limit)))
-
-    @router.get("/resources", response_model=Page[Resource])
-    async def list_resources(
-        who: Annotated[Principal, reads],
-        project: Project = None,
-        environment: str | None = None,
-        offering: str | None = None,
-        state: Annotated[list[ResourceState] | None, Query()] = None,
-        limit: Limit = 100,
-        cursor: Cursor = None,
-    ) -> Response:
-        """Newest first; those that were deleted too, unless a state is asked for."""
-        table = tables.resource
-        conditions = reach(table, who)
-        given = _given(project=project, environment=environment, offering=offering)
-        conditions += [table.c[name] == value for name, value in given]
-        if state:
-            conditions.append(table.c.state.in_(state))
-        return listed(*await door.read(page(table, conditions, cursor=cursor, limit=limit)))
-
-    @router.get("/resources/{project}/{environment}/{offering}/{name}", response_model=Resource, responses=SINGLE)
-    async def show_resource(
-        who: Annotated[Principal, reads],
-        project: str,
-        environment: str,
-        offering: str,
-        name: str,
-        if_none_match: IfNoneMatch = None,
-    ) -> Response:
-        resource_id = f"{project}/{environment}/{offering}/{name}"
-        found = await door.read(document(tables.resource, [tables.resource.c.id == resource_id]))
-        if found is None or not reached(who, project):
-            raise missing("resource", resource_id)
-        return single(found, adapter(Resource).validate_json(found).revision, if_none_match)
 
     return router
 
@@ -165,7 +130,3 @@ async def _ended(
             await asyncio.wait_for(moved.wait(), remaining)
         except TimeoutError:
             continue
-
-
-def _given(**filters: str | None) -> list[tuple[str, str]]:
-    return [(name, value) for name, value in filters.items() if value is not None]

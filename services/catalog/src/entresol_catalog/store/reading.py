@@ -34,6 +34,7 @@ COMPANY_WIDE = (
     "manifest.applied",
     "manifest.removed",
     "scorecard.changed",
+    "offering.staged",
 )
 SCOPED = (
     "lock.placed",

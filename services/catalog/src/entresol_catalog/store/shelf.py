@@ -23,6 +23,11 @@ def adapter(kind: type[D]) -> TypeAdapter[D]:
     return found
 
 
+def written(thing: object) -> str:
+    """The thing as a document."""
+    return adapter(type(thing)).dump_json(thing, by_alias=True).decode()
+
+
 _ADAPTERS: dict[type[Any], TypeAdapter[Any]] = {}
 """Made once each: building one costs milliseconds."""
 
@@ -98,14 +103,13 @@ class Shelf(Generic[D]):
         if not self.kept:
             return
         names = [column.name for column in self.table.primary_key]
-        write = adapter(self.kind).dump_json
         new: list[dict[str, Any]] = []
         changed: list[dict[str, Any]] = []
         for key in sorted(self.kept, key=self.positions.__getitem__):
             thing = self.things[key]
             row = self.columns(thing)
             row["position"] = self.positions[key]
-            row["document"] = write(thing).decode()
+            row["document"] = written(thing)
             if key in self.stored:
                 row |= {f"key_{name}": value for name, value in zip(names, key, strict=True)}
                 changed.append(row)

@@ -69,11 +69,46 @@ resource = Table(
     Column("project", String, nullable=False),
     Column("environment", String, nullable=False),
     Column("offering", String, nullable=False),
+    Column("version", String, nullable=False),
     Column("state", String, nullable=False),
+    Column("drifted", Boolean, nullable=False),
+    Column("paused", Boolean, nullable=False),
     Column("document", Text, nullable=False),
     Index("resource_position", "position"),
     Index("resource_project", "project", "position"),
+    Index("resource_offering", "offering", "version"),
 )
+
+revision = Table(
+    "revision",
+    metadata,
+    Column("resource", String, primary_key=True),
+    Column("request", String, primary_key=True),
+    Column("position", _Position, nullable=False),
+    Column("document", Text, nullable=False),
+    Index("revision_resource", "resource", "position"),
+)
+"""What each request has made of a resource."""
+
+need = Table(
+    "need",
+    metadata,
+    Column("resource", String, primary_key=True),
+    Column("name", String, primary_key=True),
+    Column("project", String, nullable=False),
+    Column("target", String, nullable=False),
+    Index("need_target", "target"),
+)
+"""Which resources need which others. `project` is of the one that needs."""
+
+offering = Table(
+    "offering",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("position", _Position, nullable=False),
+    Column("document", Text, nullable=False),
+)
+"""The stages of its versions, once one was told of; the versions themselves are manifests."""
 
 entity = Table(
     "entity",
