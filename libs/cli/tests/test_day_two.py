@@ -185,7 +185,7 @@ WAITS = [
 
 
 def test_a_suspended_step_is_let_go_on_with_an_answer(run: Run, accepting: Any, item: Document) -> None:
-    accepting.says("GET", f"/catalog/v1/requests/{REQUEST}", 200, item | {"state": "running", "waits": WAITS})
+    accepting.says("GET", f"/catalog/v1/requests/{REQUEST}", 200, item | {"state": "running", "suspended": WAITS})
     accepting.says("POST", f"/intake/v1/requests/{REQUEST}/resume", 202, {"id": REQUEST})
     result = run("resume", REQUEST[:11], "--reason", "checked", "--answer", "rows=12", "--answer", "who.name=ada")
     assert result.exit_code == 0, result.output
@@ -197,7 +197,7 @@ def test_a_suspended_step_is_let_go_on_with_an_answer(run: Run, accepting: Any, 
 
 
 def test_what_nobody_waits_for_can_not_be_resumed(run: Run, accepting: Any, item: Document) -> None:
-    accepting.says("GET", f"/catalog/v1/requests/{REQUEST}", 200, item | {"state": "running", "waits": WAITS})
+    accepting.says("GET", f"/catalog/v1/requests/{REQUEST}", 200, item | {"state": "running", "suspended": WAITS})
     result = run("resume", REQUEST, "--step", "db")
     assert result.exit_code == 2
     assert "step db of request" in result.stderr
@@ -210,7 +210,7 @@ def test_what_nobody_waits_for_can_not_be_resumed(run: Run, accepting: Any, item
 
 def test_an_answer_goes_to_one_step_only(run: Run, accepting: Any, item: Document) -> None:
     waits = [WAITS[0], WAITS[0] | {"step": "check"}]
-    accepting.says("GET", f"/catalog/v1/requests/{REQUEST}", 200, item | {"state": "running", "waits": waits})
+    accepting.says("GET", f"/catalog/v1/requests/{REQUEST}", 200, item | {"state": "running", "suspended": waits})
     result = run("resume", REQUEST, "--answer", "rows=12")
     assert result.exit_code == 2
     assert "--step migrate or --step check" in result.stderr

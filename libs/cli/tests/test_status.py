@@ -40,7 +40,7 @@ def there(accepting: Any) -> Any:
 
 
 def test_the_overview_shows_suspended_steps_drift_and_pauses(run: Run, there: Any, item: Document) -> None:
-    waiting = item | {"state": "running", "waits": WAITS}
+    waiting = item | {"state": "running", "suspended": WAITS}
     there.lists("/catalog/v1/requests", waiting)
     there.answers["GET", "/catalog/v1/resources"] = lambda call: (
         200,
@@ -70,10 +70,18 @@ def test_a_platform_that_knows_no_such_filters_shows_nothing_wrong(run: Run, the
     assert "Paused" not in shown
 
 
+def test_who_has_let_a_step_go_on_is_told(run: Run, there: Any, item: Document) -> None:
+    resumed = WAITS[0] | {"resumed_by": "user:sue"}
+    there.says("GET", f"/catalog/v1/requests/{REQUEST}", 200, item | {"state": "running", "suspended": [resumed]})
+    shown = run("status", REQUEST).stdout
+    assert "resumed by user:sue" in shown
+    assert "entresol resume" not in shown
+
+
 def test_a_request_shows_what_it_waits_for_and_how_to_let_it_go_on(run: Run, there: Any, item: Document) -> None:
     more = {
         "state": "running",
-        "waits": WAITS,
+        "suspended": WAITS,
         "class": "cheap",
         "requirement": {"request_id": CHILD, "resource_id": "shop/prod/app/shop", "name": "cart"},
         "snapshot": {"revision": 3},
@@ -83,8 +91,8 @@ def test_a_request_shows_what_it_waits_for_and_how_to_let_it_go_on(run: Run, the
     shown = run("status", REQUEST[:12]).stdout
     for text in (
         "migrate    2026-11-29 ",
-        f"let it go on with: entresol resume {REQUEST[:18]} --step migrate",
-        f"see it with: entresol status {CHILD[:18]}",
+        f"entresol resume {REQUEST[:18]} --step migrate",
+        f"entresol status {CHILD[:18]}",
         "cheap",
         f"shop/prod/app/shop, as its cart (request {CHILD[:18]})",
         "revision 3",
@@ -94,11 +102,18 @@ def test_a_request_shows_what_it_waits_for_and_how_to_let_it_go_on(run: Run, the
 
 
 def test_a_failed_request_shows_what_was_undone_and_what_is_left(run: Run, there: Any, item: Document) -> None:
-    failed = item | {"state": "failed", "compensated": ["b", "c"], "left": ["a"], "because": ["no route"]}
+    steps = [
+        {"name": "a", "state": "succeeded", "attempt": 1, "compensation": {"state": "failed", "message": "no route"}},
+        {"name": "b", "state": "succeeded", "attempt": 1, "compensation": {"state": "succeeded", "message": None}},
+    ]
+    failed = item | {"state": "failed", "compensated": ["b", "c"], "left": ["a"], "because": ["no"], "steps": steps}
     there.says("GET", f"/catalog/v1/requests/{REQUEST}", 200, failed)
     for shown in (run("status", REQUEST).stdout, run("request", "x", "y", "-p", "p", "-e", "e", "--wait").stdout):
         assert "undone: b, c" in shown
         assert "left in the world: a" in shown
+    rows = [line.split() for line in run("status", REQUEST).stdout.splitlines()]
+    assert ["a", "succeeded", "1", "could", "not", "be", "undone:", "no", "route"] in rows
+    assert ["b", "succeeded", "1", "undone"] in rows
 
 
 def test_a_request_shows_what_it_needs_and_how_that_stands(
@@ -149,9 +164,10 @@ def test_a_resource_shows_all_that_befell_it(run: Run, there: Any) -> None:
         ("deprecated", "deprecated: nothing new is made with it unless it is named; 2.0.0 is the default"),
         ("defective", "defective: nothing is made with it or updated to it any more; 2.0.0 is the default"),
         ("proposed", "proposed: only who names it gets it"),
+        (None, "2.0.0 is the default"),
     ],
 )
-def test_a_resource_says_how_its_version_stands(run: Run, there: Any, stage: str, said: str | None) -> None:
+def test_a_resource_says_how_its_version_stands(run: Run, there: Any, stage: str | None, said: str | None) -> None:
     versions = [{"version": "1.0.0", "stage": stage}, {"version": "2.0.0", "stage": "default"}]
     there.says("GET", "/catalog/v1/offerings/deployment", 200, {"name": "deployment", "versions": versions})
     shown = run("status", CART).stdout
@@ -201,8 +217,8 @@ def test_what_a_platform_says_of_waits_can_not_steer_the_terminal(run: Run, ther
     hostile = "a\x1b[2Jb\u202e"
     waits = [{"step": hostile, "reason": hostile, "until": hostile, "resumable": True}]
     pause = {"by": hostile, "reason": hostile, "until": hostile}
-    there.says("GET", f"/catalog/v1/requests/{REQUEST}", 200, item | {"state": "running", "waits": waits})
-    there.lists("/catalog/v1/requests", item | {"state": "running", "waits": waits})
+    there.says("GET", f"/catalog/v1/requests/{REQUEST}", 200, item | {"state": "running", "suspended": waits})
+    there.lists("/catalog/v1/requests", item | {"state": "running", "suspended": waits})
     difference = {"step": hostile, "path": hostile, "change": hostile}
     drift = {"since": hostile, "mode": hostile, "differences": [difference], "gone": [hostile]}
     more = {"paused": pause, "drift": drift, "requires": {hostile: "a/b/c/d"}, "implementation": hostile}

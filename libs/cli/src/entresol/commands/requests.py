@@ -175,7 +175,7 @@ def resume(
 
 def _resumable(item: dict[str, Any], step: str | None) -> list[str]:
     """The steps that a person may let go on, or the one that is asked for; raise Failure if there is none."""
-    waits = item.get("waits") or []
+    waits = item.get("suspended") or []
     able = [str(one["step"]) for one in waits if one.get("resumable")]
     if step is not None and step in able:
         return [step]

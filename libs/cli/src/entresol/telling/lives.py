@@ -71,6 +71,13 @@ def resuming(request_id: object, step: object) -> str:
     return f"entresol resume {short(request_id)} --step {step}"
 
 
+def going_on(request_id: object, wait: Document) -> str:
+    """Who has let a suspended step go on, or how somebody may; empty if only time or another request can."""
+    if wait.get("resumed_by"):
+        return f"resumed by {wait['resumed_by']}, it goes on when it is looked at next"
+    return resuming(request_id, wait["step"]) if wait.get("resumable") else ""
+
+
 def remains(request: Document) -> Iterator[str]:
     """What became of the steps that a failed or cancelled request had done, a line each."""
     if undone := request.get("compensated"):

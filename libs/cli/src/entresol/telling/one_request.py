@@ -7,7 +7,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from entresol.telling import overview
-from entresol.telling.lives import remains, resuming, waits_for
+from entresol.telling.lives import going_on, remains, waits_for
 from entresol.telling.overview import took
 from entresol.telling.plans import outline
 from entresol.telling.progress import Progress
@@ -19,11 +19,11 @@ Document = Mapping[str, Any]
 def draw(item: Document, progress: Progress) -> Iterator[RenderableType]:
     """The request as the catalog has it; what it needs of others is told by its chain."""
     yield _head(item)
-    if item.get("waits"):
+    if item.get("suspended"):
         yield ""
-        yield table("suspended", "until", "waits for", rows=[_wait(item, one) for one in item["waits"]])
+        yield table("suspended", "until", "waits for", rows=[_wait(item, one) for one in item["suspended"]])
     if item.get("steps"):
-        rows = [(s.get("name"), state(s.get("state")), s.get("attempt"), s.get("message")) for s in item["steps"]]
+        rows = [(s.get("name"), state(s.get("state")), s.get("attempt"), _message(s)) for s in item["steps"]]
         yield ""
         yield table("step", "state", "attempt", "message", rows=rows)
     if progress.needs:
@@ -70,11 +70,19 @@ def _head(item: Document) -> RenderableType:
 
 def _wait(item: Document, wait: Document) -> tuple[object, ...]:
     why = clean(waits_for({**wait, "until": None}))
-    if wait.get("resumable"):
-        why += f"\nlet it go on with: {clean(resuming(item['id'], wait['step']))}"
+    if told := going_on(item["id"], wait):
+        why += f"\n{clean(told)}"
     elif wait.get("requires"):
-        why += f"\nsee it with: entresol status {clean(short(wait['requires']))}"
+        why += f"\nentresol status {clean(short(wait['requires']))}"
     return (wait["step"], moment(wait.get("until")), Text(why))
+
+
+def _message(step: Document) -> str:
+    """What it said, and how it was undone."""
+    undone = step.get("compensation") or {}
+    how = {"succeeded": "undone", "failed": "could not be undone"}.get(str(undone.get("state")), "")
+    told = f"{how}: {undone['message']}" if how and undone.get("message") else how
+    return "; ".join(one for one in (step.get("message"), told) if one)
 
 
 def _needed_by(requirement: Document | None) -> str | None:

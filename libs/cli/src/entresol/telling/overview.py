@@ -10,7 +10,7 @@ from rich.text import Text
 from entresol.doors.lookup import EXISTING
 from entresol.telling import drifts
 from entresol.telling.facts import hold
-from entresol.telling.lives import resuming, waits_for
+from entresol.telling.lives import going_on, waits_for
 from entresol.telling.plans import signs
 from entresol.terminal import cell, moment, short, span, state, table
 
@@ -31,8 +31,8 @@ def gather(client: "Client", project: str | None) -> dict[str, list[Document]]:
     begun = [item for item in moving if item["state"] not in ("waiting-for-approval", "held")]
     latest: Iterator[Document] = client.every("/v1/requests", project=project, most=_LATEST + len(going))
     return {
-        "running": [item for item in begun if not waits(item)],
-        "suspended": [item for item in begun if waits(item)],
+        "running": [item for item in begun if not item.get("suspended")],
+        "suspended": [item for item in begun if item.get("suspended")],
         "waiting_for_approval": [item for item in moving if item["state"] == "waiting-for-approval"],
         "held": [item for item in moving if item["state"] == "held"],
         "reviews": open_reviews(client, project),
@@ -41,11 +41,6 @@ def gather(client: "Client", project: str | None) -> dict[str, list[Document]]:
         "paused": _resources(client, project, "paused", "paused"),
         "latest": [item for item in latest if item["state"] not in OPEN_STATES][:_LATEST],
     }
-
-
-def waits(item: Document) -> list[Document]:
-    """The suspended steps of a request."""
-    return list(item.get("waits") or [])
 
 
 def _resources(client: "Client", project: str | None, field: str, filter_: str) -> list[Document]:
@@ -127,9 +122,9 @@ def _awaited(item: Document) -> str:
 def _suspended(item: Document) -> str:
     """A line for each suspended step, and how to let it go on if somebody may."""
     lines = []
-    for one in waits(item):
+    for one in item["suspended"]:
         lines.append(f"{one['step']}: {waits_for(one, lambda time: moment(time).plain)}")
-        lines += [f"  {resuming(item['id'], one['step'])}"] if one.get("resumable") else []
+        lines += [f"  {told}"] if (told := going_on(item["id"], one)) else []
     return "\n".join(lines)
 
 

@@ -27,24 +27,26 @@ def versions(offering: Document | None) -> Sequence[Document]:
 
 
 def stage_of(offering: Document | None, version: object) -> str | None:
-    """The stage of a version; None if it is not known."""
-    return next((str(one["stage"]) for one in versions(offering) if one["version"] == version), None)
+    """The stage of a version; None if it has none, or is not offered."""
+    return next((one.get("stage") for one in versions(offering) if one["version"] == version), None)
 
 
 def default_of(offering: Document | None) -> str | None:
     """The version that is the default; None if there is none."""
-    return next((str(one["version"]) for one in versions(offering) if one["stage"] == DEFAULT), None)
+    return next((str(one["version"]) for one in versions(offering) if one.get("stage") == DEFAULT), None)
 
 
 def remark(offering: Document | None, version: object) -> Text | None:
     """What whoever has this version should know of its stage; None if there is nothing to say."""
-    stage = stage_of(offering, version)
-    if stage is None:
-        return None if not versions(offering) else Text("not offered any more", style="yellow")
+    known = versions(offering)
+    if not known:
+        return None
+    stage, default = stage_of(offering, version), default_of(offering)
     if stage == DEFAULT:
         return None
-    default = default_of(offering)
+    instead = f"{default} is the default" if default is not None else "there is no default"
+    if stage is None:
+        offered = any(one["version"] == version for one in known)
+        return Text(clean(instead) if offered else clean(f"not offered any more; {instead}"), style="yellow")
     line = Text.assemble(state(stage), f": {MEANS.get(stage, '')}")
-    if stage in TO_LEAVE and default is not None:
-        line.append(clean(f"; {default} is the default"))
-    return line
+    return line.append(clean(f"; {instead}")) if stage in TO_LEAVE else line
