@@ -122,6 +122,7 @@ def test_a_rollback_to_a_given_revision_is_also_told_as_json(run: Run, accepting
         (REVISIONS, ("--to", "3"), 2, "at revision 3 already"),
         (REVISIONS, ("--to", "7"), 3, "there are 2, 1"),
         (REVISIONS[-1:], (), 2, "there is none before"),
+        ([REVISIONS[2] | {"revision": 4}, *REVISIONS], (), 2, "--to 3 is from before it was deleted"),
         ([], (), 3, "no revisions to go back to"),
     ],
 )

@@ -13,6 +13,7 @@ from entresol.commands import (
     events,
     locks,
     manifests,
+    offerings,
     platform,
     policy,
     recovery,
@@ -55,6 +56,19 @@ _GROUPS: Mapping[str, tuple[str, str, Mapping[str, Callable[..., None]]]] = {
         "Seeing",
         "Things and how they relate: get, import, export.",
         {"get": catalog.get, "import": catalog.import_, "export": catalog.export},
+    ),
+    "offering": (
+        "Offering",
+        "What can be asked for, in its versions: list, show, explain, impact, promote, deprecate, defect.",
+        {
+            "list": offerings.list_,
+            "show": offerings.show,
+            "explain": offerings.explain,
+            "impact": offerings.impact,
+            "promote": offerings.promote,
+            "deprecate": offerings.deprecate,
+            "defect": offerings.defect,
+        },
     ),
     "review": (
         "Answering",

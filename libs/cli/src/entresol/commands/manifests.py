@@ -24,6 +24,9 @@ def apply(
     session: Session,
     paths: Paths = None,
     starter: Annotated[bool, typer.Option("--starter", help="Also the offerings that come with Entresol.")] = False,
+    proposed: Annotated[
+        bool, typer.Option("--proposed", help="New versions of offerings become no default; who names them gets them.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Let the server check, and change nothing.")] = False,
 ) -> None:
     """Publish manifests, all or none: offerings, policies, triggers, blueprints, entities, routes, …
@@ -38,11 +41,13 @@ def apply(
       entresol apply blueprints.json entities.json
 
       entresol apply --starter
+
+      entresol apply offerings/database.yaml --proposed     (then: entresol offering promote database 2.0.0)
     """
     wanted = [*(paths or []), *([starter_directory()] if starter else [])]
     if not wanted:
         raise Failure("nothing to apply: name files or directories, or --starter", Code.INVALID)
-    publish(session, checked(wanted), dry_run=dry_run)
+    publish(session, checked(wanted), dry_run=dry_run, proposed=proposed)
 
 
 def validate(session: Session, paths: Paths = None) -> None:
@@ -100,10 +105,12 @@ def checked(paths: Sequence[Path]) -> list["Manifest"]:
     return manifests
 
 
-def publish(session: Session, manifests: Sequence["Manifest"], *, dry_run: bool = False) -> None:
+def publish(
+    session: Session, manifests: Sequence["Manifest"], *, dry_run: bool = False, proposed: bool = False
+) -> None:
     """Post all of them in one batch and say what became of each."""
     documents: list[dict[str, Any]] = [dict(manifest.document) for manifest in manifests]
-    results = session.client.apply(documents, dry_run=dry_run)
+    results = session.client.apply(documents, dry_run=dry_run, proposed=proposed)
     rows = [(result.get("kind"), _name(result), state(result.get("result"))) for result in results]
     counts = ", ".join(
         f"{count} {word}"

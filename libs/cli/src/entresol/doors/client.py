@@ -78,9 +78,12 @@ class Client:
         answer: Document = self.write("POST", "/v1/requests", body, headers=headers)
         return answer
 
-    def apply(self, manifests: Sequence[Mapping[str, Any]], *, dry_run: bool = False) -> list[Document]:
-        """Publish manifests, all or none; one result for each, in order."""
-        answer = self.write("POST", "/v1/manifests", list(manifests), params={"dry_run": "true"} if dry_run else {})
+    def apply(
+        self, manifests: Sequence[Mapping[str, Any]], *, dry_run: bool = False, proposed: bool = False
+    ) -> list[Document]:
+        """Publish manifests, all or none; one result for each, in order. What is proposed becomes no default."""
+        options = {name: "true" for name, on in (("dry_run", dry_run), ("proposed", proposed)) if on}
+        answer = self.write("POST", "/v1/manifests", list(manifests), params=options)
         results: list[Document] = answer["results"]
         return results
 

@@ -12,10 +12,15 @@ from entresol.terminal import cell, clean, moment, short, table
 Document = Mapping[str, Any]
 
 _LISTED = 10
+_BEGIN = ("create", "adopt")
+"""What begins a life."""
 
 
 def choose(resource: str, known: Sequence[Document], to: int | None) -> tuple[Document, Document]:
-    """The present revision and the one to go back to, by default the one before; raise Failure if there is none."""
+    """The present revision and the one to go back to, by default the one before; raise Failure if there is none.
+
+    A resource that was made anew after it was deleted goes back to its former life only if that is asked for.
+    """
     ordered = sorted(known, key=lambda one: int(one["revision"]))
     if not ordered:
         raise Failure(f"{resource} has no revisions to go back to", Code.NOT_FOUND)
@@ -24,13 +29,15 @@ def choose(resource: str, known: Sequence[Document], to: int | None) -> tuple[Do
         hint = f"To put right what drifted: entresol reconcile {resource}"
         raise Failure(f"{resource} is at revision {to} already", Code.INVALID, hints=(hint,))
     earlier = ordered[:-1]
-    if not earlier:
-        raise Failure(f"{resource} has only had revision {now['revision']}; there is none before", Code.INVALID)
+    if to is None and (not earlier or now.get("action") in _BEGIN):
+        hints = [f"--to {one['revision']} is from before it was deleted" for one in earlier[-1:]]
+        text = f"{resource} has only had revision {now['revision']}; there is none before"
+        raise Failure(text, Code.INVALID, hints=hints)
     if to is None:
         return now, earlier[-1]
     found = [one for one in earlier if one["revision"] == to]
     if not found:
-        there = ", ".join(str(one["revision"]) for one in reversed(earlier))
+        there = ", ".join(str(one["revision"]) for one in reversed(earlier)) or "none before the present one"
         raise Failure(f"{resource} has no revision {to}", Code.NOT_FOUND, hints=(f"there are {there}",))
     return now, found[0]
 

@@ -13,12 +13,21 @@ DEFAULT = "default"
 TO_LEAVE = ("deprecated", "defective")
 """Stages of versions that nobody should stay with."""
 
-MEANS = {
+MEANS: Mapping[str, str] = {
     "proposed": "only who names it gets it",
     "default": "who names no version gets it",
     "deprecated": "nothing new is made with it unless it is named",
     "defective": "nothing is made with it or updated to it any more",
 }
+
+
+WITHOUT = "who names it gets it"
+"""What it means that a version has no stage."""
+
+
+def means(stage: str | None) -> str:
+    """What it means for who asks for something new."""
+    return MEANS.get(stage, "") if stage is not None else WITHOUT
 
 
 def versions(offering: Document | None) -> Sequence[Document]:
@@ -48,5 +57,11 @@ def remark(offering: Document | None, version: object) -> Text | None:
     if stage is None:
         offered = any(one["version"] == version for one in known)
         return Text(clean(instead) if offered else clean(f"not offered any more; {instead}"), style="yellow")
-    line = Text.assemble(state(stage), f": {MEANS.get(stage, '')}")
+    line = Text.assemble(state(stage), f": {means(stage)}")
     return line.append(clean(f"; {instead}")) if stage in TO_LEAVE else line
+
+
+def order(one: Document) -> tuple[object, ...]:
+    """A key to sort by version, the highest first."""
+    numbers = [int(part) if part.isdigit() else 0 for part in str(one.get("version") or "").split(".")]
+    return tuple(-number for number in numbers)
