@@ -224,7 +224,7 @@ def test_drift_lists_what_has_drifted(run: Run, doors: Any) -> None:
     assert result.exit_code == 0, result.output
     asked = doors.last("GET", "/catalog/v1/resources").query
     assert (asked["drifted"], asked["project"]) == ("true", "shop")
-    assert "nothing is left of dns; differs in shop/cart.yaml#/spec/replicas (changed) and 3 more" in result.stdout
+    assert all(text in result.stdout for text in ("nothing is left of dns", "1 place in shop/cart.yaml", "3 more"))
     assert "a/b/c/d" not in result.stdout
     assert [one["id"] for one in json.loads(run("drift", "-o", "json").stdout)] == [CART]
     doors.lists("/catalog/v1/resources")

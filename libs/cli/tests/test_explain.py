@@ -181,7 +181,7 @@ def test_a_request_says_what_made_it_another_than_a_plain_wish(chain: list[Docum
         "orphan": True,
     }
     said = says(chain[0])
-    assert "of class cheap, which shop/dev/app/cart needs as its db, back to revision 3" in said
+    assert "of class cheap, for shop/dev/app/cart as its db, back to revision 3" in said
     assert "leaving behind what can't be removed, only if user:ada agrees: it has drifted" in said
 
 

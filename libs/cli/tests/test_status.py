@@ -53,7 +53,7 @@ def test_the_overview_shows_suspended_steps_drift_and_pauses(run: Run, there: An
         f"entresol resume {REQUEST[:18]} --step migrate",
         f"db: shop/prod/database/cart-db is made, request {CHILD[:18]}",
         "Drifted",
-        "differs in shop/cart.yaml#/spec/replicas (changed)",
+        "1 place in shop/cart.yaml",
         "Paused",
         "user:ada: a migration by hand",
     ):
@@ -127,7 +127,7 @@ def test_a_request_shows_what_it_needs_and_how_that_stands(
     waits = chain[5] | {"id": "n3", "type": "dev.entresol.run.suspended.v1", "data": stuck}
     there.lists(f"/catalog/v1/requests/{REQUEST}/events", *chain[:6], asked, begun, waits)
     shown = run("status", REQUEST).stdout
-    assert "needs db  shop/prod/database/cart-db  running\n    make  suspended  the job runs" in shown
+    assert "needs\n  db  shop/prod/database/cart-db  running\n    make  suspended  the job runs" in shown
     (need,) = json.loads(run("status", REQUEST, "-o", "json").stdout)["needs"]
     assert (need["name"], need["request"], need["state"]) == ("db", CHILD, "running")
 

@@ -87,11 +87,11 @@ def test_what_a_request_needs_is_shown_below_it() -> None:
     waits = {"step": "db", "reason": "shop/dev/database/cart-db is made", "requires": "r2"}
     progress.see(event("run.suspended", **waits))
     assert not progress.see(event("run.started", steps=["x"], **other))
-    assert "needs db  shop/dev/database/cart-db  running" in picture(progress)
+    assert "    db  shop/dev/database/cart-db  running" in picture(progress)
     wanted = {"wanted": {"resource_id": "shop/dev/disk/cart-db-disk"}, "action": "create"}
     progress.see(event("requirement.requested", name="disk", for_request_id="r3", **wanted, **other))
     progress.see(event("run.suspended", step="s", reason="slow", **{"request_id": "r3"}))
-    assert "    needs disk  shop/dev/disk/cart-db-disk  submitted\n      s  suspended  slow" in "\n".join(
+    assert "      disk  shop/dev/disk/cart-db-disk  submitted\n        s  suspended  slow" in "\n".join(
         line.rstrip() for line in picture(progress).splitlines()
     )
     assert "db" in progress.waits

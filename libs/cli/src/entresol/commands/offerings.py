@@ -44,10 +44,10 @@ def list_(session: Session) -> None:
         )
         for one in found
     ]
-    empty = Text("no offerings yet; `entresol apply --starter` brings some")
-    session.terminal.result(
-        found, table("offering", "version", "stage", "run by", "title", rows=rows) if rows else empty
-    )
+    if not rows:
+        session.terminal.result(found, Text("no offerings yet; `entresol apply --starter` brings some"))
+        return
+    session.terminal.result(found, table("offering", "version", "stage", "resources", "title", rows=rows))
 
 
 def show(session: Session, offering: Name, version: Version = None) -> None:

@@ -1,5 +1,6 @@
 """How a resource's drift reads: what differs, since when, and what follows from it."""
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -7,11 +8,12 @@ from rich.console import RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from entresol.telling.lives import FOLLOWS, drift
+from entresol.telling.lives import FOLLOWS
 from entresol.terminal import clean, fields, moment, short, state, table
 
 Document = Mapping[str, Any]
 
+_PLACES = 3
 _CHANGES = {"added": "yellow", "removed": "red", "changed": "yellow"}
 
 
@@ -22,8 +24,16 @@ def overview(resources: Iterable[Document], title: str | None = None) -> Table:
 
 
 def brief(resource: Document) -> str:
-    """What differs, in a few words; empty if nothing does."""
-    return "; ".join(drift(resource.get("drift") or {}))
+    """What differs, counted by where it is: a file, an address, an object; a line each."""
+    found = resource["drift"]
+    places = Counter(str(one["path"]).partition("#/")[0] for one in found.get("differences") or [])
+    parts = [f"nothing is left of {', '.join(found['gone'])}"] if found.get("gone") else []
+    parts += [
+        f"{count} {'place' if count == 1 else 'places'} in {place}" for place, count in list(places.items())[:_PLACES]
+    ]
+    others = sum(list(places.values())[_PLACES:]) + int(found.get("more") or 0)
+    parts += [f"{others} more"] if others else []
+    return "\n".join(parts)
 
 
 def in_full(resource: Document, correction: Document | None) -> list[RenderableType]:

@@ -99,7 +99,7 @@ def _request(name: str, data: Document) -> str:
 def _circumstances(data: Document) -> list[str]:
     """What makes a request another than somebody's plain wish."""
     need, back, question = (data.get(name) or {} for name in ("requirement", "snapshot", "question"))
-    parts = [f"which {need['resource_id']} needs as its {need['name']}"] if need else []
+    parts = [f"for {need['resource_id']} as its {need['name']}"] if need else []
     parts += [f"back to revision {back['revision']}"] if back else []
     parts += ["leaving behind what can't be removed"] if data.get("orphan") else []
     parts += [f"only if {' or '.join(question['from'])} agrees: {question['because']}"] if question else []

@@ -12,7 +12,7 @@ from entresol.telling import drifts
 from entresol.telling.facts import hold
 from entresol.telling.lives import going_on, waits_for
 from entresol.telling.plans import signs
-from entresol.terminal import cell, moment, short, span, state, table
+from entresol.terminal import cell, clean, moment, short, span, state, table
 
 if TYPE_CHECKING:
     from entresol.doors.client import Client
@@ -71,7 +71,7 @@ def draw(found: Mapping[str, Sequence[Document]]) -> list[RenderableType]:
         parts += [table(*what, "since", "waits for", rows=rows, title="Stalled"), ""]
     if found["suspended"]:
         rows = [(*_what(r), _suspended(r)) for r in found["suspended"]]
-        parts += [table(*what, "waits for", rows=rows, title="Suspended"), ""]
+        parts += [table(*what, "waits for", rows=rows, title="Suspended"), *_going_on(found["suspended"]), ""]
     if found["running"]:
         rows = [(*_what(r), state(r["state"]), _steps(r)) for r in found["running"]]
         parts += [table(*what, "state", "steps", rows=rows, title="Running"), ""]
@@ -120,12 +120,14 @@ def _awaited(item: Document) -> str:
 
 
 def _suspended(item: Document) -> str:
-    """A line for each suspended step, and how to let it go on if somebody may."""
-    lines = []
-    for one in item["suspended"]:
-        lines.append(f"{one['step']}: {waits_for(one, lambda time: moment(time).plain)}")
-        lines += [f"  {told}"] if (told := going_on(item["id"], one)) else []
-    return "\n".join(lines)
+    """A line for each suspended step."""
+    return "\n".join(f"{one['step']}: {waits_for(one, lambda time: moment(time).plain)}" for one in item["suspended"])
+
+
+def _going_on(items: Sequence[Document]) -> list[RenderableType]:
+    """How somebody may let them go on, in lines of their own to be copied whole."""
+    told = [going_on(item["id"], one) for item in items for one in item["suspended"]]
+    return [Text(f"  {clean(line)}", style="dim") for line in told if line]
 
 
 def _pause(pause: Document) -> str:

@@ -107,12 +107,14 @@ class Progress:
             wait = self.waits.get(name)
             line = Text.assemble("  ", clean(name), "  ", state("suspended" if wait else self.steps[name]))
             yield line.append(f"  {clean(waits_for(wait, _clock))}") if wait else line
-        yield from self.family()
+        if self.needs:
+            yield Text("  needs", style="dim")
+            yield from self.family(2)
 
     def family(self, depth: int = 1) -> Iterator[Text]:
         """A line for each request for what it needs, those that they need in turn below them."""
         for need in self.needs.values():
-            head = f"{'  ' * depth}needs {need.called}  {need.resource}  "
+            head = f"{'  ' * depth}{need.called}  {need.resource}  "
             yield Text.assemble(clean(head), state(need.state), f"  {clean(need.remark)}" if need.remark else "")
             for step, wait in need.waits.items():
                 text = f"{'  ' * (depth + 1)}{step}  "

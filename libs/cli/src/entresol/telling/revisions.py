@@ -53,9 +53,9 @@ def changes(now: Document, then: Document) -> list[dict[str, Any]]:
 
 def draw(now: Document, then: Document) -> Iterator[RenderableType]:
     """What a rollback changes, for people."""
-    made = f" of {short(then['request_id'])}" if then.get("request_id") else ""
-    at = Text.assemble(clean(f"back from revision {now['revision']} to {then['revision']}{made}, "), moment(then["at"]))
-    yield at
+    made = f"by request {short(then['request_id'])} " if then.get("request_id") else ""
+    back = f"back from revision {now['revision']} to {then['revision']} (made {made}at "
+    yield Text.assemble(clean(back), moment(then["at"]), ")")
     rows = [(f"  {one['what']}", _value(one, "now"), _value(one, "then")) for one in changes(now, then)]
     if rows:
         yield table("  what", "now", "then", rows=rows)
