@@ -10,41 +10,24 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dulwich.objects import ObjectID
 from dulwich.repo import Repo
-from entresol_provisioning.drivers import PlanOutdated, StepFailed, StepWork, trees
+from entresol_provisioning.drivers import PlanOutdated, StepFailed, StepWork, refs, trees
 from entresol_provisioning.drivers.gitops import GitOps
+from entresol_provisioning.drivers.objects import Objects
 from entresol_provisioning.settings import Settings
 
-ENV = {
-    "PATH": os.environ["PATH"],
-    "GIT_CONFIG_GLOBAL": "/dev/null",
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_AUTHOR_NAME": "bo",
-    "GIT_AUTHOR_EMAIL": "bo@example.org",
-    "GIT_COMMITTER_NAME": "bo",
-    "GIT_COMMITTER_EMAIL": "bo@example.org",
-}
+from services.provisioning.tests.repositories import files_of, git, push
 
 
-def git(place: Path, *arguments: str, check: bool = True) -> str:
-    done = subprocess.run(
-        ["git", *arguments], cwd=place, env=ENV, capture_output=True, text=True, check=check, timeout=60
-    )
-    return done.stdout.strip()
-
-
-def files_of(repository: Path, ref: str = "main") -> list[str]:
-    return git(repository, "ls-tree", "-r", "--name-only", ref).splitlines()
-
-
-def push(clone: Path, name: str, text: str) -> str:
-    """Change a file by hand, as somebody else; return the commit."""
-    git(clone, "pull", "--quiet", "--rebase")
-    (clone / name).write_text(text)
-    git(clone, "add", ".")
-    git(clone, "commit", "--quiet", "-m", f"change {name}")
-    git(clone, "push", "--quiet")
-    return git(clone, "rev-parse", "HEAD")
+def commit(repo: Repo, head: ObjectID | None, change: trees.Change) -> ObjectID:
+    """Save a commit that no branch points to yet."""
+    objects = Objects(repo)
+    parents = () if head is None else (head,)
+    difference = trees.compare(objects, head, change)
+    new = trees.commit(objects, parents, head, change, difference, "create", "a <a@example.org>")
+    objects.save()
+    return new
 
 
 @pytest.fixture
@@ -193,14 +176,14 @@ async def test_a_push_between_comparing_and_moving_the_branch_is_noticed(
     plan = await driver.plan(changed)
     git(tmp_path, "clone", "--quiet", str(repository), "clone")
     pushed: list[str] = []
-    move = trees.move
+    move = refs.move
 
     def late(*arguments: Any) -> bool:
         if not pushed:
             pushed.append(push(tmp_path / "clone", result.outputs["files"][0], "by hand"))
         return move(*arguments)
 
-    monkeypatch.setattr(trees, "move", late)
+    monkeypatch.setattr(refs, "move", late)
     with pytest.raises(PlanOutdated):
         await driver.apply(replace(changed, approved=plan.digest))
     assert git(repository, "rev-parse", "main") == pushed[0]
@@ -395,11 +378,10 @@ async def test_a_missing_remote_is_worth_another_attempt_and_the_secret_stays_se
 def test_a_crash_anywhere_in_a_commit_does_not_stop_the_next_attempt(tmp_path: Path) -> None:
     def write(place: Path) -> None:
         change = trees.Change({"a/b/app.yaml": b"a: 1\n"}, frozenset())
-        trees.create(place, b"refs/heads/main")
+        refs.create(place, "main")
         with Repo(str(place)) as repo:
-            head = trees.head_of(repo, b"refs/heads/main")
-            new = trees.commit(repo, head, change, trees.compare(repo, head, change), "create", "a <a@example.org>")
-            assert trees.move(repo, b"refs/heads/main", head, new)
+            head = refs.head_of(repo, "main")
+            assert refs.move(repo, "main", head, commit(repo, head, change))
 
     def crashes_at(step: int, place: Path) -> bool:
         """Whether a process that is killed when it is about to put its n-th file into place is killed at all."""
@@ -429,16 +411,16 @@ def test_a_crash_anywhere_in_a_commit_does_not_stop_the_next_attempt(tmp_path: P
 def test_a_lock_of_somebody_else_is_respected(tmp_path: Path) -> None:
     place = tmp_path / "one.git"
     change = trees.Change({"app.yaml": b"a: 1\n"}, frozenset())
-    trees.create(place, b"refs/heads/main")
+    refs.create(place, "main")
     lock = place / "refs" / "heads" / "main.lock"
     lock.touch()
     with Repo(str(place)) as repo:
-        new = trees.commit(repo, None, change, trees.compare(repo, None, change), "create", "a <a@example.org>")
-        assert not trees.move(repo, b"refs/heads/main", None, new)
+        new = commit(repo, None, change)
+        assert not refs.move(repo, "main", None, new)
         assert lock.exists()
         lock.unlink()
-        assert trees.move(repo, b"refs/heads/main", None, new)
-        assert not trees.move(repo, b"refs/heads/main", None, new), "it points elsewhere by now"
+        assert refs.move(repo, "main", None, new)
+        assert not refs.move(repo, "main", None, new), "it points elsewhere by now"
 
 
 async def test_a_lock_that_a_crash_left_in_a_mirror_does_not_stop_the_next_attempt(
@@ -451,6 +433,10 @@ async def test_a_lock_that_a_crash_left_in_a_mirror_does_not_stop_the_next_attem
     await driver.apply(step({"app.yaml": "a: 1\n"}, with_=with_, destination=destination))
     await driver.apply(step({"app.yaml": "a: 2\n"}, 2, with_=with_, destination=destination))
     (mirror,) = settings.mirrors.iterdir()
-    (mirror / "refs" / "fetched" / "main.lock").touch()
+    (ref,) = (mirror / "refs" / "fetched").iterdir()
+    (tmp_path / "clone").mkdir()
+    git(tmp_path, "clone", "--quiet", str(remote), "clone")
+    push(tmp_path / "clone", "elsewhere", "x")
+    ref.with_name(f"{ref.name}.lock").touch()
     await driver.apply(step({"app.yaml": "a: 3\n"}, 3, with_=with_, destination=destination))
     assert git(remote, "show", "main:shop/dev/database/orders/app.yaml") == "a: 3"

@@ -1,5 +1,6 @@
 """Names and paths that steps may write to. Everything that is not plainly harmless is refused."""
 
+import hashlib
 import re
 from pathlib import Path
 
@@ -39,11 +40,16 @@ def beneath(root: Path, name: str) -> Path:
     if parts[-1].endswith((".git", ".lock")):
         raise StepFailed(f"the repository name {name[:100]!r} must not end with .lock, or twice with .git")
     parts[-1] += ".git"
+    return unlinked(root, "/".join(parts))
+
+
+def unlinked(root: Path, relative: str) -> Path:
+    """The path beneath the root; raise StepFailed if any part of it is a symbolic link, whatever it points to."""
     place = root
-    for part in parts:
+    for part in relative.split("/"):
         place = place / part
         if place.is_symlink():
-            raise StepFailed(f"the repository {name} is a symbolic link, which is not followed")
+            raise StepFailed(f"{relative[:100]}: a symbolic link is on the way, which is not followed")
     return place
 
 
@@ -55,9 +61,9 @@ def branch(name: str) -> str:
     return name
 
 
-def is_slug(text: str) -> bool:
-    """Whether the text can be a directory's name as it is."""
-    return bool(_SLUG.match(text))
+def slug(text: str) -> str:
+    """The text if it can be a directory's name as it is, else a digest of it."""
+    return text if _SLUG.match(text) else hashlib.sha256(text.encode(errors="replace")).hexdigest()[:32]
 
 
 def is_name(text: str) -> bool:

@@ -1,19 +1,22 @@
 """Remote git repositories, spoken to through the git program: what it takes to reach each kind safely.
 
 Nothing that a user wrote can become an option, a command or a prompt: URLs are checked, `--` stands before them,
-and git runs without hooks, helpers and configuration of its machine. Pushes are never forced.
+and git runs without hooks, helpers and configuration of its machine. Pushes are never forced: a lease only guards what
+is deleted.
 """
 
 import asyncio
 import base64
+import hashlib
 import os
-import re
 import shlex
 import shutil
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 
+from dulwich.refs import Ref
+from dulwich.repo import Repo
 from entresol_manifests.secrets import SecretMissing, resolve
 
 from entresol_provisioning.drivers import StepFailed
@@ -29,8 +32,17 @@ _QUIET = (
     "fetch.recurseSubmodules=false",
     "gc.autoDetach=false",
 )
-_SCP = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*@[A-Za-z0-9][A-Za-z0-9.-]*:[A-Za-z0-9_~/][^\s:]*\Z")
-_HOST = re.compile(r"[A-Za-z0-9\[][A-Za-z0-9.:\]-]*\Z")
+_RACES = (
+    "[rejected]",
+    "fetch first",
+    "non-fast-forward",
+    "stale info",
+    "cannot lock ref",
+    "failed to lock",
+    "failed to update ref",
+    "incorrect old value",
+)
+"""How git and its servers say that somebody else's commit came first."""
 _PASSED_ON = (
     "PATH",
     "HOME",
@@ -43,8 +55,12 @@ _PASSED_ON = (
 )
 
 
-class PushRefused(Exception):
-    """Somebody else's commit came first."""
+@dataclass(frozen=True, slots=True)
+class Move:
+    """Where a branch pointed to, and where it is to point; None: no such branch."""
+
+    old: str | None
+    new: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,24 +71,33 @@ class Remote:
     secret_ref: str | None
     seconds: float
 
-    async def head(self, mirror: Path, branch: str) -> str | None:
-        """Fetch the branch into the mirror; return its commit, None if the remote has no such branch."""
+    async def heads(self, mirror: Path, branches: Collection[str]) -> dict[str, str | None]:
+        """Fetch the branches into the mirror; return their commits, None for what the remote does not have."""
         await self._prepare(mirror)
-        ref = f"refs/heads/{branch}"
-        listed = await self._git(mirror, "ls-remote", "--", self.url, ref)
-        if not listed.out.strip():
-            return None
-        target = f"+{ref}:refs/fetched/{branch}"
-        fetch = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--", self.url, target)
-        done = await self._run(mirror, *fetch)
+        heads = await self._listed(mirror, branches)
+        there = [branch for branch, head in heads.items() if head is not None]
+        if await asyncio.to_thread(_held, mirror, there) == [heads[branch] for branch in there]:
+            return heads
+        arguments = ("fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--", self.url, *map(_fetched, there))
+        done = await self._run(mirror, *arguments)
         if done.code and ".lock'" in done.err:
             # Nobody else writes here, so a crash has left the lock; and a mirror holds nothing of its own.
             await asyncio.to_thread(shutil.rmtree, mirror)
             await self._prepare(mirror)
-            done = await self._run(mirror, *fetch)
+            done = await self._run(mirror, *arguments)
         if done.code:
             raise self._failure("fetch", done)
-        return (await self._git(mirror, "rev-parse", "--verify", f"refs/fetched/{branch}")).out.strip()
+        return heads | dict(zip(there, await asyncio.to_thread(_held, mirror, there), strict=True))
+
+    async def _listed(self, mirror: Path, branches: Collection[str]) -> dict[str, str | None]:
+        refs = {f"refs/heads/{branch}": branch for branch in branches}
+        listed = await self._git(mirror, "ls-remote", "--", self.url, *refs)
+        heads: dict[str, str | None] = dict.fromkeys(branches)
+        for line in listed.out.splitlines():
+            commit, _, ref = line.partition("\t")
+            if ref in refs:  # what is asked for is a pattern, to which longer names answer too
+                heads[refs[ref]] = commit
+        return heads
 
     async def _prepare(self, mirror: Path) -> None:
         """Make the mirror if there is none: beside its place, and moved there when it is whole."""
@@ -84,18 +109,27 @@ class Remote:
         await asyncio.to_thread(shutil.rmtree, mirror, ignore_errors=True)
         making.rename(mirror)
 
-    async def push(self, mirror: Path, commit: str, branch: str) -> None:
-        """Raise PushRefused if the branch has moved since it was fetched."""
-        arguments = ("push", "--quiet", "--porcelain", "--no-verify", "--", self.url, f"{commit}:refs/heads/{branch}")
+    async def push(self, mirror: Path, moves: Mapping[str, Move]) -> dict[str, StepFailed | None]:
+        """Move all branches with one push; return those that were refused: None if somebody else came first, else why.
+
+        A branch goes only from where it is said to point to; a new commit is one on top of that, so none is lost.
+        """
+        leases = (f"--force-with-lease=refs/heads/{one}:{move.old}" for one, move in moves.items() if move.new is None)
+        specs = (f"{move.new or ''}:refs/heads/{one}" for one, move in moves.items())
+        arguments = ("push", "--quiet", "--porcelain", "--no-verify", *leases, "--", self.url, *specs)
         done = await self._run(mirror, *arguments)
         if done.code == 0:
-            return
-        said = done.out + done.err
-        if any(
-            sign in said for sign in ("non-fast-forward", "fetch first", "stale info", "cannot lock ref", "[rejected]")
-        ):
-            raise PushRefused
-        raise self._failure("push", done)
+            return {}
+        refused: dict[str, StepFailed | None] = {}
+        for line in done.out.splitlines():
+            if line.startswith("!\t"):
+                _, refs, said = line.split("\t", 2)
+                is_race = any(sign in said for sign in _RACES)
+                branch = refs.rpartition(":")[2].removeprefix("refs/heads/")
+                refused[branch] = None if is_race else self._failure("push", Finished(done.code, "", said))
+        if not refused:
+            raise self._failure("push", done)
+        return refused
 
     async def _git(self, directory: Path, *arguments: str) -> Finished:
         done = await self._run(directory, *arguments)
@@ -156,35 +190,23 @@ class Remote:
         return StepFailed(f"git {command} failed: {said}", retryable=True)
 
 
+def _place(branch: str) -> str:
+    """Where a branch is kept in a mirror: no name is in another's way there, as `a` would be in that of `a/b`."""
+    return f"refs/fetched/{hashlib.sha256(branch.encode()).hexdigest()[:32]}"
+
+
+def _fetched(branch: str) -> str:
+    return f"+refs/heads/{branch}:{_place(branch)}"
+
+
+def _held(mirror: Path, branches: Collection[str]) -> list[str | None]:
+    """The commits that the mirror has fetched, and so all that belongs to them."""
+    with Repo(str(mirror)) as repo:
+        found = repo.get_refs()
+        heads = [found.get(Ref(_place(branch).encode())) for branch in branches]
+        return [None if head is None else head.decode() for head in heads]
+
+
 def _make_empty(directory: Path) -> None:
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
-
-
-def checked_url(url: str, *, local: bool) -> str:
-    """The URL if git may be given it; raise StepFailed otherwise. `local`: whether this machine's own may be named."""
-    if not url.isprintable() or " " in url or url.startswith("-"):
-        raise StepFailed("the repository's URL holds characters that it must not")
-    if url.startswith("/") or url.startswith("file://"):
-        if not local:
-            raise StepFailed("repositories of this machine are not allowed; set allow_local_repositories to allow them")
-        if ".." in url.split("/"):
-            raise StepFailed("the repository's path must not hold ..")
-        return url
-    if _SCP.match(url):
-        return url
-    try:
-        parts = urlsplit(url)
-        host, password, user = parts.hostname or "", parts.password, parts.username
-    except ValueError:
-        raise StepFailed("the repository's URL can't be read") from None
-    if parts.scheme not in ("https", "ssh", "git") or not _HOST.match(host):
-        raise StepFailed("the repository must be an https, ssh or git URL, or the name of one that is kept here")
-    if password is not None or (user is not None and (parts.scheme != "ssh" or user.startswith("-"))):
-        raise StepFailed("the repository's URL holds credentials; give them as secretRef")
-    return url
-
-
-def is_url(repository: str) -> bool:
-    """Whether it is anything but the name of a repository beneath the root."""
-    return "://" in repository or repository.startswith(("/", "-")) or ":" in repository or "@" in repository

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from entresol_provisioning.drivers import StepFailed, StepWork
-from entresol_provisioning.drivers.paths import is_slug, relative
+from entresol_provisioning.drivers.paths import relative, slug
 
 LARGEST_BYTES = 1024 * 1024
 MOST_FILES = 200
@@ -80,7 +80,7 @@ class Workspace:
 
 def of(root: Path, work: StepWork) -> Workspace:
     """The workspace of the step; names that are no plain slug are replaced by a digest of them."""
-    parts = [_safe(one) for one in (work.project, work.environment, work.offering, work.name, work.step)]
+    parts = [slug(one) for one in (work.project, work.environment, work.offering, work.name, work.step)]
     return Workspace("/".join(parts), root.joinpath(*parts))
 
 
@@ -165,7 +165,3 @@ def relative_file(name: str) -> str:
     if hidden or last.lower().endswith(_REFUSED) or ".tfstate" in last or not _ALLOWED.match(last):
         raise StepFailed(f"{name[:100]!r} is not a file that a module may have")
     return name
-
-
-def _safe(text: str) -> str:
-    return text if is_slug(text) else hashlib.sha256(text.encode()).hexdigest()[:32]

@@ -1,0 +1,70 @@
+"""The commit of a step: what is approved of it, what it says, and how it gets on top of a branch."""
+
+import hashlib
+from typing import Any
+
+from entresol_manifests.digest import digest
+
+from entresol_provisioning.drivers import StepResult, StepWork, history, trees
+from entresol_provisioning.drivers.rounds import View
+from entresol_provisioning.drivers.targets import Target
+from entresol_provisioning.drivers.trees import Change, Difference
+
+
+def add(view: View, work: StepWork, target: Target, change: Change, committer: str) -> StepResult:
+    """Have the branch as wanted at the end of the round; tells the commit in which it is, and what happened.
+
+    The difference is compared with what was approved each time that somebody else has moved the branch.
+    """
+    branch = target.branch
+    if work.attempted and (found := view.find(branch, history.trailer(work.idempotency_key))) is not None:
+        return StepResult(outputs(target, change, found.decode()), "committed by an earlier attempt")
+    tip = view.tips[branch]
+    difference = trees.compare(view.objects, tip, change)
+    work.hold_to(approvable(target, change, difference))
+    if not difference:
+        return StepResult(outputs(target, change, None if tip is None else tip.decode()), "nothing to change")
+    parents = () if tip is None else (tip,)
+    new = trees.commit(view.objects, parents, tip, change, difference, message(work), committer)
+    view.tips[branch] = new
+    return StepResult(outputs(target, change, new.decode()), _counted(difference))
+
+
+def approvable(target: Target, change: Change, difference: Difference) -> str:
+    """The digest of what would be done: which files of which branch, from which content to which."""
+    written = (*difference.added, *difference.changed)
+    return digest(
+        {
+            "repository": target.repository.removesuffix(".git"),
+            "branch": target.branch,
+            "before": dict(difference.before),
+            "after": {path: hashlib.sha256(change.write[path]).hexdigest() for path in written},
+        }
+    )
+
+
+def message(work: StepWork) -> str:
+    actor = "".join(one for one in work.actor if one.isprintable())[:200]
+    return (
+        f"{work.action} {work.resource_id}\n\n"
+        f"Entresol-Request: {work.request_id}\n"
+        f"Entresol-Run: {work.run_id}\n"
+        f"{history.trailer(work.idempotency_key).decode()}\n"
+        f"Entresol-Actor: {actor}\n"
+    )
+
+
+def _counted(difference: Difference) -> str:
+    counts = (("added", difference.added), ("changed", difference.changed), ("removed", difference.removed))
+    return ", ".join(f"{len(one)} {word}" for word, one in counts if one)
+
+
+def outputs(target: Target, change: Change, commit: str | None) -> dict[str, Any]:
+    """What a step gives when the branch is as wanted."""
+    return {
+        "commit": commit,
+        "repository": target.repository,
+        "path": target.path,
+        "branch": target.branch,
+        "files": sorted(change.write),
+    }

@@ -1,0 +1,101 @@
+"""The objects of a repository: those that it has, and those that a round of steps adds, durable once they are saved.
+
+They are written as git does it: under a name of their own, and then put into place. dulwich writes them under a lock,
+which a crash leaves behind for good, and does not sync them by itself; a commit that was recorded as done has to
+survive a power cut.
+"""
+
+import os
+import tempfile
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from dulwich.object_store import PackBasedObjectStore
+from dulwich.objects import Commit, ObjectID, ShaFile, Tree
+from dulwich.repo import Repo
+
+from entresol_provisioning.drivers import StepFailed
+
+TOGETHER = 16
+"""Files that are synced at the same time: the disk then takes many of them in one go."""
+
+
+class Objects:
+    """What a repository holds, and what was added to it and is not saved yet. Used by one thread at a time."""
+
+    def __init__(self, repo: Repo) -> None:
+        self._store: PackBasedObjectStore = repo.object_store
+        self._place = Path(repo.controldir()) / "objects"
+        self._added: dict[ObjectID, ShaFile] = {}
+        self._trees: dict[ObjectID, Tree] = {}
+
+    def __getitem__(self, name: ObjectID) -> ShaFile:
+        """One that belongs to the caller, who may change it."""
+        added = self._added.get(name)
+        return self._store[name] if added is None else added.copy()
+
+    def raw(self, name: ObjectID) -> bytes:
+        added = self._added.get(name)
+        return self._store.get_raw(name)[1] if added is None else added.as_raw_string()
+
+    def commit(self, name: ObjectID) -> Commit:
+        found = self[name]
+        if not isinstance(found, Commit):
+            raise StepFailed("the branch does not point to a commit")
+        return found
+
+    def tree(self, name: ObjectID) -> Tree:
+        """Only for reading: it is shared."""
+        if name not in self._trees:
+            found = self[name]
+            if not isinstance(found, Tree):
+                raise StepFailed("the repository is damaged: something that should be a directory is none")
+            self._trees[name] = found
+        return self._trees[name]
+
+    def add_object(self, one: ShaFile) -> None:
+        self._added[one.id] = one.copy()
+
+    def save(self) -> None:
+        """Put everything that was added on disk."""
+        written: list[tuple[str, Path]] = []
+        for name, one in self._added.items():
+            target = self._place / name[:2].decode() / name[2:].decode()
+            try:
+                os.utime(target)  # keeps a collector of garbage away from what nothing points to yet
+            except FileNotFoundError:
+                target.parent.mkdir(exist_ok=True)
+                if target.parent.is_symlink():
+                    raise StepFailed("the repository holds a symbolic link, which is not followed") from None
+                written.append((self._write(one), target))
+        _each(_sync, [unfinished for unfinished, _ in written])
+        for unfinished, target in written:
+            os.replace(unfinished, target)
+        _each(_sync, {str(target.parent) for _, target in written})
+        self._added.clear()
+
+    def _write(self, one: ShaFile) -> str:
+        number, unfinished = tempfile.mkstemp(prefix="tmp_obj_", dir=self._place)  # git's gc removes old ones
+        with os.fdopen(number, "wb") as file:
+            file.write(one.as_legacy_object())
+            os.fchmod(number, 0o444)
+        return unfinished
+
+
+def _each(act: Callable[[str], None], paths: Iterable[str]) -> None:
+    waiting = list(paths)
+    if len(waiting) <= TOGETHER:
+        for one in waiting:
+            act(one)
+        return
+    with ThreadPoolExecutor(TOGETHER) as threads:
+        list(threads.map(act, waiting))
+
+
+def _sync(path: str) -> None:
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    finally:
+        os.close(number)

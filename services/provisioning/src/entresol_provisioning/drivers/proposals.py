@@ -1,0 +1,106 @@
+"""A change that is proposed by a branch of its own, for people to merge: `via: branch` of a gitops step.
+
+- The branch is `entresol/<project>/<environment>/<offering>/<name>/<step>`. It begins at the target branch's head. A
+  later run puts a commit on top of what is there, so that the branch then says what that run wants and nothing else.
+- The step waits until the target branch holds the change, however it was merged: with a merge, squashed, rebased, or
+  done by hand. Then the branch goes, unless somebody has put a commit on it that was not merged.
+- A branch that goes without having been merged was closed by somebody: the step fails.
+- Nothing but the repository decides. What is remembered tells only whether this run has proposed already, and up to
+  which commit the target branch was looked at.
+"""
+
+from typing import Any
+
+from dulwich.objects import ObjectID
+
+from entresol_provisioning.drivers import StepFailed, StepResult, StepSuspended, StepWork, commits, history, trees
+from entresol_provisioning.drivers.rounds import View
+from entresol_provisioning.drivers.targets import Target
+from entresol_provisioning.drivers.trees import Change
+
+
+def propose(view: View, work: StepWork, at: Target, change: Change, committer: str) -> StepResult:
+    """What the step gives once the target branch holds the change; raises StepSuspended until then."""
+    assert at.proposal is not None
+    head, own = view.heads[at.branch], view.tips[at.proposal]
+    begun = work.attempted or bool(work.memory)
+    if (commit := _merged(view, work, at, change)) is not None or trees.is_there(view.objects, head, change):
+        if not begun:
+            work.hold_to(commits.approvable(at, change, trees.compare(view.objects, head, change)))
+        if own is not None and (history.is_of_a_step(view.objects, own) or history.holds(view.objects, head, own)):
+            view.tips[at.proposal] = None
+        said = "nothing to change" if commit is None and not begun else "merged"
+        found = head if commit is None else commit
+        given = commits.outputs(at, change, None if found is None else found.decode())
+        return StepResult(given | outputs(at, None if head is None else head.decode()), said)
+    if own is None and work.memory:
+        if work.memory.get("gone"):
+            raise StepFailed(
+                f"the branch {at.proposal} is gone, and {at.branch} does not hold its change: somebody has closed it"
+            )
+        # A merge and its branch's end are two steps of whoever merges, and may be seen in between.
+        raise _waiting(at, head, str(work.memory.get("commit")), gone=True)
+    if own is None or not (work.memory or _proposed(view, work, own, head)):
+        own = _proposal(view, work, at, change, committer)
+    raise _waiting(at, head, own.decode(), gone=False)
+
+
+def outputs(at: Target, head: str | None) -> dict[str, Any]:
+    """What a step gives besides, if it proposes."""
+    return {} if at.proposal is None else {"proposal": at.proposal, "merged": head}
+
+
+def _merged(view: View, work: StepWork, at: Target, change: Change) -> ObjectID | None:
+    """The commit on the target branch that has brought what this run has proposed, even if others came after it."""
+    if not (work.attempted or work.memory):
+        return None
+    head, known = view.heads[at.branch], _seen(view, work)
+    if (found := view.find(at.branch, history.trailer(work.idempotency_key), known)) is not None:
+        return found
+    if known is None:
+        return None
+    passed = history.since(view.objects, head, known)
+    return next((one for one in passed if trees.is_there(view.objects, one, change)), None)
+
+
+def _seen(view: View, work: StepWork) -> ObjectID | None:
+    """The target branch's head at the last look, if there still is such a commit."""
+    seen = work.memory.get("seen")
+    if not isinstance(seen, str):
+        return None
+    try:
+        view.objects.commit(ObjectID(seen.encode()))
+    except (KeyError, ValueError):
+        return None
+    return ObjectID(seen.encode())
+
+
+def _proposed(view: View, work: StepWork, own: ObjectID, head: ObjectID | None) -> bool:
+    """Whether an earlier attempt of this run has put its commit on the branch."""
+    trailer = history.trailer(work.idempotency_key)
+    return work.attempted and bool(history.find(view.objects, own, {trailer}, head))
+
+
+def _proposal(view: View, work: StepWork, at: Target, change: Change, committer: str) -> ObjectID:
+    """Have the branch say what this run wants: the target's tree with the change, on top of all that was there."""
+    assert at.proposal is not None
+    objects, head, own = view.objects, view.heads[at.branch], view.tips[at.proposal]
+    difference = trees.compare(objects, head, change)
+    work.hold_to(commits.approvable(at, change, difference))
+    parents = [one for one in (own, head) if one is not None]
+    if own is not None and head is not None and history.holds(objects, own, head):
+        parents = [own]
+    new = trees.commit(objects, parents, head, change, difference, commits.message(work), committer)
+    if own is not None and parents == [own] and objects.commit(new).tree == objects.commit(own).tree:
+        return own
+    view.tips[at.proposal] = new
+    return new
+
+
+def _waiting(at: Target, head: ObjectID | None, commit: str, *, gone: bool) -> StepSuspended:
+    memory: dict[str, Any] = {"commit": commit, "seen": None if head is None else head.decode()}
+    return StepSuspended(
+        f"waits until the branch {at.proposal} is merged into {at.branch}",
+        look_after_seconds=at.look_seconds,
+        memory=memory | {"gone": True} if gone else memory,
+    )

@@ -1,0 +1,264 @@
+"""One round after another at each repository: what waits is prepared together, and put onto the branches in one go.
+
+A round reads the branches, lets every step that waits look at them and add its own commit on top of those before it,
+and moves the branches by compare-and-set: one push carries many commits, and still each step has its own. Where
+somebody else was first, the steps of that branch are in the next round again and look anew. What a step is told holds
+for the branch as it then is: an answer that rests on commits which did not get there is thrown away.
+"""
+
+import asyncio
+import copy
+import random
+import time
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ParamSpec, TypeVar
+
+from dulwich.objects import ObjectID
+from dulwich.repo import Repo
+from entresol_eventing.failpoints import failpoint
+
+from entresol_provisioning.drivers import StepFailed, history, paths, refs
+from entresol_provisioning.drivers.objects import Objects
+from entresol_provisioning.drivers.remotes import Move, Remote
+
+ATTEMPTS = 50
+"""How often a branch may be moved by somebody else before a step is put off."""
+MOST = 256
+"""Steps of one round."""
+REST_SECONDS = 0.2
+"""What others, who have to fetch and push by themselves, are given between two rounds."""
+OTHERS_SECONDS = 10.0
+"""How long somebody who has moved a branch is expected to do it again."""
+
+
+@dataclass(slots=True)
+class View:
+    """The branches of a repository at the beginning of a round, and what the steps of the round make of them."""
+
+    objects: Objects
+    heads: Mapping[str, ObjectID | None]
+    tips: dict[str, ObjectID | None]
+    trailers: Collection[bytes]
+    _found: dict[tuple[str, ObjectID | None], dict[bytes, ObjectID]] = field(default_factory=dict)
+
+    def find(self, branch: str, trailer: bytes, known: ObjectID | None = None) -> ObjectID | None:
+        """The commit on the branch that has the trailer; the history is read once for all steps of a round."""
+        key = (branch, known)
+        if key not in self._found:
+            wanted = {trailer} if known else {trailer, *self.trailers}
+            self._found[key] = history.find(self.objects, self.heads[branch], wanted, known)
+        return self._found[key].get(trailer)
+
+
+P = ParamSpec("P")
+T = TypeVar("T")
+Job = Callable[[View], Any]
+"""Looks at the branches and may set their tips as the last that it does; runs in a thread, again in each round."""
+
+
+@dataclass(slots=True, eq=False)
+class _Asked:
+    job: Job
+    branches: frozenset[str]
+    answer: "asyncio.Future[Any]"
+    deadline: float
+    trailer: bytes | None
+    reads: bool
+    tries: int = 0
+    alone: bool = False
+
+    def fail(self, error: Exception) -> None:
+        if not self.answer.done():
+            self.answer.set_exception(error)
+
+    @property
+    def remaining(self) -> bool:
+        return not self.answer.done()
+
+
+class Rounds:
+    """The rounds at one repository: a bare one that lies here, or the mirror of a remote one."""
+
+    def __init__(self, place: Path, remote: Remote | None) -> None:
+        self._place = place
+        self._remote = remote
+        self._waiting: list[_Asked] = []
+        self._acting: list[_Asked] = []
+        self._running: asyncio.Task[None] | None = None
+        self._left_at: dict[str, ObjectID | None] = {}
+        self._others_until = 0.0
+
+    @property
+    def idle(self) -> bool:
+        return self._running is None and time.monotonic() > self._others_until
+
+    async def ask(
+        self,
+        job: Job,
+        branches: Collection[str],
+        *,
+        deadline: float = float("inf"),
+        trailer: bytes | None = None,
+        reads: bool = False,
+    ) -> Any:
+        """What the job gives in the round whose commits got onto the branches; raises what it raises.
+
+        `reads`: it sets no tips and looks only at heads. `trailer`: what it may ask `find` for.
+        """
+        answer = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Asked(job, frozenset(branches), answer, deadline, trailer, reads))
+        if self._running is None:
+            self._running = asyncio.create_task(self._run())
+        try:
+            return await answer
+        except asyncio.CancelledError:
+            if not any(one.remaining for one in (*self._waiting, *self._acting)):
+                await self.close()
+            raise
+
+    async def close(self) -> None:
+        """Stop in the middle of a round; what got onto a branch is found there by its trailer."""
+        if (running := self._running) is not None:
+            running.cancel()
+            await asyncio.wait((running,))
+
+    async def _run(self) -> None:
+        refusals = 0
+        try:
+            while self._take():
+                began = time.monotonic()
+                try:
+                    refused = await self._round()
+                except Exception as error:
+                    for one in self._acting:
+                        one.fail(copy.copy(error) if isinstance(error, StepFailed) else error)
+                    refused = False
+                refusals = refusals + 1 if refused else 0
+                if self._waiting and refused:
+                    await asyncio.sleep(random.uniform(0, min(1.0, 0.01 * refusals)))
+                elif self._waiting and began < self._others_until:
+                    await asyncio.sleep(REST_SECONDS)
+        finally:
+            for one in (*self._acting, *self._waiting):
+                one.answer.cancel()
+            self._acting, self._waiting, self._running = [], [], None
+
+    def _take(self) -> bool:
+        waiting = [one for one in self._waiting if one.remaining]
+        alone = next((one for one in waiting if one.alone), None)
+        self._acting = waiting[:MOST] if alone is None else [alone]
+        self._waiting = [one for one in waiting if one not in self._acting] if alone else waiting[MOST:]
+        return bool(self._acting)
+
+    async def _round(self) -> bool:
+        """Do it once for all who are acting; return whether somebody else came first."""
+        branches = frozenset[str]().union(*(one.branches for one in self._acting))
+        fetched = await self._remote.heads(self._place, branches) if self._remote else None
+        with await _in_thread(_open, self._place) as repo:
+            view = await _in_thread(self._look, repo, branches, fetched)
+            outcomes = await _in_thread(_perform, view, self._acting)
+            moves = {one: tip for one, tip in view.tips.items() if tip != view.heads[one]}
+            rest = []
+            for one, (value, error) in zip(self._acting, outcomes, strict=True):
+                if not one.reads and one.branches & moves.keys():
+                    rest.append((one, value, error))
+                else:
+                    _deliver(one, value, error)
+            refused: Mapping[str, StepFailed | None] = {}
+            if moves:
+                failpoint("effect.middle")
+                refused = await self._move(repo, view, moves)
+        self._left_at = {branch: tip for branch, tip in view.tips.items() if branch not in refused}
+        self._acting = []
+        for one, value, error in rest:
+            hindered = [branch for branch in sorted(one.branches & moves.keys()) if branch in refused]
+            if hindered:
+                self._again(one, refused[hindered[0]])
+            else:
+                _deliver(one, value, error)
+        return any(reason is None for reason in refused.values())
+
+    def _again(self, one: _Asked, reason: StepFailed | None) -> None:
+        """Let it be in another round; alone if the branch was refused for what one of several may have brought."""
+        one.tries += 1
+        if reason is not None:
+            if one.alone:
+                one.fail(copy.copy(reason))
+                return
+            one.alone = True
+        elif one.tries >= ATTEMPTS or time.monotonic() > one.deadline:
+            one.fail(StepFailed("others keep moving the branch", retryable=True))
+            return
+        self._waiting.insert(0, one)
+
+    def _look(self, repo: Repo, branches: frozenset[str], fetched: Mapping[str, str | None] | None) -> View:
+        heads: dict[str, ObjectID | None] = {}
+        for branch in branches:
+            if fetched is None:
+                heads[branch] = refs.head_of(repo, branch)
+            else:
+                head = fetched[branch]
+                heads[branch] = None if head is None else ObjectID(head.encode())
+            if heads[branch] != self._left_at.get(branch, heads[branch]):
+                self._others_until = time.monotonic() + OTHERS_SECONDS
+        trailers = {one.trailer for one in self._acting if one.trailer is not None}
+        return View(Objects(repo), heads, dict(heads), trailers)
+
+    async def _move(
+        self, repo: Repo, view: View, moves: Mapping[str, ObjectID | None]
+    ) -> Mapping[str, StepFailed | None]:
+        if self._remote is None:
+            return await _in_thread(_move_here, repo, view, moves)
+        texts = {one: Move(_text(view.heads[one]), _text(tip)) for one, tip in moves.items()}
+        return await self._remote.push(self._place, texts)
+
+
+def _open(place: Path) -> Repo:
+    for one in ("objects", "refs/heads"):
+        paths.unlinked(place, one)
+    return Repo(str(place))
+
+
+def _perform(view: View, acting: Collection[_Asked]) -> list[tuple[Any, Exception | None]]:
+    outcomes: list[tuple[Any, Exception | None]] = []
+    for one in acting:
+        try:
+            outcomes.append((one.job(view), None))
+        except Exception as error:
+            outcomes.append((None, error))
+    view.objects.save()
+    return outcomes
+
+
+def _move_here(repo: Repo, view: View, moves: Mapping[str, ObjectID | None]) -> dict[str, StepFailed | None]:
+    refused: dict[str, StepFailed | None] = {}
+    for branch, tip in moves.items():
+        try:
+            if not refs.move(repo, branch, view.heads[branch], tip):
+                refused[branch] = None
+        except StepFailed as error:
+            refused[branch] = error
+    return refused
+
+
+def _deliver(one: _Asked, value: Any, error: Exception | None) -> None:
+    if error is not None:
+        one.fail(error)
+    elif not one.answer.done():
+        one.answer.set_result(value)
+
+
+def _text(commit: ObjectID | None) -> str | None:
+    return None if commit is None else commit.decode()
+
+
+async def _in_thread(act: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T:
+    """As asyncio.to_thread, but over when it ends, also if it is cancelled: no thread goes on by itself."""
+    running = asyncio.ensure_future(asyncio.to_thread(act, *arguments, **named))
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait((running,))
+        raise
