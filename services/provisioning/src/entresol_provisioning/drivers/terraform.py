@@ -6,6 +6,8 @@
 - Sensitive outputs stay in the state; a step gives only `{"secretRef": "terraform:<workspace>#<name>"}`.
 - What is approved is every change of a resource or an output, from which value to which, of this module with these
   variables. What is left after an apply that failed half way is another plan.
+- `observe` plans a copy of the state against the world. To adopt, the module's `import` blocks are carried out, by a
+  plan that does nothing else.
 - At the deadline terraform is interrupted, so that it can still write its state, and killed some seconds later.
 """
 
@@ -14,13 +16,21 @@ import json
 import os
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from entresol_eventing.failpoints import failpoint
 
-from entresol_provisioning.drivers import Observation, Plan, StepFailed, StepResult, StepWork, changes, workspaces
+from entresol_provisioning.drivers import (
+    Observation,
+    Plan,
+    StepFailed,
+    StepResult,
+    StepWork,
+    changes,
+    sightings,
+    workspaces,
+)
 from entresol_provisioning.drivers.processes import LARGEST_BYTES, Finished, run
 from entresol_provisioning.drivers.workspaces import Workspace
 from entresol_provisioning.settings import Settings
@@ -28,6 +38,7 @@ from entresol_provisioning.settings import Settings
 PLAN_FILE = "entresol.tfplan"
 LARGEST_PLAN_BYTES = 128 * 1024 * 1024
 GRACE_SECONDS = 10.0
+NOT_THERE = "Cannot import non-existent remote object"
 ERROR_LINES = 12
 _NOT_PASSED_ON = ("ENTRESOL_", "TF_CLI_ARGS", "TF_LOG", "TF_VAR_", "TF_WORKSPACE", "TF_DATA_DIR")
 _QUIET = ("-input=false", "-no-color")
@@ -44,12 +55,6 @@ class Terraform:
     def available(self) -> bool:
         return self._program() is not None
 
-    async def observe(self, work: StepWork) -> Observation:
-        return Observation(exists=(await self.plan(replace(work, destroys=True))).destroys > 0)
-
-    async def close(self) -> None:
-        pass
-
     async def plan(self, work: StepWork) -> Plan:
         workspace = workspaces.of(self._root, work)
         key = workspaces.digest_key(self._root)
@@ -57,14 +62,8 @@ class Terraform:
             return changes.outline({}, work.with_, key)
         files, variables = workspaces.checked_files(work.with_), workspaces.checked_variables(work.with_)
         async with self._turns, workspaces.locked(self._root, workspace) as lock:
-            copy = workspaces.scratch(self._root, workspace, work.idempotency_key)
-            try:
-                session = _Session(self._needed(), copy, lock, variables)
-                await session.prepare(files)
-                document = await session.plan(destroys=work.destroys, lies_in=workspace)
-                return await asyncio.to_thread(changes.outline, document, work.with_, key)
-            finally:
-                workspaces.remove(copy)
+            document = await self._looked(work, workspace, lock, files, variables)
+        return await asyncio.to_thread(changes.outline, document, work.with_, key)
 
     async def apply(self, work: StepWork) -> StepResult:
         workspace = workspaces.of(self._root, work)
@@ -95,6 +94,69 @@ class Terraform:
                 await session.apply()
             workspaces.remove(workspace)
             return StepResult(message=f"{0 if plan is None else plan.destroys} destroyed")
+
+    async def observe(self, work: StepWork) -> Observation:
+        workspace = workspaces.of(self._root, work)
+        if not work.adopts and not workspace.state.exists():
+            return Observation(exists=False)
+        files, variables = workspaces.checked_files(work.with_), workspaces.checked_variables(work.with_)
+        async with self._turns, workspaces.locked(self._root, workspace) as lock:
+            if work.adopts:
+                document = await self._adopted(workspace, lock, files, variables)
+            else:
+                document = await self._looked(work, workspace, lock, files, variables, whole=True)
+        return await asyncio.to_thread(sightings.observation, document, workspace.refer)
+
+    async def close(self) -> None:
+        pass
+
+    async def _looked(
+        self,
+        work: StepWork,
+        workspace: Workspace,
+        lock: int,
+        files: Mapping[str, str],
+        variables: Mapping[str, Any],
+        *,
+        whole: bool = False,
+    ) -> dict[str, Any]:
+        """The plan of the work, made on a copy."""
+        copy = workspaces.scratch(self._root, workspace, work.idempotency_key, files)
+        try:
+            session = _Session(self._needed(), copy, lock, variables)
+            await session.prepare(files)
+            return await session.plan(destroys=work.destroys, lies_in=workspace, whole=whole)
+        finally:
+            workspaces.remove(copy)
+
+    async def _adopted(
+        self, workspace: Workspace, lock: int, files: Mapping[str, str], variables: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """The plan after what the module imports is in the state; raises StepFailed if more would have to be done."""
+        program = self._needed()
+        workspace.place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        session = _Session(program, workspace, lock, variables)
+        try:
+            await session.prepare(files)
+            document = await session.plan(destroys=False, whole=True)
+            if sightings.imported(document):
+                if others := sightings.touched(document):
+                    raise StepFailed(
+                        "it can't be adopted as it is, because the module would do more than import it: "
+                        + "; ".join(others[:ERROR_LINES])
+                        + (f" and {len(others) - ERROR_LINES} more" if len(others) > ERROR_LINES else "")
+                    )
+                await session.apply()
+                document = await session.plan(destroys=False, whole=True)
+            return document
+        except StepFailed as failure:
+            if NOT_THERE in failure.reason:
+                return {}
+            raise
+        finally:
+            session.discard()
+            if not workspace.state.exists():
+                workspaces.remove(workspace)
 
     async def _agreed(self, session: "_Session", work: StepWork, *, destroys: bool) -> Plan | None:
         """What `session.apply` would now do; None if nothing. Raises PlanOutdated if that is not what was approved."""
@@ -137,15 +199,15 @@ class _Session:
             await self._run("init", *_QUIET)
             self._workspace.initialised(files)
 
-    async def plan(self, *, destroys: bool, lies_in: Workspace | None = None) -> dict[str, Any]:
-        """Make the plan; return it as terraform shows it, empty if it changes nothing.
+    async def plan(self, *, destroys: bool, lies_in: Workspace | None = None, whole: bool = False) -> dict[str, Any]:
+        """Make the plan; return it as terraform shows it, empty if it changes nothing and is not wanted whole.
 
         A module may name its directory, so a copy's plan is told as if it were made in the workspace that it is of.
         """
         options = ("-destroy",) if destroys else ()
         files = (f"-out={PLAN_FILE}", f"-var-file={workspaces.VARIABLES}")
         done = await self._run("plan", *_QUIET, "-detailed-exitcode", *files, *options, good=(0, 2))
-        if done.code == 0:
+        if done.code == 0 and not whole:
             return {}
         shown = (await self._run("show", "-json", PLAN_FILE, largest_bytes=LARGEST_PLAN_BYTES)).out
         try:
@@ -167,8 +229,7 @@ class _Session:
     async def outputs(self) -> dict[str, Any]:
         found = json.loads((await self._run("output", "-json", "-no-color")).out or "{}")
         return {
-            name: {"secretRef": f"terraform:{self._workspace.name}#{name}"} if one.get("sensitive") else one["value"]
-            for name, one in found.items()
+            name: self._workspace.refer(name) if one.get("sensitive") else one["value"] for name, one in found.items()
         }
 
     async def _run(self, *arguments: str, good: tuple[int, ...] = (0,), largest_bytes: int = LARGEST_BYTES) -> Finished:

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from entresol_provisioning.drivers import StepFailed, StepWork
-from entresol_provisioning.drivers.paths import relative, slug
+from entresol_provisioning.drivers.paths import relative, slug, unlinked
 
 LARGEST_BYTES = 1024 * 1024
 MOST_FILES = 200
@@ -30,6 +30,7 @@ MARK = ".entresol.json"
 STATE = "terraform.tfstate"
 _ALLOWED = re.compile(r".*\.(tf|tofu|tftpl|tpl|tmpl|txt|md|yaml|yml|sh|pem|json)\Z")
 _LOCK_FILE = ".terraform.lock.hcl"
+_PLUGINS = ".terraform"
 _REFUSED = (".tf.json", ".tofu.json", ".tfvars", ".tfvars.json", ".tfstate")
 
 
@@ -44,28 +45,36 @@ class Workspace:
     def state(self) -> Path:
         return self.place / STATE
 
+    def refer(self, output: str) -> dict[str, str]:
+        """What is told of a sensitive output."""
+        return {"secretRef": f"terraform:{self.name}#{output}"}
+
     def write(self, files: Mapping[str, str], variables: Mapping[str, Any]) -> bool:
         """Put the module and its variables there; return whether the module differs from the initialised one.
 
-        Files of an earlier module that are no longer in it are removed.
+        Files of an earlier module that are no longer in it are removed. No symbolic link is followed, by terraform
+        neither: raises StepFailed if one is in the way.
         """
-        wanted = hashlib.sha256(json.dumps(dict(files), sort_keys=True).encode()).hexdigest()
+        for name in (STATE, f"{STATE}.backup", _LOCK_FILE):
+            unlinked(self.place, name)
+        wanted = _digest(files)
         mark = self._mark()
         for name in set(mark.get("files", [])) - files.keys():
-            (self.place / relative_file(name)).unlink(missing_ok=True)
+            unlinked(self.place, relative_file(name)).unlink(missing_ok=True)
         if mark.get("digest") != wanted:
             self._save_mark({"files": sorted({*files, *mark.get("files", [])}), "digest": None})
             for name, text in files.items():
-                target = self.place / name
-                target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-                target.write_text(text)
+                unlinked(self.place, name).parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+                self._put(name, text)
         # Values go into a file that terraform reads literally; a .tf.json would be evaluated.
-        (self.place / VARIABLES).write_text(json.dumps(dict(variables)))
+        self._put(VARIABLES, json.dumps(dict(variables)))
         return mark.get("digest") != wanted
 
     def initialised(self, files: Mapping[str, str]) -> None:
-        digest = hashlib.sha256(json.dumps(dict(files), sort_keys=True).encode()).hexdigest()
-        self._save_mark({"files": sorted(files), "digest": digest})
+        self._save_mark({"files": sorted(files), "digest": _digest(files)})
+
+    def is_initialised(self, files: Mapping[str, str]) -> bool:
+        return self._mark().get("digest") == _digest(files)
 
     def _mark(self) -> dict[str, Any]:
         try:
@@ -75,23 +84,36 @@ class Workspace:
         return found if isinstance(found, dict) else {}
 
     def _save_mark(self, mark: Mapping[str, Any]) -> None:
-        (self.place / MARK).write_text(json.dumps(mark))
+        self._put(MARK, json.dumps(mark))
+
+    def _put(self, name: str, text: str) -> None:
+        try:
+            content = text.encode()
+        except UnicodeEncodeError:
+            raise StepFailed(f"{name} holds characters that are no text") from None
+        unlinked(self.place, name).write_bytes(content)
 
 
 def of(root: Path, work: StepWork) -> Workspace:
     """The workspace of the step; names that are no plain slug are replaced by a digest of them."""
     parts = [slug(one) for one in (work.project, work.environment, work.offering, work.name, work.step)]
-    return Workspace("/".join(parts), root.joinpath(*parts))
+    return Workspace("/".join(parts), unlinked(root, "/".join(parts)))
 
 
-def scratch(root: Path, workspace: Workspace, key: str) -> Workspace:
-    """A copy with the same state, for looking without touching."""
-    copy = Workspace(workspace.name, root / ".scratch" / hashlib.sha256(key.encode()).hexdigest()[:32])
+def scratch(root: Path, workspace: Workspace, key: str, files: Mapping[str, str]) -> Workspace:
+    """A copy with the same state, for looking without touching. What was initialised for these files is shared."""
+    name = hashlib.sha256(f"{workspace.name}\n{key}".encode(errors="replace")).hexdigest()[:32]
+    copy = Workspace(workspace.name, root / ".scratch" / name)
     shutil.rmtree(copy.place, ignore_errors=True)
     copy.place.mkdir(parents=True, mode=0o700)
-    for name in (STATE, _LOCK_FILE):
-        if (workspace.place / name).exists():
-            shutil.copy2(workspace.place / name, copy.place / name)
+    for file in (STATE, _LOCK_FILE):
+        if unlinked(workspace.place, file).exists():
+            shutil.copy2(workspace.place / file, copy.place / file)
+    if workspace.is_initialised(files):
+        copy.write(files, {})
+        copy.initialised(files)
+        if unlinked(workspace.place, _PLUGINS).exists():
+            (copy.place / _PLUGINS).symlink_to(workspace.place / _PLUGINS)
     return copy
 
 
@@ -153,6 +175,10 @@ def checked_variables(with_: Mapping[str, Any]) -> dict[str, Any]:
     if not isinstance(variables, Mapping) or not all(str(name).replace("-", "_").isidentifier() for name in variables):
         raise StepFailed("with.variables must be an object of variable names")
     return dict(variables)
+
+
+def _digest(files: Mapping[str, str]) -> str:
+    return hashlib.sha256(json.dumps(dict(files), sort_keys=True).encode()).hexdigest()
 
 
 def relative_file(name: str) -> str:
