@@ -53,6 +53,12 @@ class Settings(RuntimeSettings):
     kubernetes_insecure: bool = Field(
         default=False, description="Whether clusters may be used whose certificate nobody checks, or that have none."
     )
+    http_allow_loopback: bool = Field(default=False, description="APIs on this machine, also by plain http.")
+    http_allow_plain: bool = Field(default=False, description="APIs by plain http anywhere.")
+    http_allow_private_networks: bool = Field(default=False, description="APIs in private networks.")
+    http_seconds: float = Field(default=30.0, gt=0, description="How long one request to an API may take.")
+    http_answer_bytes: int = Field(default=1024 * 1024, ge=1024, description="Largest answer of an API that is read.")
+    http_resolvers: int = Field(default=16, ge=1, description="Names of APIs that are resolved at the same time.")
 
     @property
     def repositories(self) -> Path:
@@ -61,6 +67,11 @@ class Settings(RuntimeSettings):
     @property
     def workspaces(self) -> Path:
         return (self.workspaces_root or self.data / "workspaces").absolute()
+
+    @property
+    def calls(self) -> Path:
+        """For which resources calls to APIs were made and not recorded."""
+        return (self.data / "calls").absolute()
 
     @property
     def mirrors(self) -> Path:
