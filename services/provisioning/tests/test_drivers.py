@@ -39,7 +39,7 @@ def test_a_third_partys_driver_is_found_by_its_entry_point(settings: Settings, m
 
     found = [Found(lambda _: Abacus()), Found(lambda _: Noop()), Found(broken)]
     monkeypatch.setattr("entresol_provisioning.drivers.registry.entry_points", lambda group: found)
-    assert list(assemble(settings)) == ["noop", "gitops", "terraform", "http", "abacus"]
+    assert list(assemble(settings))[-1] == "abacus"
 
 
 def test_the_data_directory_holds_repositories_and_workspaces(tmp_path: Path) -> None:

@@ -59,6 +59,22 @@ class Settings(RuntimeSettings):
     http_seconds: float = Field(default=30.0, gt=0, description="How long one request to an API may take.")
     http_answer_bytes: int = Field(default=1024 * 1024, ge=1024, description="Largest answer of an API that is read.")
     http_resolvers: int = Field(default=16, ge=1, description="Names of APIs that are resolved at the same time.")
+    programs_root: Path | None = Field(
+        default=None, description="Where programs for exec steps are installed. Empty: programs/ in the data directory."
+    )
+    executions_root: Path | None = Field(
+        default=None, description="Where those programs work. Empty: executions/ in the data directory."
+    )
+    executions_days: float = Field(default=30.0, gt=0, description="How long what they leave there is kept.")
+    exec_concurrency: int = Field(default=16, ge=1, description="Programs of exec steps at the same time at the most.")
+    exec_cpu_seconds: float = Field(default=600.0, gt=0, description="CPU time that such a program may use.")
+    exec_memory_mib: int = Field(
+        default=2048, ge=16, description="Memory that it may use, and address space of each process."
+    )
+    exec_file_mib: int = Field(
+        default=256, ge=1, description="Largest file that it may write; all may have four times as much."
+    )
+    exec_processes: int = Field(default=64, ge=1, description="Processes that it may have at the same time.")
 
     @property
     def repositories(self) -> Path:
@@ -77,3 +93,11 @@ class Settings(RuntimeSettings):
     def mirrors(self) -> Path:
         """Copies of remote repositories; they can be deleted at any time."""
         return (self.data / "mirrors").absolute()
+
+    @property
+    def programs(self) -> Path:
+        return (self.programs_root or self.data / "programs").absolute()
+
+    @property
+    def executions(self) -> Path:
+        return (self.executions_root or self.data / "executions").absolute()

@@ -8,6 +8,7 @@ from entresol_provisioning.drivers import Driver
 from entresol_provisioning.drivers.gitops import GitOps
 from entresol_provisioning.drivers.http import Http
 from entresol_provisioning.drivers.noop import Noop
+from entresol_provisioning.drivers.programs import Exec
 from entresol_provisioning.drivers.terraform import Terraform
 from entresol_provisioning.settings import Settings
 
@@ -17,7 +18,13 @@ log = logging.getLogger(__name__)
 
 def assemble(settings: Settings) -> Mapping[str, Driver]:
     """Drivers by name. A built-in name can't be taken; a driver that can't be loaded is left out and logged."""
-    built_in: list[Driver] = [Noop(), GitOps(settings), Terraform(settings), Http(settings)]
+    built_in: list[Driver] = [
+        Noop(),
+        GitOps(settings),
+        Terraform(settings),
+        Http(settings),
+        Exec(settings),
+    ]
     drivers = {driver.name: driver for driver in built_in}
     for found in entry_points(group=GROUP):
         try:
