@@ -7,6 +7,7 @@ from importlib.metadata import entry_points
 from entresol_provisioning.drivers import Driver
 from entresol_provisioning.drivers.gitops import GitOps
 from entresol_provisioning.drivers.http import Http
+from entresol_provisioning.drivers.kubernetes.driver import Kubernetes
 from entresol_provisioning.drivers.noop import Noop
 from entresol_provisioning.drivers.programs import Exec
 from entresol_provisioning.drivers.terraform import Terraform
@@ -24,6 +25,7 @@ def assemble(settings: Settings) -> Mapping[str, Driver]:
         Terraform(settings),
         Http(settings),
         Exec(settings),
+        Kubernetes(settings),
     ]
     drivers = {driver.name: driver for driver in built_in}
     for found in entry_points(group=GROUP):

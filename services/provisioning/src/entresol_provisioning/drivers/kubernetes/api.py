@@ -7,7 +7,8 @@ that they don't know and are shared by all clusters of a process, and their dele
 import asyncio
 import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -71,7 +72,8 @@ class Cluster:
         if (kind := await self.kind(identity)) is None:
             return None
         try:
-            return await self._ask("GET", _path(identity, kind))
+            with _about(identity):
+                return await self._ask("GET", _path(identity, kind))
         except Refused as error:
             if error.status == _NOT_FOUND:
                 return None
@@ -81,12 +83,14 @@ class Cluster:
         self, identity: Identity, manifest: Mapping[str, Any], *, manager: str, force: bool, dry_run: bool
     ) -> dict[str, Any]:
         """What the server makes (or would make) of it. Raises Refused, also for a kind that it hasn't."""
-        if (kind := await self.kind(identity)) is None:
-            raise Refused(_NOT_FOUND, "NotFound", f"the cluster has no kind {identity.kind} in {identity.api_version}")
+        kind = await self.kind(identity)
         params = {"fieldManager": manager, "force": "true" if force else "false"}
         if dry_run:
             params["dryRun"] = "All"
-        return await self._ask("PATCH", _path(identity, kind), params, manifest, PatchType.APPLY.value)
+        with _about(identity):
+            if kind is None:
+                raise Refused(_NOT_FOUND, "NotFound", "it has no such kind")
+            return await self._ask("PATCH", _path(identity, kind), params, manifest, PatchType.APPLY.value)
 
     async def delete(self, identity: Identity, uid: str) -> bool:
         """Ask for its removal, dependents first; return whether there was something to remove.
@@ -102,7 +106,8 @@ class Cluster:
             "preconditions": {"uid": uid},
         }
         try:
-            await self._ask("DELETE", _path(identity, kind), None, body, "application/json")
+            with _about(identity):
+                await self._ask("DELETE", _path(identity, kind), None, body, "application/json")
         except Refused as error:
             if error.status == _NOT_FOUND or (error.status == _CONFLICT and "uid" in error.message.lower()):
                 return False
@@ -174,6 +179,15 @@ class Cluster:
                 return StepFailed(f"no TLS with the cluster {self.server}: {cause.reason}", retryable=True)
             cause = cause.__cause__ or cause.__context__
         return StepFailed(f"the cluster {self.server} can't be reached: {type(error).__name__}", retryable=True)
+
+
+@contextmanager
+def _about(identity: Identity) -> Iterator[None]:
+    try:
+        yield
+    except Refused as error:
+        error.identity = identity
+        raise
 
 
 def _path(identity: Identity, kind: Kind) -> str:

@@ -13,6 +13,7 @@ from entresol_manifests.digest import canonical
 from entresol_manifests.pointers import child
 
 from entresol_provisioning.drivers.kubernetes.marks import PASSING
+from entresol_provisioning.drivers.kubernetes.objects import PREFIX
 
 Word = Literal["added", "removed", "changed"]
 OWNERSHIP = "/metadata/managedFields"
@@ -42,6 +43,15 @@ def between(live: Mapping[str, Any], desired: Mapping[str, Any]) -> list[Field]:
 def owns_the_same(live: Mapping[str, Any], desired: Mapping[str, Any], manager: str) -> bool:
     """Whether applying would leave the manager with the fields that it has."""
     return bool(_owned(live, manager) == _owned(desired, manager))
+
+
+def unmarked(one: Mapping[str, Any]) -> dict[str, Any]:
+    """The object without what only says whose it is."""
+    metadata = dict(one["metadata"])
+    for name in ("labels", "annotations"):
+        kept = {key: value for key, value in (metadata.pop(name, None) or {}).items() if not key.startswith(PREFIX)}
+        metadata |= {name: kept} if kept else {}
+    return {**one, "metadata": metadata}
 
 
 def digest(key: bytes, server: str, changes: Iterable[tuple[str, Any]], removed: Iterable[str]) -> str:

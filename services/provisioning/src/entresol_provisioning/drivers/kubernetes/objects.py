@@ -5,6 +5,7 @@ All that can be refused without a cluster is refused here.
 
 import base64
 import binascii
+import json
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
@@ -198,5 +199,5 @@ def secrets_of(wanted: Iterable[Wanted]) -> list[str]:
         if one.identity.kind == "Secret" and not one.identity.group:
             for value in (one.manifest.get("data") or {}).values():
                 plain = base64.b64decode(value).decode(errors="replace")
-                found.update((value, plain, *plain.splitlines()))
+                found.update((value, plain, json.dumps(plain)[1:-1], *plain.splitlines()))
     return sorted((one for one in found if len(one) >= 3), key=len, reverse=True)

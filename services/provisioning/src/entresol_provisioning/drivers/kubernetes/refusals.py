@@ -27,22 +27,22 @@ class Refused(Exception):
     def __init__(self, status: int, reason: str, message: str, causes: Sequence[Cause] = ()) -> None:
         super().__init__(status, reason)
         self.status, self.reason, self.message, self.causes = status, reason, message, tuple(causes)
+        self.identity: Identity | None = None
 
     @property
     def fields(self) -> list[str]:
         """JSON pointers of what is wrong, where the cluster names them."""
         return [_pointer(one.field) for one in self.causes if one.field]
 
-    def told(self, identity: Identity | None, secrets: Sequence[str]) -> StepFailed:
+    def told(self, secrets: Sequence[str]) -> StepFailed:
         """The failure of a step, with every secret in it left out."""
-        what = f"{identity.address}: " if identity is not None else ""
-        reason, retryable = self._reason()
-        for secret in secrets:
-            reason = reason.replace(secret, "…")
+        what = f"{self.identity.address}: " if self.identity is not None else ""
+        reason, retryable = self._reason(secrets)
         return StepFailed(f"{what}{reason}"[:2000], retryable=retryable)
 
-    def _reason(self) -> tuple[str, bool]:
-        message = shown(self.message)
+    def _reason(self, secrets: Sequence[str]) -> tuple[str, bool]:
+        message = _without(self.message, secrets)
+        causes = [Cause(one.reason, shown(one.field), _without(one.message, secrets)) for one in self.causes]
         match self.status:
             case 401:
                 return "the cluster does not accept the kubeconfig's login (401); renew it", False
@@ -50,15 +50,14 @@ class Refused(Exception):
                 return f"the cluster does not allow it (403): {message}", False
             case 404:
                 return f"the cluster has not what it needs (404): {message}", False
-            case 409 if taken := [one for one in self.causes if one.reason == "FieldManagerConflict"]:
+            case 409 if taken := [one for one in causes if one.reason == "FieldManagerConflict"]:
                 return f"others manage fields that it sets: {_listed(taken)}; leave these out, or set with.force", False
             case 409:
                 return f"it was changed at the same time (409): {message}", True
             case 413:
                 return "the cluster finds it too large (413)", False
             case 422:
-                told = _listed(self.causes) if self.causes else message
-                return f"the cluster finds it invalid (422): {told}", False
+                return f"the cluster finds it invalid (422): {_listed(causes) if causes else message}", False
             case 429:
                 return "the cluster is asked too often (429)", True
             case status if status >= 500:
@@ -82,11 +81,18 @@ def refused(status: int, body: bytes) -> dict[str, Any]:
     details = answer.get("details")
     listed = details.get("causes") if isinstance(details, dict) else None
     causes = [
-        Cause(*(shown(str(one.get(name) or "")) for name in ("reason", "field", "message")))
+        Cause(*(str(one.get(name) or "") for name in ("reason", "field", "message")))
         for one in (listed if isinstance(listed, list) else [])
         if isinstance(one, dict)
     ]
     raise Refused(status, str(answer.get("reason") or ""), str(answer.get("message") or "it gave no reason"), causes)
+
+
+def _without(message: str, secrets: Sequence[str]) -> str:
+    """The message without them, cut only then: a part of a secret is one too."""
+    for secret in secrets:
+        message = message.replace(secret, "…")
+    return shown(message)
 
 
 def _listed(causes: Sequence[Cause]) -> str:
