@@ -38,6 +38,10 @@ class Traffic:
         self.names = {"offering": "database", "offering_version": "1.0.0", "environment": "staging", "name": name}
         self._submitted = {"action": "create", "inputs": {"size": "small"}} | submitted
 
+    def made_for(self, **submitted: Any) -> None:
+        """What is submitted says so too."""
+        self._submitted |= submitted
+
     @property
     def about(self) -> dict[str, str]:
         return {"request_id": self.id, "resource_id": self.resource, "project": self.project}
@@ -130,27 +134,78 @@ class Traffic:
             )
         )
 
+    def suspended(self, step: str = "database", reason: str = "the job runs", **more: Any) -> Event[Any]:
+        return self.say(
+            facts.RunSuspended(**self.about, **({"run_id": "run-1", "step": step, "reason": reason} | more))
+        )
+
+    def resumed(self, step: str | None = None, by: str = "user:bob") -> Event[Any]:
+        return self.say(facts.ResumeRequested(**self.about, step=step, by=by, answer={"code": "hunter2"}))
+
+    def needs(self, other: "Traffic", name: str = "queue", action: str = "create") -> Event[Any]:
+        wanted = facts.Wanted(resource_id=other.resource, project=other.project, inputs={}, **other.place)
+        data = facts.RequirementRequested(
+            **self.about,
+            run_id="run-1",
+            name=name,
+            action=action,
+            wanted=wanted,
+            for_request_id=other.id,
+            actor=self.actor,
+        )
+        return self.say(data)
+
+    def refused(self, other: "Traffic", name: str = "queue") -> Event[Any]:
+        about = {**self.about, "name": name, "for_request_id": other.id}
+        return self.say(facts.RequirementRefused(**about, reason="nobody offers it there"))
+
+    def undone(self, step: str = "database", reason: str | None = None) -> Event[Any]:
+        whole = {**self.about, "run_id": "run-1", "step": step}
+        if reason is None:
+            return self.say(facts.CompensationSucceeded(**whole, message="destroyed"))
+        return self.say(facts.CompensationFailed(**whole, reason=reason))
+
     def succeeded(self) -> Event[Any]:
         data = facts.RunSucceeded(**self.about, run_id="run-1", action="create", outputs={"host": "db"}, duration_ms=5)
         return self.say(data)
 
-    def failed(self, step: str | None = "database") -> Event[Any]:
-        return self.say(facts.RunFailed(**self.about, run_id="run-1", action="create", reason="no space", step=step))
+    def failed(self, step: str | None = "database", **more: Any) -> Event[Any]:
+        whole = {**self.about, "run_id": "run-1", "action": "create", "reason": "no space", "step": step}
+        return self.say(facts.RunFailed(**(whole | more)))
 
-    def stopped(self) -> Event[Any]:
-        return self.say(facts.RunCancelled(**self.about, run_id="run-1", action="create", reason="cancelled by ada"))
+    def stopped(self, **more: Any) -> Event[Any]:
+        whole = {**self.about, "run_id": "run-1", "action": "create", "reason": "cancelled by ada"}
+        return self.say(facts.RunCancelled(**(whole | more)))
 
     def cancelled(self) -> Event[Any]:
         return self.say(facts.RequestCancelled(**self.about, by="user:ada", reason="wrong size"))
 
     def provisioned(self, entity: dict[str, Any] | None = None, **changes: Any) -> Event[Any]:
-        return self.say(facts.ResourceProvisioned(**self._resource(entity), **changes))
+        return self.say(facts.ResourceProvisioned(**(self._resource(entity) | changes)))
 
     def changed(self, entity: dict[str, Any] | None = None, **changes: Any) -> Event[Any]:
         return self.say(facts.ResourceChanged(**(self._resource(entity) | changes)))
 
-    def deleted(self) -> Event[Any]:
-        return self.say(facts.ResourceDeleted(**self.about, **self.names))
+    def deleted(self, *orphaned: str, **attributes: Any) -> Event[Any]:
+        left = [facts.Orphan(step=one, driver="http", reason="no answer") for one in orphaned]
+        return self.say(facts.ResourceDeleted(**self.about, **self.names, orphaned=left or None), **attributes)
+
+    def drifted(self, *paths: str, mode: str = "report", **attributes: Any) -> Event[Any]:
+        differences = [facts.Difference(step="database", path=one, change="changed") for one in paths]
+        seen = {"mode": mode, "differences": differences, "gone": ["dns"], "checked_at": self.at}
+        return self.say(facts.ResourceDrifted(**self._named, owner="user:ada", **seen), **attributes)
+
+    def converged(self, **attributes: Any) -> Event[Any]:
+        data = facts.ResourceConverged(**self._named, owner="user:ada", checked_at=self.at)
+        return self.say(data, **attributes)
+
+    def paused(self, hours: float = 4, **attributes: Any) -> Event[Any]:
+        until = self.at + timedelta(hours=hours)
+        about = {**self._named, "request_id": self.id, "by": "user:ada", "reason": "an audit"}
+        return self.say(facts.ResourcePaused(**about, until=until), **attributes)
+
+    def unpaused(self, **attributes: Any) -> Event[Any]:
+        return self.say(facts.ResourceUnpaused(**self._named, by="system:pause"), **attributes)
 
     def whole(self, entity: dict[str, Any] | None = None) -> list[Event[Any]]:
         """The usual way through."""
@@ -163,10 +218,65 @@ class Traffic:
             self.provisioned(entity),
         ]
 
+    @property
+    def place(self) -> dict[str, str]:
+        return {name: self.names[name] for name in ("environment", "offering", "name")}
+
+    @property
+    def _named(self) -> dict[str, str]:
+        return {"resource_id": self.resource, "project": self.project, **self.names}
+
     def _resource(self, entity: dict[str, Any] | None) -> dict[str, Any]:
         document = None if entity is None else facts.EntityDocument(**entity)
         about = {**self.about, **self.names, "owner": "user:ada", "inputs": {"size": "small"}}
         return about | {"outputs": {"host": "db"}, "entity": document}
+
+
+def whole_lives() -> list[Event[Any]]:
+    """Two projects, in which everything happens that can happen to a resource and to its requests."""
+    one, queue, refused, later = Traffic(), Traffic(name="queue"), Traffic(name="refused"), Traffic(action="rollback")
+    bank = Traffic("bank", name="ledger")
+    made_for = facts.Requirement(request_id=one.id, resource_id=one.resource, name="queue")
+    queue.made_for(requirement=made_for)
+    later.made_for(snapshot=facts.Snapshot(revision=1, request_id=one.id), **{"class": "cheap"})
+    return [
+        staged("1.0.0", "default"),
+        *(one.submitted(), one.allowed(), one.started("database", "dns"), one.needs(queue)),
+        *(
+            one.suspended("queue", "it is made", requires=queue.id),
+            one.needs(refused, "other"),
+            one.refused(refused, "other"),
+        ),
+        *(queue.submitted(), queue.allowed(), queue.started(), queue.succeeded(), queue.provisioned(revision=1)),
+        *(one.suspended(until=one.at + timedelta(hours=1)), one.progressed("database", "retrying", 1, "database")),
+        *(
+            one.suspended(reason="look at it", resumable=True),
+            one.resumed(),
+            one.progressed("database", "succeeded", 2),
+        ),
+        *(one.succeeded(), one.provisioned(revision=1, requires={"queue": queue.resource}, implementation="local")),
+        *(
+            one.drifted("a.yaml"),
+            one.drifted("a.yaml", "b.yaml", mode="correct"),
+            one.converged(),
+            one.drifted("c.yaml"),
+        ),
+        *(later.submitted(), later.allowed(), later.started("database", "dns"), later.progressed()),
+        *(later.undone(reason="no answer"), later.undone(), later.undone("dns", "gone"), one.paused()),
+        later.failed("dns", left=["dns"], compensated=["database"]),
+        *(bank.submitted(), bank.allowed(), bank.started(), bank.cancelled(), bank.suspended(resumable=True)),
+        bank.stopped(steps_done=["database"], compensated=["dns"]),
+        *(
+            bank.provisioned(adopted=True, revision=1, requires={"queue": queue.resource}),
+            bank.drifted("d", mode="ask"),
+        ),
+        *(one.unpaused(), Traffic().changed(revision=2, action="update", offering_version="1.1.0"), one.paused()),
+        *(staged("1.1.0", "default"), staged("1.0.0", "deprecated"), queue.deleted("bucket")),
+    ]
+
+
+def staged(version: str, stage: str, name: str = "database", **attributes: Any) -> Event[Any]:
+    return event(facts.OfferingStaged(name=name, version=version, stage=stage, by="user:grace"), **attributes)
 
 
 Project = Callable[..., list[Emit]]

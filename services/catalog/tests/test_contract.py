@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from schemathesis.checks import not_a_server_error
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance
 
+from services.catalog.tests.conftest import whole_lives
 from services.catalog.tests.graded import scorecard, service
 
 ENDLESS = ("/v1/stream",)
@@ -31,6 +32,8 @@ async def test_the_door_answers_as_it_is_described(catalog: Any, traffic: type[A
     await catalog.project(*one.whole(entity), two.submitted(), two.plan_wanted(), two.planned())
     await catalog.project(two.asked(plan=outline, remind_at=until), two.held(until, None), two.broken())
     await catalog.project(event(lock), event(waiver), service("cart"), scorecard())
+    database = facts.ManifestApplied(kind="Offering", name="database", version="1.0.0", digest="d", manifest={})
+    await catalog.project(event(database), *whole_lives())
     await asyncio.to_thread(attack, catalog.url, catalog.bearer("admin"))
 
 
@@ -51,4 +54,4 @@ def attack(url: str, headers: dict[str, str]) -> None:
             case.validate_response(response, checks=checks)
 
         check()
-    assert tried >= 19
+    assert tried >= 22

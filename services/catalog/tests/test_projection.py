@@ -1,5 +1,6 @@
 """Batches of events on a real store: what the rows show, and what the catalog says."""
 
+import json
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import zip_longest
@@ -25,6 +26,8 @@ from entresol_eventing.reactions import Emit
 from entresol_eventing.testing import assert_migrations_match, event, memory_session
 from sqlalchemy import Table, select
 from sqlmodel import Session
+
+from services.catalog.tests.conftest import whole_lives
 
 Project = Callable[..., list[Emit]]
 BEGAN = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
@@ -406,6 +409,134 @@ def test_a_step_may_take_as_long_as_its_offering_says(session: Session, project:
     assert said.state == "running"
 
 
+def test_a_step_of_an_implementation_or_of_another_action_may_take_as_long_as_it_says(
+    session: Session, project: Project, traffic: type[Any]
+) -> None:
+    one = traffic(action="reconcile")
+    steps = [{"name": "database", "driver": "noop", "timeout": "4h"}]
+    create = {"create": {"steps": []}}
+    spec = {"actions": create, "implementations": [{"name": "cloud", "actions": {"create": {"steps": steps}}}]}
+    manifest = {"kind": "Offering", "spec": spec}
+    applied = facts.ManifestApplied(kind="Offering", name="database", version="1.0.0", digest="d", manifest=manifest)
+    project(event(applied), one.submitted(), one.allowed(), one.started())
+    assert told(session, one.at + timedelta(hours=4, minutes=59)) == []
+    assert len(told(session, one.at + timedelta(hours=5, minutes=1))) == 1
+
+
+def test_a_suspended_step_is_overdue_only_after_its_time(
+    session: Session, project: Project, traffic: type[Any]
+) -> None:
+    one = traffic()
+    until = one.at + timedelta(hours=20)
+    project(one.submitted(), one.allowed(), one.started(), one.suspended(until=until))
+    assert told(session, until + timedelta(seconds=3599)) == []
+    (said,) = told(session, until + timedelta(seconds=3601))
+    assert (said.state, said.expected, said.since) == ("running", "provisioning", one.at)
+    project(event(said, correlationid=one.id), one.progressed())
+    assert only(session, tables.request, Request).stalled_since is None
+
+
+@pytest.mark.parametrize("ending", ["progressed", "cancelled"])
+def test_a_wait_that_is_over_is_no_excuse(session: Session, project: Project, traffic: type[Any], ending: str) -> None:
+    one = traffic()
+    until = one.at + timedelta(hours=20)
+    project(one.submitted(), one.allowed(), one.started(), one.suspended(until=until), getattr(one, ending)())
+    assert len(told(session, one.at + timedelta(seconds=3601))) == 1
+
+
+def test_a_suspended_step_without_an_end_never_stalls(session: Session, project: Project, traffic: type[Any]) -> None:
+    one = traffic()
+    project(one.submitted(), one.allowed(), one.started(), one.suspended(resumable=True))
+    for hours in (2, 24, 24 * 30):
+        assert told(session, one.at + timedelta(hours=hours)) == []
+    project(one.resumed())
+    assert only(session, tables.request, Request).waiting_for == "step database, resumed by user:bob: the job runs"
+
+
+def test_another_step_that_may_take_long_is_waited_for_beside_a_suspended_one(
+    session: Session, project: Project, traffic: type[Any]
+) -> None:
+    one = traffic()
+    steps = [{"name": "database", "timeout": "9h"}, {"name": "dns"}]
+    manifest = {"kind": "Offering", "spec": {"actions": {"create": {"steps": steps}}}}
+    applied = facts.ManifestApplied(kind="Offering", name="database", version="1.0.0", digest="d", manifest=manifest)
+    project(event(applied), one.submitted(), one.allowed(), one.started("database", "dns"))
+    project(one.suspended("dns", until=one.at + timedelta(hours=1)))
+    assert told(session, one.at + timedelta(hours=9, minutes=59)) == []
+    assert len(told(session, one.at + timedelta(hours=10, minutes=1))) == 1
+
+
+def test_a_run_goes_on_when_what_it_needs_is_there(session: Session, project: Project, traffic: type[Any]) -> None:
+    parent, child, other = traffic(), traffic(name="queue"), traffic("bank", name="other")
+    requirement = facts.Requirement(request_id=parent.id, resource_id=parent.resource, name="queue")
+    child.made_for(requirement=requirement)
+
+    def shown(request_id: str) -> Request:
+        (document,) = session.execute(
+            select(tables.request.c.document).where(tables.request.c.id == request_id)
+        ).scalars()
+        return adapter(Request).validate_json(document)
+
+    project(parent.submitted(), parent.allowed(), parent.started(), parent.needs(child), parent.needs(other, "other"))
+    project(parent.suspended("queue", "it is made", requires=child.id), parent.refused(other, "other"))
+    assert [(one.name, one.request, one.outcome) for one in shown(parent.id).requires] == [
+        ("queue", child.id, None),
+        ("other", other.id, "refused"),
+    ]
+    assert [one.requires for one in shown(parent.id).suspended] == [child.id]
+    project(child.submitted(), child.allowed())
+    made_for = shown(child.id).requirement
+    assert made_for is not None
+    assert (made_for.request_id, made_for.resource_id, made_for.name) == (parent.id, parent.resource, "queue")
+    (said,) = project(child.started(), child.failed())
+    assert said.subject == child.id, "only the child has ended"
+    need = shown(parent.id).requires[0]
+    assert (need.outcome, need.because) == ("failed", "step database: no space")
+    assert (shown(parent.id).suspended, shown(parent.id).state) == ([], "running")
+
+
+def test_why_a_request_of_another_project_has_ended_is_not_told(
+    session: Session, project: Project, traffic: type[Any]
+) -> None:
+    parent, child = traffic(), traffic("bank", name="ledger")
+    child.made_for(requirement=facts.Requirement(request_id=parent.id, resource_id=parent.resource, name="ledger"))
+    project(parent.submitted(), parent.started(), parent.needs(child, "ledger"), child.submitted(), child.denied())
+    row = next(row for row in rows(session, tables.request) if row.id == parent.id)
+    (need,) = adapter(Request).validate_json(row.document).requires
+    assert (need.outcome, need.because) == ("denied", None)
+
+
+def test_a_request_that_is_made_for_one_that_nobody_knows_ends_all_the_same(
+    session: Session, project: Project, traffic: type[Any]
+) -> None:
+    child = traffic()
+    child.made_for(requirement=facts.Requirement(request_id="nobody", resource_id="a/b/c/d", name="queue"))
+    (said,) = project(child.submitted(), child.denied())
+    assert isinstance(said.data, facts.RequestCompleted)
+
+
+def test_a_request_that_is_made_for_itself_ends_once(project: Project, traffic: type[Any]) -> None:
+    one = traffic()
+    one.made_for(requirement=facts.Requirement(request_id=one.id, resource_id=one.resource, name="queue"))
+    assert len(project(one.submitted(), one.needs(one), one.started(), one.failed(), one.succeeded())) == 1
+
+
+def test_what_a_request_is_asked_to_do_is_shown(session: Session, project: Project, traffic: type[Any]) -> None:
+    one = traffic(action="delete", orphan=True, snapshot=facts.Snapshot(revision=3), **{"class": "cheap"})
+    project(one.submitted())
+    (row,) = rows(session, tables.request)
+    document = json.loads(row.document)
+    assert (document["class"], document["orphan"], document["snapshot"]) == (
+        *("cheap", True, {"revision": 3, "request_id": None}),
+    )
+
+
+def test_what_a_step_is_told_is_not_shown(session: Session, project: Project, traffic: type[Any]) -> None:
+    one = traffic()
+    project(one.submitted(), one.started(), one.suspended(resumable=True), one.resumed())
+    assert "hunter2" not in rows(session, tables.request)[0].document
+
+
 def test_the_migrations_make_what_the_tables_say(tmp_path: Path) -> None:
     assert_migrations_match(MIGRATIONS, tables.metadata, tmp_path)
 
@@ -415,6 +546,7 @@ def test_the_picture_does_not_depend_on_how_the_log_is_cut(traffic: type[Any], s
     chains = [traffic(name=f"n{number}") for number in range(4)]
     lives = [one.whole(ENTITY | {"identifier": f"e{number % 2}"}) for number, one in enumerate(chains)]
     lives[1] = [chains[1].submitted(), chains[1].asked(), chains[1].cancelled(), chains[1].stopped()]
+    lives.append(whole_lives())
     lives[2] += [chains[2].changed(ENTITY | {"identifier": "moved"}), chains[2].deleted()]
     log = [fact for step in zip_longest(*lives) for fact in step if fact is not None]
 

@@ -25,6 +25,7 @@ from entresol_eventing.testing.postgres import PostgresServer, binaries
 from sqlalchemy import text
 from sqlmodel import Session
 
+from services.catalog.tests.conftest import whole_lives
 from services.catalog.tests.graded import scorecard, service
 
 ENTITY = {
@@ -134,6 +135,16 @@ async def test_scorecards_locks_and_reviews_are_rebuilt_too(settings: Settings, 
         await eventually(lambda: caught_up(live, len(log) + 1))
         assert await outbox_size(live) == said + 1, "the entity has changed, its standing has not"
         assert (await compared(settings)).comparison.count == 0  # type: ignore[union-attr]
+
+
+async def test_everything_that_happens_to_resources_and_offerings_is_rebuilt_too(settings: Settings) -> None:
+    log = whole_lives()
+    async with fed(settings, log):
+        result = await compared(settings)
+    assert result.comparison is not None
+    assert result.comparison.differences == []
+    rows = result.comparison.rows
+    assert [rows[table] for table in ("resource", "revision", "need", "offering")] == [3, 4, 1, 1]
 
 
 async def test_every_kind_of_difference_is_named_by_table_key_and_field(settings: Settings, traffic: type[Any]) -> None:

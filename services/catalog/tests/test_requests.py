@@ -9,6 +9,8 @@ from entresol_catalog.domain.approvals import Answer, Approval, Delegation
 from entresol_catalog.domain.holds import Hold
 from entresol_catalog.domain.patience import look_again_at
 from entresol_catalog.domain.requests import TERMINAL, Request
+from entresol_catalog.domain.runs import Need
+from entresol_catalog.domain.steps import Compensation, Suspension
 from entresol_catalog.settings import Settings
 from hypothesis import given
 from hypothesis import strategies as st
@@ -73,6 +75,24 @@ def progressed(request: Request, step: str, state: Any, attempt: int, running: l
     return request.advance(lambda run: run.progress(step, state, attempt, message, running), when)
 
 
+def suspended(
+    request: Request,
+    step: str,
+    when: datetime,
+    reason: str = "the job runs",
+    until: datetime | None = None,
+    resumable: bool = False,
+    requires: str | None = None,
+    run_id: str = "run",
+) -> bool:
+    waits = Suspension(step, reason, when, until, resumable, requires)
+    return request.advance(lambda run: run.suspend(run_id, waits), when)
+
+
+def undone(request: Request, step: str, state: Any, when: datetime) -> bool:
+    return request.advance(lambda run: run.compensate(step, Compensation(state, None, when)), when)
+
+
 YES = Answer("user:bob", "granted", None, BEGAN)
 FACTS: dict[str, Fold] = {
     "ask": lambda request, when: request.ask(approval(), when),
@@ -94,6 +114,14 @@ FACTS: dict[str, Fold] = {
     "one": lambda request, when: progressed(request, "one", "succeeded", 1, ["two"], when),
     "two again": lambda request, when: progressed(request, "two", "retrying", 1, [], when),
     "two": lambda request, when: progressed(request, "two", "succeeded", 2, [], when),
+    "suspend one": lambda request, when: suspended(request, "one", when, until=at(7200)),
+    "suspend two": lambda request, when: suspended(request, "two", when, reason="look at it", resumable=True),
+    "resume": lambda request, when: request.advance(lambda run: run.resume(None, "user:bob", when), when),
+    "require": lambda request, when: request.advance(lambda run: run.require(Need("queue", "create", "q", "r2")), when),
+    "wait for it": lambda request, when: suspended(request, "queue", when, reason="it is made", requires="r2"),
+    "it is there": lambda request, when: request.settle("r2", "succeeded", None, when),
+    "undo one": lambda request, when: undone(request, "one", "succeeded", when),
+    "fail to undo one": lambda request, when: undone(request, "one", "failed", when),
     "succeed": lambda request, when: request.succeed({"host": "db"}, when),
     "fail": lambda request, when: request.fail("no space", "two", when),
     "stop": lambda request, when: request.stop("cancelled by user:ada", when),
@@ -153,6 +181,19 @@ def folded(*names: str) -> Request:
         ("hold, ask", "waiting-for-approval", "approval by group:sre until 2026-11-21T11:00:00Z"),
         ("allow, hold", "allowed", "provisioning"),
         ("stop, succeed", "cancelled", None),
+        ("start, suspend one", "running", "step one until 2026-11-21T12:00:00Z: the job runs"),
+        ("start, suspend one, cancel", "running", "provisioning"),
+        ("start, suspend one, one", "running", "provisioning"),
+        ("start, suspend two", "running", "step two, unless somebody resumes it: look at it"),
+        ("start, suspend two, resume", "running", "step two, resumed by user:bob: look at it"),
+        ("start, suspend two, resume, two again", "running", "provisioning"),
+        ("start, one, suspend one", "running", "provisioning"),
+        ("start, suspend one, fail", "failed", None),
+        ("start, require, wait for it", "running", "step queue: it is made"),
+        ("start, require, wait for it, it is there", "running", "provisioning"),
+        ("start, require, it is there, wait for it", "running", "provisioning"),
+        ("allow, it is there", "allowed", "provisioning"),
+        ("stop, suspend one", "cancelled", None),
     ],
 )
 def test_a_request_is_where_its_facts_have_brought_it(names: str, state: str, waiting_for: str | None) -> None:
@@ -235,6 +276,11 @@ def test_holds_are_shown_while_they_hold() -> None:
         ("hold", 7200 + 60),
         ("hold, cancel", 2 + 60),
         ("hold by a lock", 1 + 60),
+        ("start, suspend one", 7200 + 3600),
+        ("start, suspend one, one", 3 + 3600),
+        ("start, suspend one, cancel", 3 + 3600),
+        ("start, suspend two", 2 + 3600),
+        ("start, suspend one, suspend two", 7200 + 3600),
     ],
 )
 def test_somebody_is_expected_by_a_time(names: str, seconds: float) -> None:
@@ -355,6 +401,80 @@ def test_steps_show_how_far_a_run_has_come() -> None:
     assert steps(folded("start", "succeed")) == [("one", "succeeded", 1), ("two", "succeeded", 1)]
 
 
+def test_a_suspended_step_is_shown_until_it_is_told_of_again() -> None:
+    request = folded("start", "suspend one")
+    (waits,) = request.suspended
+    assert (waits.step, waits.reason, waits.since, waits.until, waits.resumable) == (
+        *("one", "the job runs", at(2), at(7200), False),
+    )
+    assert [(step.name, step.state) for step in request.steps] == [("one", "suspended"), ("two", "pending")]
+    assert progressed(request, "two", "retrying", 1, ["one"], at(3))
+    assert request.steps[0].state == "suspended", "it waits still, whatever else runs"
+    assert suspended(request, "one", at(4), reason="the job is checked")
+    assert [(one.reason, one.since) for one in request.suspended] == [("the job is checked", at(4))]
+    assert progressed(request, "one", "retrying", 1, [], at(5))
+    assert (request.suspended, request.steps[0].state) == ([], "retrying")
+    assert suspended(request, "one", at(6), reason="the job is checked"), "the next attempt waits for the same"
+    assert request.succeed({}, at(7))
+    assert (request.suspended, {step.state for step in request.steps}) == ([], {"succeeded"})
+
+
+def test_what_is_told_again_of_a_wait_is_not_another_wait() -> None:
+    request = folded("start", "suspend two", "resume")
+    assert not suspended(request, "two", at(2), reason="look at it", resumable=True), "the same fact"
+    assert request.suspended[0].resumed_by == "user:bob"
+    assert suspended(request, "two", at(9), reason="look at it", resumable=True), "it was resumed in vain"
+    assert request.suspended[0].resumed_by is None
+    assert not suspended(request, "two", at(10), reason="look at it", resumable=True)
+    assert request.suspended[0].since == at(9)
+    assert FACTS["two again"](request, at(11))
+    assert not suspended(request, "two", at(9), reason="look at it", resumable=True), "that wait is over"
+
+
+def test_only_what_may_be_resumed_is_and_only_once() -> None:
+    request = folded("start", "suspend one", "suspend two")
+    resume: Callable[[str | None], bool] = lambda name: request.advance(  # noqa: E731
+        lambda run: run.resume(name, "user:bob", at(5)), at(5)
+    )
+    assert not resume("one")
+    assert not resume("nothing")
+    assert resume(None)
+    assert not resume("two")
+    assert [one.resumed_at for one in request.suspended] == [None, at(5)]
+
+
+def test_a_run_that_was_given_up_suspends_nothing() -> None:
+    request = folded("want plan", "plan", "allow plan", "start", "suspend one", "plan anew")
+    assert (request.state, request.suspended, request.steps) == ("planned", [], [])
+    request.advance(lambda run: run.begin("another run", ["one"], ["one"]), at(21))
+    assert not suspended(request, "one", at(22), run_id="run")
+    assert suspended(request, "one", at(23), run_id="another run")
+
+
+def test_what_a_run_needs_is_shown_with_what_became_of_it() -> None:
+    request = folded("start", "require", "wait for it")
+    assert request.settle("r2", "refused", "nobody offers it", at(5))
+    assert [(one.name, one.request, one.outcome, one.because) for one in request.requires] == [
+        ("queue", "r2", "refused", "nobody offers it")
+    ]
+    assert not request.settle("r2", "succeeded", None, at(6))
+    assert not request.settle("r3", "succeeded", None, at(6))
+    assert [step.name for step in request.steps] == ["one", "two"], "what it needs is no step"
+
+
+def test_what_was_undone_and_what_was_left_is_shown() -> None:
+    request = folded("start", "one", "fail to undo one", "undo one")
+    assert not FACTS["fail to undo one"](request, at(9)), "it is undone already"
+    assert request.fail("no space", "two", at(10), left=["two"], undone=["one"])
+    assert (request.left, request.compensated) == (["two"], ["one"])
+    (one, two) = request.steps
+    assert (one.state, one.compensation) == ("succeeded", Compensation("succeeded", None, at(4)))
+    assert (two.state, two.compensation) == ("failed", None)
+    cancelled = folded("start", "one", "cancel")
+    assert cancelled.stop("cancelled by user:ada", at(5), left=["one"])
+    assert (cancelled.left, cancelled.compensated) == (["one"], [])
+
+
 def test_an_approval_ends_with_its_request() -> None:
     assert [one.state for one in folded("ask", "stop").approvals] == ["closed"]
     assert [one.state for one in folded("ask", "expire").approvals] == ["expired"]
@@ -406,7 +526,10 @@ PLANNED = [
     "start",
     "stop",
 ]
-USUAL = ["ask", "grant", "allow", "start", "one", "two again", "two", "succeed"]
+USUAL = [
+    *("ask", "grant", "allow", "start", "require", "wait for it", "it is there", "suspend one", "one"),
+    *("suspend two", "resume", "two again", "two", "undo one", "succeed"),
+]
 
 
 @given(st.lists(st.sampled_from(sorted(FACTS)), max_size=30), st.lists(st.sampled_from(sorted(FACTS)), max_size=30))

@@ -75,9 +75,15 @@ def _patience(request: Request, patience_seconds: Mapping[str, float]) -> timede
 
 
 def _longest(request: Request, offering: Mapping[str, Any] | None, steps: set[str]) -> float:
-    """Seconds of the longest time-out that the offering gives to one of these steps."""
-    actions = (offering or {}).get("spec", {}).get("actions", {})
-    described = actions.get(request.action, {}).get("steps", [])
+    """Seconds of the longest time-out that the offering gives to one of these steps, in whatever implementation.
+
+    An action without steps of its own, such as a reconcile, takes those of others.
+    """
+    spec = (offering or {}).get("spec", {})
+    ways = [spec.get("actions", {}), *(one.get("actions", {}) for one in spec.get("implementations", ()))]
+    own = [way[request.action] for way in ways if request.action in way]
+    taken = own or [action for way in ways for action in way.values()]
+    described = [step for action in taken for step in action.get("steps", ())]
     return max((_seconds(one.get("timeout") or "") for one in described if one.get("name") in steps), default=0.0)
 
 

@@ -246,11 +246,11 @@ def _complete(board: Board, request: Request, fact: Fact, ended: bool) -> bool:
 
 
 def _settle_need(board: Board, request: Request, fact: Fact, outcome: Outcome) -> None:
-    """Whoever needs what the request was made for does not wait for it any more."""
-    if (requirement := request.requirement) is not None:
-        waiting = board.requests.get(requirement.request_id)
-        because = "; ".join(request.because) or None
-        if waiting is not None and waiting.settle(request.id, outcome, because, fact.at):
+    """Whoever needs what the request was made for does not wait for it any more. Another project is not told why."""
+    waiting = None if request.requirement is None else board.requests.get(request.requirement.request_id)
+    if waiting is not None:
+        because = "; ".join(request.because) or None if request.project == waiting.project else None
+        if waiting.settle(request.id, outcome, because, fact.at):
             board.requests.keep(waiting.id)
 
 

@@ -1,0 +1,132 @@
+"""What was projected before a migration is, after it, what would be projected anew; on both kinds of database."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from entresol_catalog.app import MIGRATIONS
+from entresol_catalog.handlers.projection import projection
+from entresol_catalog.settings import Settings
+from entresol_catalog.store import tables
+from entresol_eventing import migrate
+from entresol_eventing.envelope import Event
+from entresol_eventing.store import Database
+from entresol_eventing.testing.postgres import PostgresServer, binaries
+from sqlalchemy import Table, insert, select
+from sqlmodel import Session
+
+NEW_COLUMNS = {"version", "drifted", "paused"}
+NEW = {
+    "resource": {
+        "snapshot",
+        "implementation",
+        "class",
+        "requires",
+        "adopted",
+        "drift",
+        "paused",
+        "orphaned",
+        "sequence",
+    },
+    "request": {"suspended", "requires", "compensated", "left", "class", "orphan", "snapshot", "requirement"},
+}
+NEW_IN_STEPS = {"retried", "waited_at", "compensation"}
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def databases(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Database, Database]]:
+    """One that is migrated, and one that is new."""
+    if request.param == "sqlite":
+        found = Database(f"sqlite:///{tmp_path / 'old.db'}"), Database(f"sqlite:///{tmp_path / 'new.db'}")
+        yield found
+        for one in found:
+            one.close()
+        return
+    if binaries() is None:
+        pytest.skip("PostgreSQL is not installed")
+    with PostgresServer() as server:
+        found = Database(server.database("old")), Database(server.database("new"))
+        yield found
+        for one in found:
+            one.close()
+
+
+def before(tmp_path: Path, *left_out: str) -> Path:
+    """The migrations without these."""
+    folder = tmp_path / "migrations"
+    shutil.copytree(MIGRATIONS, folder, ignore=shutil.ignore_patterns(*left_out, "__pycache__"))
+    return folder
+
+
+def chains(traffic: type[Any]) -> list[Event[Any]]:
+    """What was told before there was more to tell."""
+    one, two, three, gone = traffic(), traffic(action="update"), traffic(name="three"), traffic(name="gone")
+    return [
+        *(one.submitted(), one.allowed(), one.started("database", "dns"), one.progressed("database", "retrying", 1)),
+        *(one.progressed(attempt=2), one.succeeded(), one.say(one.provisioned().data, sequence=1)),
+        *(two.submitted(), two.allowed(), two.started(), two.progressed("database", "retrying", 3)),
+        *(two.succeeded(), two.say(two.changed(inputs={"größe": "L"}, action="update").data, sequence=4)),
+        *(three.submitted(), three.started(), three.cancelled(), three.stopped(steps_done=["database"])),
+        *(three.provisioned(), traffic(name="three").changed(), traffic().submitted()),
+        *(gone.provisioned(), gone.say(gone.deleted().data, sequence=9)),
+    ]
+
+
+def rows(database: Database, table: Table) -> list[dict[str, Any]]:
+    found = database.read(lambda session: [dict(row._mapping) for row in session.execute(select(table))])
+    shown = [{name: json.loads(value) if name == "document" else value for name, value in row.items()} for row in found]
+    return sorted(shown, key=lambda row: json.dumps(row, default=str))
+
+
+def aged(table: Table, row: dict[str, Any]) -> dict[str, Any]:
+    """The row as it was before."""
+    kept = {name: value for name, value in row.items() if table is not tables.resource or name not in NEW_COLUMNS}
+    document = {name: value for name, value in row["document"].items() if name not in NEW.get(table.name, ())}
+    for step in document.get("steps", ()):
+        for name in NEW_IN_STEPS:
+            del step[name]
+    return {**kept, "document": json.dumps(document)}
+
+
+def test_what_was_projected_before_is_what_is_projected_now(
+    databases: tuple[Database, Database], tmp_path: Path, traffic: type[Any]
+) -> None:
+    old, new = databases
+    migrate.upgrade(old, before(tmp_path, "0005*"))
+    migrate.upgrade(new, MIGRATIONS)
+    with new.writer.connect() as connection, connection.begin(), Session(connection) as session:
+        list(projection(Settings().patience_seconds)(chains(traffic), session))
+    compared = (tables.request, tables.resource, tables.revision, tables.need, tables.offering)
+    projected = {table.name: rows(new, table) for table in compared}
+    assert [len(projected[table.name]) for table in compared] == [4, 3, 5, 0, 0]
+    with old.writer.begin() as connection:
+        for table in (tables.request, tables.resource):
+            known = [aged(table, row) for row in rows(new, table)]
+            assert NEW[table.name].isdisjoint(json.loads(known[0]["document"]))
+            connection.execute(insert(table), known)
+        history = new.read(lambda session: [dict(row._mapping) for row in session.execute(select(tables.history))])
+        connection.execute(insert(tables.history), history)
+    migrate.upgrade(old, MIGRATIONS)
+    for table in compared:
+        assert rows(old, table) == projected[table.name], table.name
+
+
+def test_more_than_fits_one_bite_is_migrated(
+    databases: tuple[Database, Database], tmp_path: Path, traffic: type[Any]
+) -> None:
+    old, new = databases
+    migrate.upgrade(old, before(tmp_path, "0005*"))
+    migrate.upgrade(new, MIGRATIONS)
+    with new.writer.connect() as connection, connection.begin(), Session(connection) as session:
+        list(projection(Settings().patience_seconds)([traffic(name="n").submitted()], session))
+    (row,) = (aged(tables.request, one) for one in rows(new, tables.request))
+    many = [{**row, "id": f"r{number}", "position": number} for number in range(2500)]
+    with old.writer.begin() as connection:
+        connection.execute(insert(tables.request), many)
+    migrate.upgrade(old, MIGRATIONS)
+    found = rows(old, tables.request)
+    assert len(found) == 2500
+    assert all(one["document"]["suspended"] == [] for one in found)
