@@ -81,12 +81,13 @@ def test_a_suspended_step_says_what_it_waits_for_until_it_may_go_on() -> None:
 def test_what_a_request_needs_is_shown_below_it() -> None:
     progress = Progress(REQUEST)
     other = {"request_id": "r2"}
-    progress.see(event("run.started", steps=["deploy"], running=[]))
+    progress.see(event("run.started", steps=["requires/db", "deploy"], running=[]))
     wanted = {"wanted": {"resource_id": "shop/dev/database/cart-db"}, "action": "create"}
     progress.see(event("requirement.requested", name="db", for_request_id="r2", **wanted))
     waits = {"step": "db", "reason": "shop/dev/database/cart-db is made", "requires": "r2"}
     progress.see(event("run.suspended", **waits))
     assert not progress.see(event("run.started", steps=["x"], **other))
+    assert "requires/" not in picture(progress)
     assert "    db  shop/dev/database/cart-db  running" in picture(progress)
     wanted = {"wanted": {"resource_id": "shop/dev/disk/cart-db-disk"}, "action": "create"}
     progress.see(event("requirement.requested", name="disk", for_request_id="r3", **wanted, **other))

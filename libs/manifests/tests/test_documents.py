@@ -66,7 +66,7 @@ def named(manifests: list[Manifest], kind: str) -> dict[str, dict[str, Any]]:
 def test_the_starter_platform_can_be_applied(starter: list[Manifest]) -> None:
     faults = [f"{each.origin.path}:{each.line_of(f.pointer)}: {f}" for each in starter for f in check(each.document)]
     assert faults == []
-    assert set(named(starter, "Offering")) == {"service", "environment", "database", "deployment"}
+    assert set(named(starter, "Offering")) == {"service", "environment", "database", "deployment", "app"}
 
 
 def test_the_starter_platform_names_only_what_it_has(starter: list[Manifest]) -> None:
@@ -81,6 +81,7 @@ def test_the_starter_platform_names_only_what_it_has(starter: list[Manifest]) ->
         assert set(entity.get("relations", {})) <= set(blueprint["relations"])
         used = {step["with"]["destination"] for step in steps(offering) if "destination" in step["with"]}
         assert used <= set(destinations)
+        assert {each["offering"] for each in offering["spec"].get("requires", [])} <= set(offerings)
     for trigger in named(starter, "Trigger").values():
         offering = offerings[trigger["spec"]["request"]["offering"]]
         assert trigger["spec"]["request"]["environment"] in offering["spec"]["environments"]
@@ -90,8 +91,9 @@ def test_the_starter_platform_names_only_what_it_has(starter: list[Manifest]) ->
 
 
 def steps(offering: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
-    for action in offering["spec"]["actions"].values():
-        yield from action.get("steps", [])
+    for way in (offering["spec"], *offering["spec"].get("implementations", [])):
+        for action in way["actions"].values():
+            yield from action.get("steps", [])
 
 
 @pytest.mark.skipif(not SEED.is_dir(), reason="the portal's seed (../shared/data/portal) is not here")

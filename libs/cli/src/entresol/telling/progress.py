@@ -10,6 +10,8 @@ from entresol.telling.facts import Document, fact, says
 from entresol.telling.lives import waits_for
 from entresol.terminal import clean, moment, span, state
 
+_REQUIRES = "requires/"
+"""What the names of steps begin with that stand for what is needed; they are shown by how that stands."""
 _ENDED_BADLY = ("request.denied", "approval.rejected", "approval.expired", "run.failed", "run.cancelled")
 
 
@@ -102,8 +104,10 @@ class Progress:
 
     def lines(self) -> Iterator[Text]:
         """Its steps, with what suspended ones wait for, and below them what it needs."""
+        needed = {f"{_REQUIRES}{need.called}" for need in self.needs.values()}
         own = [step for step, wait in self.waits.items() if wait.get("requires") not in self.needs]
-        for name in [*self.steps, *(step for step in own if step not in self.steps)]:
+        steps = [step for step in self.steps if step not in needed]
+        for name in [*steps, *(step for step in own if step not in self.steps)]:
             wait = self.waits.get(name)
             line = Text.assemble("  ", clean(name), "  ", state("suspended" if wait else self.steps[name]))
             yield line.append(f"  {clean(waits_for(wait, _clock))}") if wait else line
