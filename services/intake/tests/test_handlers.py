@@ -41,7 +41,7 @@ def put(session, make_offering):
     """Apply manifests, with the offering `database` before them."""
 
     def apply_all(*documents):
-        steps = apply(read_batch([make_offering(), *documents]), AT, session)
+        steps = apply(read_batch([make_offering(), *documents]), AT, "user:op", session)
         return list(steps)
 
     return apply_all

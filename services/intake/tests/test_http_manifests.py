@@ -41,6 +41,7 @@ async def test_a_batch_is_applied_and_what_did_not_change_says_nothing(service, 
     assert [each["result"] for each in second.json()["results"]] == ["unchanged", "unchanged", "unchanged", "changed"]
     assert await facts(service) == [
         ("manifest.applied.v1", "Offering/database"),
+        ("offering.staged.v1", "Offering/database"),
         ("manifest.applied.v1", "Channel/log"),
         ("manifest.applied.v1", "Blueprint/Service"),
         ("entity.declared.v1", "Service/cart"),
@@ -79,8 +80,10 @@ async def test_a_published_version_never_changes_even_once_removed(service, stoc
     assert again.json()["results"][0]["result"] == "created"
     assert [name for name, _ in await facts(service)] == [
         "manifest.applied.v1",
+        "offering.staged.v1",
         "manifest.removed.v1",
         "manifest.applied.v1",
+        "offering.staged.v1",
     ]
 
 
@@ -224,3 +227,72 @@ async def test_a_number_beyond_every_float_is_refused(admin, make_offering):
     body = json.dumps([make_offering(outputs={"a": "number"})]).replace('"number"', "1e400")
     answer = await admin.post("/v1/manifests", content=body)
     assert 400 <= answer.status_code < 500
+
+
+def narrower(make_offering, version="1.1.0"):
+    inputs = make_offering()["spec"]["inputs"]
+    return make_offering(version, inputs=inputs | {"properties": {"size": {"enum": ["small"]}}})
+
+
+async def test_a_new_version_takes_what_its_major_version_takes(service, stocked, make_offering, make_manifest):
+    before = len(await published(service))
+    for query in ("", "?dry_run=true", "?proposed=true"):
+        batch = [make_manifest("Channel", "log", kind="log"), narrower(make_offering)]
+        answer = await stocked.post(f"/v1/manifests{query}", json=batch)
+        assert answer.status_code == 409, answer.text
+        told = {each["pointer"]: each["detail"] for each in answer.json()["violations"]}
+        assert set(told) == {"/1/spec/inputs/properties/size/enum", "/1/spec/inputs/properties/backups"}
+        assert all("but 1.0.0 takes that; publish it as 2.0.0" in each for each in told.values())
+    assert len(await published(service)) == before
+    assert (await stocked.post("/v1/manifests", json=[narrower(make_offering, "2.0.0")])).status_code == 202
+
+
+async def test_a_version_is_held_against_the_highest_below_it_also_in_its_batch(stocked, make_offering):
+    wider = make_offering()["spec"]["inputs"]
+    wider = wider | {"properties": wider["properties"] | {"gb": {"type": "integer"}}}
+    await stocked.post("/v1/manifests", json=[make_offering("1.5.0", inputs=wider)])
+    assert (await stocked.post("/v1/manifests", json=[make_offering("1.4.9")])).status_code == 202
+    above = await stocked.post("/v1/manifests", json=[make_offering("1.10.0")])
+    assert [each["pointer"] for each in above.json()["violations"]] == ["/0/spec/inputs/properties/gb"]
+    both = [narrower(make_offering, "3.1.0"), make_offering("3.0.0")]
+    assert (await stocked.post("/v1/manifests", json=both)).status_code == 409
+
+
+async def test_a_version_that_comes_back_is_not_judged_again(stocked, make_offering):
+    await stocked.post("/v1/manifests", json=[make_offering("0.9.0"), narrower(make_offering, "0.5.0")])
+    assert (await stocked.delete("/v1/manifests/Offering/database?version=0.9.0")).status_code == 202
+    assert (await stocked.post("/v1/manifests", json=[make_offering("0.9.0")])).status_code == 202
+
+
+async def test_a_version_with_numbers_of_any_length_is_refused(admin, make_offering):
+    answer = await admin.post("/v1/manifests", json=[make_offering(f"1.0.{'9' * 5000}")])
+    assert [each["pointer"] for each in answer.json()["violations"]] == ["/0/metadata/version"]
+
+
+@pytest.mark.parametrize(
+    ("required", "place", "word"),
+    [
+        ({"offering": "nothing"}, "/0/spec/requires/0/offering", "no offering nothing"),
+        ({"version": "7.0.0"}, "/0/spec/requires/0/version", "no version 7.0.0"),
+        ({"version": "1.0.0", "inputs": {}}, "/0/spec/requires/0/inputs/size", "is missing"),
+        ({"version": "1.0.0", "inputs": {"size": "small", "x": 1}}, "/0/spec/requires/0/inputs/x", "no such input"),
+    ],
+)
+async def test_what_is_required_must_be_offered(stocked, make_offering, required, place, word):
+    requires = [{"name": "db", "offering": "database"} | required]
+    answer = await stocked.post("/v1/manifests", json=[make_offering(name="app", requires=requires)])
+    assert answer.status_code == 422, answer.text
+    (violation,) = answer.json()["violations"]
+    assert violation["pointer"] == place
+    assert word in violation["detail"]
+
+
+async def test_what_is_required_can_not_be_removed(stocked, make_offering):
+    requires = [{"name": "db", "offering": "database", "version": "1.0.0", "inputs": {"size": "small"}}]
+    batch = [make_offering(name="app", requires=requires), make_offering("1.1.0")]
+    assert (await stocked.post("/v1/manifests", json=batch)).status_code == 202
+    refused = await stocked.delete("/v1/manifests/Offering/database?version=1.0.0")
+    assert refused.json()["detail"] == "still needed by Offering app 1.0.0; remove that first"
+    assert (await stocked.delete("/v1/manifests/Offering/database?version=1.1.0")).status_code == 202
+    assert (await stocked.delete("/v1/manifests/Offering/app")).status_code == 202
+    assert (await stocked.delete("/v1/manifests/Offering/database")).status_code == 202

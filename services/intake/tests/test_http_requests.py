@@ -66,6 +66,42 @@ async def test_an_ask_is_stored_and_said_before_it_is_answered(service, stocked,
         ({"break_glass": True}, "/break_glass"),
         ({"break_glass": "x" * 2001}, "/break_glass"),
         ({"colour": "red"}, "/colour"),
+        ({"class": "Cheap One"}, "/class"),
+        ({"class": "c" * 10_000}, "/class"),
+        ({"class": 1}, "/class"),
+        ({"action": "restart", "inputs": {}, "class": "cheap"}, "/class"),
+        ({"snapshot": {"revision": 3}}, "/snapshot"),
+        ({"snapshot": 3}, "/snapshot"),
+        ({"orphan": True}, "/orphan"),
+        ({"orphan": "yes", "action": "delete", "inputs": {}}, "/orphan"),
+        ({"action": "update", "inputs": {}, "orphan": True}, "/orphan"),
+        ({"action": "pause", "inputs": {}, "lifetime": "1d"}, "/reason"),
+        ({"action": "pause", "inputs": {}, "reason": "a freeze"}, "/lifetime"),
+        ({"action": "pause", "inputs": {}, "reason": "a freeze", "lifetime": "200000d"}, "/lifetime"),
+        ({"action": "pause", "reason": "a freeze", "lifetime": "1d"}, "/inputs"),
+        ({"action": "unpause"}, "/inputs"),
+        ({"action": "unpause", "inputs": {}, "lifetime": "1d"}, "/lifetime"),
+        ({"action": "reconcile"}, "/inputs"),
+        ({"action": "reconcile", "inputs": {}, "class": "cheap"}, "/class"),
+        ({"action": "adopt", "inputs": {}}, "/inputs/size"),
+        ({"action": "adopt", "lifetime": "91d"}, "/lifetime"),
+        ({"action": "rollback", "version": "1.0.0"}, "/snapshot"),
+        ({"action": "rollback", "snapshot": {"revision": 1}}, "/version"),
+        ({"action": "rollback", "version": "1.0.0", "snapshot": {"revision": 1}, "inputs": {}}, "/inputs/size"),
+        ({"action": "rollback", "version": "1.0.0", "snapshot": {}}, "/snapshot/revision"),
+        ({"action": "rollback", "version": "1.0.0", "snapshot": {"revision": 0}}, "/snapshot/revision"),
+        ({"action": "rollback", "version": "1.0.0", "snapshot": {"revision": True}}, "/snapshot/revision"),
+        ({"action": "rollback", "version": "1.0.0", "snapshot": {"revision": 1.5}}, "/snapshot/revision"),
+        ({"action": "rollback", "version": "1.0.0", "snapshot": {"revision": 10**30}}, "/snapshot/revision"),
+        (
+            {"action": "rollback", "version": "1.0.0", "snapshot": {"revision": 1, "request_id": "a\nb"}},
+            "/snapshot/request_id",
+        ),
+        ({"action": "rollback", "version": "1.0.0", "snapshot": {"revision": 1, "at": 1}}, "/snapshot/at"),
+        (
+            {"action": "rollback", "version": "1.0.0", "snapshot": {"revision": 1}, "lifetime": "5d"},
+            "/lifetime",
+        ),
     ],
 )
 async def test_what_is_wrong_is_refused_with_its_place(service, stocked, make_ask, fields, pointer):
@@ -99,6 +135,13 @@ async def test_why_a_glass_is_broken_is_said_with_the_request(service, stocked, 
         ({"action": "extend", "inputs": {}, "lifetime": "10d"}, {}),
         ({"action": "restart", "inputs": {}}, {}),
         ({"dry_run": True}, {"size": "small", "backups": True}),
+        ({"class": "cheap"}, {"size": "small", "backups": True}),
+        ({"action": "adopt", "lifetime": "5d", "class": "cheap"}, {"size": "small", "backups": True}),
+        ({"action": "reconcile", "inputs": {}}, {}),
+        ({"action": "pause", "inputs": {}, "reason": "a freeze", "lifetime": "200d"}, {}),
+        ({"action": "unpause", "inputs": {}}, {}),
+        ({"action": "rollback", "version": "1.0.0", "snapshot": {"revision": 1}}, {"size": "small"}),
+        ({"action": "delete", "inputs": {}, "orphan": True}, {}),
     ],
 )
 async def test_each_action_has_its_own_rule_for_inputs(service, stocked, make_ask, fields, inputs):
@@ -110,10 +153,35 @@ async def test_each_action_has_its_own_rule_for_inputs(service, stocked, make_as
     assert event.data.dry_run is fields.get("dry_run", False)
 
 
-async def test_the_highest_version_is_meant_unless_one_is_named(service, stocked, make_ask, make_offering):
+async def test_the_default_version_is_meant_unless_one_is_named(service, stocked, make_ask, make_offering):
     await stocked.post("/v1/manifests", json=[make_offering("1.10.0"), make_offering("1.9.0")])
     assert (await stocked.post("/v1/requests", json=make_ask())).json()["version"] == "1.10.0"
     assert (await stocked.post("/v1/requests", json=make_ask(version="1.0.0"))).json()["version"] == "1.0.0"
+
+
+async def test_what_an_ask_says_besides_is_said_with_the_request(service, stocked, make_ask):
+    snapshot = {"revision": 3, "request_id": "r-3"}
+    for fields in (
+        {"class": "cheap"},
+        {"action": "rollback", "version": "1.0.0", "snapshot": snapshot},
+        {"action": "delete", "inputs": {}, "orphan": True},
+        {"class": None, "snapshot": None},
+    ):
+        assert (await stocked.post("/v1/requests", json=make_ask() | fields)).status_code == 202
+    said = [each.data.model_dump(by_alias=True) for each in await submitted(service)]
+    assert [each["class"] for each in said] == ["cheap", None, None, None]
+    assert [each["snapshot"] for each in said] == [None, snapshot, None, None]
+    assert [each["orphan"] for each in said] == [False, False, True, False]
+    assert all(each["requirement"] is each["question"] is None for each in said)
+
+
+async def test_a_pause_is_not_bound_by_the_lifetime_of_what_it_pauses(service, stocked, make_ask, make_offering):
+    eternal = make_offering(name="eternal")
+    del eternal["spec"]["lifetime"]
+    await stocked.post("/v1/manifests", json=[eternal])
+    pause = make_ask(offering="eternal", action="pause", inputs={}, reason="a freeze", lifetime="1w")
+    assert (await stocked.post("/v1/requests", json=pause)).status_code == 202
+    assert (await submitted(service))[-1].data.lifetime_seconds == 7 * 86_400
 
 
 async def test_an_offering_without_lifetime_can_not_be_given_one(stocked, make_ask, make_offering):
@@ -230,6 +298,46 @@ async def test_an_override_needs_a_reason_and_a_request_within_reach(service, st
         assert (await stocked.post(path, json=body)).status_code == 422
     for unreachable in (path, "/v1/requests/unknown/override", "/v1/requests/a%00b/override"):
         assert (await grace.post(unreachable, json={"reason": "now"})).status_code == 404
+    assert len(await published(service)) == before
+
+
+async def test_a_step_that_waits_can_be_let_go_on(service, stocked, enter, make_ask):
+    request_id = (await stocked.post("/v1/requests", json=make_ask())).json()["id"]
+    ada = await enter(projects=["shop"])
+    path = f"/v1/requests/{request_id}/resume"
+    assert (await ada.post(path)).json() == {"id": request_id}
+    whole = {"step": "migrate", "reason": "checked by hand", "answer": {"rows": 12}}
+    assert (await ada.post(path, json=whole)).status_code == 202
+    bare, full = [each for each in await published(service) if each.type == "dev.entresol.resume.requested.v1"]
+    assert bare.data.model_dump(exclude_none=True) == {
+        "request_id": request_id,
+        "resource_id": "shop/dev/database/orders",
+        "project": "shop",
+        "by": "user:ada",
+    }
+    assert full.data.model_dump(include=set(whole)) == whole
+    assert (full.subject, full.correlationid, full.partitionkey) == (request_id, request_id, full.data.resource_id)
+    assert full.actor == "user:ada"
+
+
+async def test_what_can_not_be_resumed_says_nothing(service, stocked, enter, make_ask):
+    path = f"/v1/requests/{(await stocked.post('/v1/requests', json=make_ask())).json()['id']}/resume"
+    grace = await enter(actor="user:grace", projects=["bank"])
+    before = len(await published(service))
+    for body in (
+        {"step": "Not A Step"},
+        {"step": "s" * 10_000},
+        {"step": 1},
+        {"answer": "yes"},
+        {"answer": []},
+        {"reason": ""},
+        {"now": True},
+        [],
+    ):
+        assert (await stocked.post(path, json=body)).status_code == 422, body
+    assert (await stocked.post(path, json={"answer": {"a": "x" * 300_000}})).status_code == 413
+    for unreachable in (path, "/v1/requests/unknown/resume", "/v1/requests/a%00b/resume"):
+        assert (await grace.post(unreachable)).status_code == 404
     assert len(await published(service)) == before
 
 

@@ -3,9 +3,6 @@
 from datetime import UTC, datetime, timedelta
 
 from entresol_eventing.testing import memory_session
-from entresol_intake.domain.asks import read_ask
-from entresol_intake.offerings import Offering
-from entresol_intake.shelf import choose
 from entresol_intake.store import (
     Base,
     add,
@@ -43,11 +40,3 @@ def test_a_resource_is_known_with_its_last_version_until_it_is_deleted():
         assert version_of("r", session) == "2.0.0"
         forget_resource("r", session)
         assert version_of("r", session) is None
-
-
-def test_a_deletion_means_the_version_that_the_resource_was_provisioned_with(make_offering, make_ask):
-    versions = {version: Offering(make_offering(version)) for version in ("1.0.0", "2.0.0")}
-    delete = read_ask(make_ask(action="delete", inputs={}))
-    assert choose(versions, delete, "1.0.0").version == "1.0.0"
-    assert choose(versions, delete, None).version == "2.0.0"
-    assert choose(versions, read_ask(make_ask(action="update")), "1.0.0").version == "2.0.0"

@@ -27,12 +27,12 @@ from entresol_manifests.expressions import ExpressionError, Scope
 from sqlmodel import Session
 
 from entresol_intake.binding import STRUCTURED, Unsupported, read_events
-from entresol_intake.domain.asks import APPLY, DELETE, Ask
+from entresol_intake.domain.asks import BEGINNINGS, DELETE, Ask
 from entresol_intake.domain.faults import Fault, Invalid
 from entresol_intake.domain.outside import fits
 from entresol_intake.facts import receive, refused, state
 from entresol_intake.offerings import Fitting
-from entresol_intake.shelf import Shelf, choose
+from entresol_intake.shelf import Shelf
 from entresol_intake.store import (
     add,
     approval_of,
@@ -46,6 +46,7 @@ from entresol_intake.store import (
 )
 from entresol_intake.submission import submit
 from entresol_intake.triggers import Trigger
+from entresol_intake.versions import choose
 
 EXPIRY = "system:expiry"
 
@@ -161,7 +162,7 @@ class Handlers:
         ask = trigger.ask(scope, actor)
         if ask is None:
             return None
-        provisioned = version_of(ask.resource_id, session) if ask.action in (APPLY, DELETE) else None
+        provisioned = None if ask.action in BEGINNINGS else version_of(ask.resource_id, session)
         offering = choose(self._shelf.offering(ask.offering, session), ask, provisioned)
         return offering.fit(ask, exists=provisioned is not None)
 

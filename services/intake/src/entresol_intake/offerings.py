@@ -4,7 +4,7 @@ Validators are compiled once per version and action. A version never changes, so
 in a schema are never fetched, and patterns run in linear time, because schemas come from outside.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,10 +13,33 @@ from typing import Any, Final
 import jsonschema_rs
 from entresol_manifests.durations import seconds
 
-from entresol_intake.domain.asks import APPLY, BUILT_IN, CREATE, DELETE, EXTEND, UPDATE, Ask
+from entresol_intake.domain.asks import (
+    ADOPT,
+    APPLY,
+    BUILT_IN,
+    CREATE,
+    DELETE,
+    EXTEND,
+    PAUSE,
+    RECONCILE,
+    ROLLBACK,
+    UNPAUSE,
+    UPDATE,
+    Ask,
+)
 from entresol_intake.domain.faults import Fault, Invalid, pointer, prefixed
 
 MAX_FAULTS: Final = 50
+WHOLE: Final = (CREATE, ADOPT, ROLLBACK)
+"""Actions whose inputs are all that the resource will have."""
+FILLED: Final = (CREATE, ADOPT)
+"""Actions in which what is left out gets its default; a rollback names all that was."""
+WITHOUT_INPUTS: Final = (PAUSE, UNPAUSE, RECONCILE)
+LASTING: Final = (CREATE, UPDATE, EXTEND, ADOPT, PAUSE)
+"""Actions that may say for how long."""
+CLASSED: Final = (CREATE, UPDATE, ADOPT)
+"""Actions in which an implementation may be chosen."""
+OF_WHAT_WAS_REMOVED: Final = (DELETE, UNPAUSE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +56,12 @@ class Fitting:
 class Offering:
     """One version of an offering."""
 
-    def __init__(self, document: Mapping[str, Any], removed: bool = False) -> None:
+    def __init__(self, document: Mapping[str, Any], removed: bool = False, stage: str | None = None) -> None:
         self.name: str = document["metadata"]["name"]
         self.version: str = document["metadata"]["version"]
+        self.owner: str | None = document["metadata"].get("owner") or None
         self.removed = removed
+        self.stage = stage
         self._spec: Mapping[str, Any] = document["spec"]
         self._checks: dict[str, Check] = {}
 
@@ -52,11 +77,11 @@ class Offering:
     def check(self, action: str) -> "Check":
         """What the inputs of an action must fit; raise ValueError if the schema can't be compiled."""
         if action not in self._checks:
-            own = self._spec["actions"].get(action, {}).get("inputs")
+            own = self._spec["actions"].get(CREATE if action in WHOLE else action, {}).get("inputs")
             schema = own if own is not None else self._spec.get("inputs", {})
-            if own is None and action != CREATE:
+            if own is None and action not in WHOLE:
                 schema = {key: value for key, value in schema.items() if key != "required"}
-            self._checks[action] = Check(schema, fill=action == CREATE)
+            self._checks[action] = Check(schema, fill=action in FILLED)
         return self._checks[action]
 
     def compile(self) -> list[Fault]:
@@ -79,14 +104,16 @@ class Offering:
             raise Invalid(
                 [Fault("/action", f"is not offered; {self.name} {self.version} has {', '.join(self.actions)}")]
             )
-        if self.removed and action != DELETE:
-            faults.append(Fault("/offering", "was removed; what it provisioned can only be deleted"))
+        if self.removed and action not in OF_WHAT_WAS_REMOVED:
+            detail = f"{self.name} {self.version} was removed; what it provisioned can only be deleted"
+            faults.append(Fault("/offering", f"{detail}, or updated to another version"))
+        faults += _particulars(ask, action)
         environments = self._spec.get("environments")
         if environments is not None and ask.environment not in environments:
             faults.append(Fault("/environment", f"is not offered; {self.name} is for {', '.join(environments)}"))
         lifetime_seconds = self._lifetime(ask, action, faults)
         inputs = ask.inputs
-        if action in (DELETE, EXTEND) and "inputs" not in self._spec["actions"].get(action, {}):
+        if self._takes_none(action):
             if inputs:
                 faults.append(Fault("/inputs", f"{action} takes none"))
         else:
@@ -97,15 +124,20 @@ class Offering:
             raise Invalid(faults)
         return Fitting(ask, self.version, action, inputs, lifetime_seconds)
 
+    def _takes_none(self, action: str) -> bool:
+        if action in (DELETE, EXTEND):
+            return "inputs" not in self._spec["actions"].get(action, {})
+        return action in WITHOUT_INPUTS
+
     def _lifetime(self, ask: Ask, action: str, faults: list[Fault]) -> int | None:
         if ask.lifetime is None:
-            if action == EXTEND:
-                faults.append(Fault("/lifetime", "is missing: extend says how long from now"))
+            if action in (EXTEND, PAUSE):
+                faults.append(Fault("/lifetime", f"is missing: {action} says how long from now"))
             return None
-        if action not in (CREATE, UPDATE, EXTEND):
+        if action not in LASTING:
             faults.append(Fault("/lifetime", f"{action} takes none"))
             return None
-        if "lifetime" not in self._spec:
+        if "lifetime" not in self._spec and action != PAUSE:
             faults.append(Fault("/lifetime", f"{self.name} lives until it is deleted"))
             return None
         try:
@@ -115,7 +147,7 @@ class Offering:
             return None
         if asked < 1:
             faults.append(Fault("/lifetime", "must be a second at least"))
-        if self.max_seconds is not None and asked > self.max_seconds:
+        if self.max_seconds is not None and asked > self.max_seconds and action != PAUSE:
             faults.append(Fault("/lifetime", f"exceeds the most that is offered, {self._spec['lifetime']['max']}"))
         return min(int(asked), 2**53)
 
@@ -146,6 +178,23 @@ class Check:
             if len(found) == MAX_FAULTS:
                 break
         return found
+
+
+def _particulars(ask: Ask, action: str) -> Iterator[Fault]:
+    """What is there and does not belong to the action, or belongs to it and is not there."""
+    if ask.class_ is not None and action not in CLASSED:
+        yield Fault("/class", f"{action} takes none")
+    if ask.orphan and action != DELETE:
+        yield Fault("/orphan", f"{action} takes none")
+    if action == PAUSE and ask.reason is None:
+        yield Fault("/reason", "is missing: pause says why")
+    if action != ROLLBACK and ask.snapshot is not None:
+        yield Fault("/snapshot", f"{action} takes none")
+    if action == ROLLBACK:
+        if ask.version is None:
+            yield Fault("/version", "is missing: rollback says which version that state had")
+        if ask.snapshot is None:
+            yield Fault("/snapshot", "is missing: rollback says which revision to go back to")
 
 
 def _missing(kind: object) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """Applying manifests: a batch is taken whole or not at all.
 
 An offering's version never changes: other content under the same number is a conflict, also after it was removed.
-What did not change says nothing.
+So is a new version that takes no longer what an earlier one of its major version takes. What did not change says
+nothing.
 """
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -15,12 +16,16 @@ from entresol_eventing.reactions import Emit
 from entresol_eventing.store import one_of
 from entresol_manifests.checking import check
 from entresol_manifests.digest import canonical, digest
+from entresol_manifests.offerings.breaking import narrowings
 from sqlalchemy import delete, select, update
 from sqlmodel import Session
 
+from entresol_intake.domain.asks import highest, semantic
 from entresol_intake.domain.faults import Fault, Invalid, pointer, prefixed
 from entresol_intake.domain.references import OF_BLUEPRINTS, Known, dangling, referrers
+from entresol_intake.domain.shapes import is_version
 from entresol_intake.offerings import Offering
+from entresol_intake.staging import stage_applied, unstage_removed
 from entresol_intake.store import add, documents_of, manifests
 from entresol_intake.triggers import POSSIBLE_TYPES
 
@@ -94,7 +99,9 @@ def _check(document: object) -> Iterator[Fault]:
     if not findings:
         findings = list(_size(document))
     if not findings and document["kind"] == "Offering":
-        findings = Offering(document).compile()
+        if not is_version(document["metadata"]["version"]):
+            findings.append(Fault("/metadata/version", "each of its numbers has at most nine digits"))
+        findings += Offering(document).compile()
     yield from findings
 
 
@@ -115,18 +122,21 @@ def _item(document: Mapping[str, Any]) -> Item:
 def assess(items: Sequence[Item], session: Session) -> list[Result] | Refusal:
     """What applying would do to each; or why the batch can't be applied."""
     stored = _stored([item.key for item in items], session)
-    results, faults = [], []
+    results, changed = [], []
     for index, item in enumerate(items):
         digest_before, removed = stored.get(item.key, (None, False))
         same = digest_before == item.digest
         if item.kind == "Offering" and digest_before is not None and not same:
             detail = f"{item.name} {item.version} was published with other content; raise metadata.version"
-            faults.append(Fault(pointer(index, "metadata", "version"), detail))
+            changed.append(Fault(pointer(index, "metadata", "version"), detail))
         known = digest_before is not None
         result = "created" if removed or not known else "unchanged" if same else "changed"
         results.append(Result(item, result, known))
-    if faults:
-        return Refusal(tuple(faults), "a version that is published does not change")
+    if changed:
+        return Refusal(tuple(changed), "a version that is published does not change")
+    new = {index: item for index, item in enumerate(items) if item.kind == "Offering" and item.key not in stored}
+    if broken := tuple(_broken(new, items, session)):
+        return Refusal(broken, "what a version takes, the later ones of its major version take too")
     missing = tuple(dangling([item.document for item in items], _known(items, session), POSSIBLE_TYPES))
     return Refusal(missing) if missing else results
 
@@ -143,16 +153,35 @@ def _stored(keys: Sequence[tuple[str, str, str]], session: Session) -> dict[tupl
     return found
 
 
+def _broken(new: Mapping[int, Item], items: Sequence[Item], session: Session) -> Iterator[Fault]:
+    """What new versions of offerings take no more that the one below them, within their major version, takes."""
+    if not new:
+        return
+    specs: dict[str, dict[str, Any]] = {}
+    stored = documents_of("Offering", session, *{item.name for item in new.values()})
+    for document in [document for document, _ in stored] + [each.document for each in items if each.kind == "Offering"]:
+        metadata = document["metadata"]
+        specs.setdefault(metadata["name"], {})[metadata["version"]] = document["spec"]
+    for index, item in new.items():
+        major, number = semantic(item.version)[0], semantic(item.version)
+        earlier = highest(each for each in specs[item.name] if semantic(each)[0] == major and semantic(each) < number)
+        if earlier is None:
+            continue
+        for found in narrowings(specs[item.name][earlier], item.document["spec"]):
+            detail = f"{found.message}, but {earlier} takes that; publish it as {major + 1}.0.0"
+            yield Fault(pointer(index) + found.pointer, detail)
+
+
 def _known(items: Sequence[Item], session: Session) -> Known:
     kinds = {item.kind for item in items}
-    offerings: dict[str, dict[str, tuple[str, ...]]] = {}
+    offerings: dict[str, dict[str, Mapping[str, Any]]] = {}
     channels: set[str] = set()
     blueprints: set[str] = set()
-    if "Trigger" in kinds:
+    if "Trigger" in kinds or any("requires" in item.document["spec"] for item in items if item.kind == "Offering"):
         documents = [document for document, _ in documents_of("Offering", session)]
         for document in documents + [item.document for item in items if item.kind == "Offering"]:
             metadata = document["metadata"]
-            offerings.setdefault(metadata["name"], {})[metadata["version"]] = tuple(document["spec"]["actions"])
+            offerings.setdefault(metadata["name"], {})[metadata["version"]] = document["spec"]
     for kind, needed_by, names in (("Channel", ("Route",), channels), ("Blueprint", OF_BLUEPRINTS, blueprints)):
         if kinds & set(needed_by):
             names |= {item.name for item in items if item.kind == kind}
@@ -160,8 +189,13 @@ def _known(items: Sequence[Item], session: Session) -> Known:
     return Known(offerings, channels, blueprints)
 
 
-def apply(items: Sequence[Item], at: datetime, session: Session) -> Generator[Emit, None, list[Result] | Refusal]:
-    """Record the batch; return the results, or why nothing was recorded."""
+def apply(
+    items: Sequence[Item], at: datetime, by: str, session: Session, *, proposed: bool = False
+) -> Generator[Emit, None, list[Result] | Refusal]:
+    """Record the batch; return the results, or why nothing was recorded.
+
+    A new version of an offering becomes its default if it is the highest, unless it is only `proposed`.
+    """
     results = assess(items, session)
     if not isinstance(results, list):
         return results
@@ -175,6 +209,8 @@ def apply(items: Sequence[Item], at: datetime, session: Session) -> Generator[Em
         else:
             add(session, manifests, {"kind": item.kind, "name": item.name, "version": item.version, **row})
         yield _declared(item) if item.kind == "Entity" else _applied(item)
+        if item.kind == "Offering":
+            yield from stage_applied(item.name, item.version, by, session, proposed=proposed)
     return results
 
 
@@ -209,7 +245,7 @@ def _declared(item: Item) -> Emit:
 
 
 def remove(
-    kind: str, name: str, version: str | None, at: datetime, session: Session
+    kind: str, name: str, version: str | None, at: datetime, by: str, session: Session
 ) -> Generator[Emit, None, Refusal | bool]:
     """Take a manifest out of force. Return False if there is none, a Refusal if others need it.
 
@@ -226,11 +262,11 @@ def remove(
         return Refusal((), f"there are several, say which with ?version=: {', '.join(chosen)}")
     needed_by = [
         document
-        for referring in ("Trigger", "Route", "Scorecard")
+        for referring in ("Trigger", "Route", "Scorecard", "Offering")
         for document, _ in documents_of(referring, session)
-        if kind != "Offering" or len(versions) == 1 or document["spec"].get("request", {}).get("version") == chosen[0]
     ]
-    if others := referrers(kind, name, needed_by):
+    gone = chosen[0] if kind == "Offering" and len(versions) > 1 else None
+    if others := referrers(kind, name, needed_by, gone):
         return Refusal((), f"still needed by {', '.join(others)}; remove that first")
     key = (kind, name, chosen[0])
     if kind == "Offering":
@@ -241,4 +277,6 @@ def remove(
         yield Emit(EntityWithdrawn(blueprint=chosen[0], identifier=name), subject=f"{chosen[0]}/{name}")
     else:
         yield Emit(ManifestRemoved(kind=kind, name=name, version=chosen[0] or None), subject=f"{kind}/{name}")
+        if kind == "Offering":
+            yield from unstage_removed(name, chosen[0], by, session)
     return True

@@ -1,7 +1,7 @@
 """The manifests that doors and handlers ask for again and again, kept compiled in memory.
 
-`clear()` drops all of it: after a manifest was applied or removed, and after every rollback. What was read before a
-`clear` is never kept after it, so a slow reader can't put back what has changed.
+`clear()` drops all of it: after a manifest was applied, removed or staged, and after every rollback. What was read
+before a `clear` is never kept after it, so a slow reader can't put back what has changed.
 """
 
 from collections.abc import Callable, Mapping
@@ -10,10 +10,8 @@ from typing import Any, TypeVar
 
 from sqlmodel import Session
 
-from entresol_intake.domain.asks import DELETE, Ask, highest
-from entresol_intake.domain.faults import Fault, Invalid
 from entresol_intake.offerings import Offering
-from entresol_intake.store import documents_of
+from entresol_intake.store import documents_of, stages_of
 from entresol_intake.triggers import Trigger
 
 T = TypeVar("T")
@@ -47,8 +45,9 @@ class Shelf:
         """Every version of an offering, removed ones too; empty if there is none."""
 
         def load() -> Mapping[str, Offering]:
+            stages = stages_of(name, session)
             found = (
-                Offering(document, removed)
+                Offering(document, removed, stages.get(document["metadata"]["version"]))
                 for document, removed in documents_of("Offering", session, name, removed=True)
             )
             return {each.version: each for each in found}
@@ -73,25 +72,3 @@ class Shelf:
             return by_type
 
         return self._get("Trigger", "", load)
-
-
-def choose(versions: Mapping[str, Offering], ask: Ask, provisioned: str | None = None) -> Offering:
-    """The version that an ask means; raise Invalid if there is none.
-
-    The one it names; to delete, the one the resource was provisioned with; else the highest that was not removed.
-    """
-    if not versions:
-        raise Invalid([Fault("/offering", "there is no such offering")])
-    if ask.version is not None:
-        if ask.version not in versions:
-            current = [version for version, each in versions.items() if not each.removed]
-            raise Invalid([Fault("/version", f"is not offered; there are {', '.join(current) or 'none'}")])
-        return versions[ask.version]
-    if ask.action == DELETE and provisioned is not None and provisioned in versions:
-        return versions[provisioned]
-    current = [version for version, each in versions.items() if not each.removed]
-    if not current and ask.action != DELETE:
-        raise Invalid([Fault("/offering", "there is no such offering")])
-    chosen = highest(current or versions)
-    assert chosen is not None
-    return versions[chosen]

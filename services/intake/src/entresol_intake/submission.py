@@ -3,12 +3,14 @@
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 
-from entresol_contracts.events import Actor, RequestSubmitted
+from entresol_contracts.events import Actor, Question, RequestSubmitted, Requirement, Snapshot
 from entresol_eventing.reactions import Emit
 from sqlmodel import Session
 
+from entresol_intake.domain.asks import RECONCILE
+from entresol_intake.domain.asks import Snapshot as AskedSnapshot
 from entresol_intake.offerings import Fitting
-from entresol_intake.store import add, requests
+from entresol_intake.store import add, begin_reconciliation, requests
 
 
 def submit(
@@ -21,6 +23,8 @@ def submit(
     *,
     correlationid: str | None = None,
     trigger: str | None = None,
+    requirement: Requirement | None = None,
+    question: Question | None = None,
 ) -> Iterator[Emit]:
     """Record the request. `correlationid` is that of the chain it joins; it starts one of its own without."""
     ask = fitting.ask
@@ -35,6 +39,8 @@ def submit(
             "submitted_at": at,
         },
     )
+    if fitting.action == RECONCILE and not ask.dry_run:
+        begin_reconciliation(request_id, ask.resource_id, session)
     yield Emit(
         data=RequestSubmitted(
             request_id=request_id,
@@ -52,9 +58,18 @@ def submit(
             reason=ask.reason,
             trigger=trigger,
             break_glass=ask.break_glass,
+            class_=ask.class_,
+            requirement=requirement,
+            question=question,
+            snapshot=None if ask.snapshot is None else _snapshot(ask.snapshot),
+            orphan=ask.orphan,
         ),
         subject=request_id,
         partitionkey=ask.resource_id,
         actor=actor,
         correlationid=correlationid or request_id,
     )
+
+
+def _snapshot(asked: AskedSnapshot) -> Snapshot:
+    return Snapshot(revision=asked.revision, request_id=asked.request_id)

@@ -18,8 +18,8 @@ OF_BLUEPRINTS: Final = ("Entity", "Scorecard")
 class Known:
     """What will be in force once the batch is applied."""
 
-    offerings: Mapping[str, Mapping[str, Collection[str]]]
-    """Name → version → its actions."""
+    offerings: Mapping[str, Mapping[str, Mapping[str, Any]]]
+    """Name → version → its `spec`."""
     channels: Collection[str]
     blueprints: Collection[str]
 
@@ -30,6 +30,9 @@ def dangling(documents: Sequence[Mapping[str, Any]], known: Known, possible: Col
         spec = document["spec"]
         if document["kind"] == "Trigger":
             yield from _trigger(index, spec, known, possible)
+        elif document["kind"] == "Offering":
+            for number, required in enumerate(spec.get("requires", [])):
+                yield from _requirement((index, "spec", "requires", number), required, known)
         elif document["kind"] == "Route" and spec["channel"] not in known.channels:
             yield Fault(pointer(index, "spec", "channel"), f"there is no channel {spec['channel']}")
         elif document["kind"] in OF_BLUEPRINTS and spec["blueprint"] not in known.blueprints:
@@ -55,27 +58,70 @@ def _trigger(index: int, spec: Mapping[str, Any], known: Known, possible: Collec
             yield Fault(pointer(*at, "version"), f"offering {offering} has no version {version}")
             return
         versions = {version: versions[version]}
-    if "${" not in action and action not in BUILT_IN and not any(action in actions for actions in versions.values()):
+    if (
+        "${" not in action
+        and action not in BUILT_IN
+        and not any(action in each["actions"] for each in versions.values())
+    ):
         yield Fault(pointer(*at, "action"), f"offering {offering} has no action {action}")
 
 
-def referrers(kind: str, name: str, documents: Collection[Mapping[str, Any]]) -> list[str]:
-    """The manifests that would dangle if this one went, as `Kind name`."""
-    places = {
-        "Offering": ("Trigger", ("request", "offering")),
-        "Channel": ("Route", ("channel",)),
-        "Blueprint": ("Scorecard", ("blueprint",)),
-    }
-    if kind not in places:
-        return []
-    referring, path = places[kind]
-    found = []
+def _requirement(at: tuple[str | int, ...], required: Mapping[str, Any], known: Known) -> Iterator[Fault]:
+    """What is wrong with what an offering requires; its inputs are looked at if it names a version."""
+    offering, version = required["offering"], required.get("version")
+    versions = known.offerings.get(offering, {})
+    if not versions:
+        yield Fault(pointer(*at, "offering"), f"there is no offering {offering}")
+        return
+    if version is None:
+        return
+    if version not in versions:
+        yield Fault(pointer(*at, "version"), f"offering {offering} has no version {version}")
+        return
+    spec = versions[version]
+    schema = spec["actions"]["create"].get("inputs", spec.get("inputs", {}))
+    properties, given = schema.get("properties", {}), required.get("inputs", {})
+    if schema.get("additionalProperties") is False and "patternProperties" not in schema:
+        for name in given:
+            if name not in properties:
+                detail = f"{offering} {version} has no such input; there are {', '.join(properties) or 'none'}"
+                yield Fault(pointer(*at, "inputs", name), detail)
+    for name in schema.get("required", []):
+        if name not in given and "default" not in _map(properties.get(name)):
+            yield Fault(pointer(*at, "inputs", name), f"is missing: {offering} {version} requires it")
+
+
+def _map(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def referrers(kind: str, name: str, documents: Collection[Mapping[str, Any]], version: str | None = None) -> list[str]:
+    """The manifests that would dangle if this one went, as `Kind name`.
+
+    `version` is that of an offering which has others: then only what names that version would.
+    """
+    found = set()
     for document in documents:
-        if document["kind"] != referring:
-            continue
-        value: Any = document["spec"]
-        for part in path:
-            value = value[part]
-        if value == name:
-            found.append(f"{referring} {document['metadata']['name']}")
+        if any(_names(each, kind, name, version) for each in _references(document)):
+            metadata = document["metadata"]
+            if document["kind"] != kind or metadata["name"] != name:
+                found.add(" ".join(filter(None, (document["kind"], metadata["name"], metadata.get("version")))))
     return sorted(found)
+
+
+def _references(document: Mapping[str, Any]) -> Iterator[tuple[str, str, str | None]]:
+    """The kind, name and version of what a manifest can't do without."""
+    spec = document["spec"]
+    if document["kind"] == "Trigger":
+        yield "Offering", spec["request"]["offering"], spec["request"].get("version")
+    elif document["kind"] == "Route":
+        yield "Channel", spec["channel"], None
+    elif document["kind"] == "Scorecard":
+        yield "Blueprint", spec["blueprint"], None
+    elif document["kind"] == "Offering":
+        for required in spec.get("requires", []):
+            yield "Offering", required["offering"], required.get("version")
+
+
+def _names(reference: tuple[str, str, str | None], kind: str, name: str, version: str | None) -> bool:
+    return reference[:2] == (kind, name) and version in (None, reference[2])

@@ -4,6 +4,7 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Final
 
+from entresol_intake.domain.asks import MAX_REQUEST_ID
 from entresol_intake.domain.faults import prefixed
 from entresol_intake.domain.shapes import SLUG_RULE, Fields, is_slug
 
@@ -11,7 +12,6 @@ PLACES: Final = ("project", "environment", "offering")
 """The parts of a resource's id before its name, in order."""
 LOCKABLE: Final = (*PLACES, "resource", "action")
 WAIVABLE: Final = (*LOCKABLE, "request")
-MAX_REQUEST_ID: Final = 128
 
 
 @dataclass(frozen=True, slots=True)

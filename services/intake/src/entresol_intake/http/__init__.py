@@ -10,7 +10,18 @@ from entresol_eventing.http import MAX_BODY_BYTES, door
 from entresol_eventing.service import Service
 from fastapi import FastAPI
 
-from entresol_intake.http import answers, dead_letters, events, hooks, links, manifests, requests, standing, tokens
+from entresol_intake.http import (
+    answers,
+    dead_letters,
+    events,
+    hooks,
+    links,
+    manifests,
+    requests,
+    stages,
+    standing,
+    tokens,
+)
 from entresol_intake.http.desk import Desk
 from entresol_intake.settings import Settings
 from entresol_intake.shelf import Shelf
@@ -39,10 +50,10 @@ def build(service: Service, settings: Settings, shelf: Shelf, registry: Registry
     app = door(
         service,
         title="Entresol intake",
-        description="The write door: requests, manifests, approvals, locks, waivers, events, tokens.",
+        description="The write door: requests, manifests, stages, approvals, locks, waivers, events, tokens.",
         body_limit=body_limit,
     )
     desk = Desk(service, settings, shelf, registry)
-    for part in (requests, answers, links, standing, manifests, events, hooks, tokens, dead_letters):
+    for part in (requests, answers, links, standing, manifests, stages, events, hooks, tokens, dead_letters):
         app.include_router(part.router(desk))
     return app

@@ -30,7 +30,12 @@ def router(desk: Desk) -> APIRouter:
         openapi_extra=shapes.takes(shapes.MANIFESTS),
     )
     async def post(
-        request: Request, who: Annotated[Principal, writes], dry_run: Annotated[bool, Query()] = False
+        request: Request,
+        who: Annotated[Principal, writes],
+        dry_run: Annotated[bool, Query()] = False,
+        proposed: Annotated[
+            bool, Query(description="New versions of offerings are only for who names them; none becomes the default")
+        ] = False,
     ) -> Response:
         documents = await read_json(request)
         try:
@@ -39,7 +44,7 @@ def router(desk: Desk) -> APIRouter:
             raise unprocessable(invalid, TITLE) from None
         if dry_run:
             return _results(await desk.service.read(partial(assess, items)))
-        results = await desk.transact(partial(apply, items, now()), who.actor)
+        results = await desk.transact(partial(apply, items, now(), who.actor, proposed=proposed), who.actor)
         desk.shelf.clear()
         return _results(results)
 
@@ -59,7 +64,7 @@ def router(desk: Desk) -> APIRouter:
     ) -> Response:
         if not all(each.isprintable() and len(each) <= 1000 for each in (kind, name, version or "")):
             raise not_found("manifest")
-        outcome = await desk.transact(partial(remove, kind, name, version, now()), who.actor)
+        outcome = await desk.transact(partial(remove, kind, name, version, now(), who.actor), who.actor)
         desk.shelf.clear()
         if isinstance(outcome, Refusal):
             raise _refused(outcome)

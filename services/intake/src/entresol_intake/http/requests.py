@@ -1,11 +1,11 @@
-"""Requests: asking, asking that one be stopped, and asking that one that is held begin now."""
+"""Requests: asking, and asking of one that was made to be stopped, to begin though it is held, or to go on."""
 
 import json
 from collections.abc import Generator, Mapping
 from functools import partial
 from typing import Annotated
 
-from entresol_contracts.events import HoldOverridden, RequestCancelled
+from entresol_contracts.events import HoldOverridden, RequestCancelled, ResumeRequested
 from entresol_eventing.access import Principal
 from entresol_eventing.envelope import MAX_DATA_BYTES, new_id, now
 from entresol_eventing.http import Problem, strict_json
@@ -14,16 +14,17 @@ from fastapi import APIRouter, Request
 from fastapi.responses import JSONResponse, Response
 from sqlmodel import Session
 
-from entresol_intake.domain.asks import APPLY, DELETE, Ask, read_ask
+from entresol_intake.domain.asks import BEGINNINGS, MAX_REASON, Ask, read_ask
 from entresol_intake.domain.faults import Invalid
+from entresol_intake.domain.shapes import Fields
 from entresol_intake.http import shapes
 from entresol_intake.http.desk import Desk, expect_json, not_found, plain_id, read_json, read_reason, unprocessable
 from entresol_intake.http.idempotency import Once, key_of
 from entresol_intake.offerings import Fitting, Offering
-from entresol_intake.shelf import choose
 from entresol_intake.store import Request as Requested
 from entresol_intake.store import request_of, version_of
 from entresol_intake.submission import submit
+from entresol_intake.versions import choose
 
 MAX_ASK_BYTES = MAX_DATA_BYTES - 8 * 1024
 """What is left for the inputs in an event."""
@@ -82,6 +83,35 @@ def router(desk: Desk) -> APIRouter:
         )
         return await _say(desk, overridden, found, who)
 
+    @routes.post(
+        "/v1/requests/{request_id}/resume",
+        status_code=202,
+        summary="Let a step go on that waits",
+        responses=shapes.answers(202, shapes.NAMED, "Stored; provisioning says what becomes of it"),
+        openapi_extra=shapes.takes(shapes.RESUMPTION, required=False),
+    )
+    async def resume(request_id: str, request: Request, who: Annotated[Principal, writes]) -> Response:
+        document = await read_json(request, most=MAX_ASK_BYTES)
+        try:
+            fields = Fields(document, ("step", "reason", "answer"))
+            step = fields.slug("step") if fields.values.get("step") is not None else None
+            reason = fields.text("reason", most=MAX_REASON)
+            answer = fields.record("answer") if fields.values.get("answer") is not None else None
+            fields.done()
+        except Invalid as invalid:
+            raise unprocessable(invalid) from None
+        found = await _find(desk, request_id, who)
+        resumed = ResumeRequested(
+            request_id=found.request_id,
+            resource_id=found.resource_id,
+            project=found.project,
+            step=step,
+            by=who.actor,
+            reason=reason,
+            answer=answer,
+        )
+        return await _say(desk, resumed, found, who)
+
     return routes
 
 
@@ -92,7 +122,9 @@ async def _find(desk: Desk, request_id: str, who: Principal) -> Requested:
     return found
 
 
-async def _say(desk: Desk, what: RequestCancelled | HoldOverridden, about: Requested, who: Principal) -> Response:
+async def _say(
+    desk: Desk, what: RequestCancelled | HoldOverridden | ResumeRequested, about: Requested, who: Principal
+) -> Response:
     """Record what somebody wants of a request, in the request's chain."""
     emit = Emit(what, subject=about.request_id, partitionkey=about.resource_id, correlationid=about.correlationid)
     await desk.say(emit, who.actor)
@@ -141,7 +173,7 @@ async def _fit(desk: Desk, ask: Ask) -> Fitting:
     if versions is None:
         versions = await desk.service.read(partial(desk.shelf.offering, ask.offering))
     provisioned = None
-    if ask.action in (APPLY, DELETE):
+    if ask.action not in BEGINNINGS:
         provisioned = await desk.service.read(partial(version_of, ask.resource_id))
     return choose(versions, ask, provisioned).fit(ask, exists=provisioned is not None)
 

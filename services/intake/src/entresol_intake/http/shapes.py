@@ -7,8 +7,9 @@ from typing import Any, Final
 
 from entresol_eventing.access import PERMISSIONS
 
-from entresol_intake.domain.asks import CREATE, MAX_KEY, MAX_REASON
+from entresol_intake.domain.asks import BUILT_IN, CREATE, MAX_KEY, MAX_REASON, MAX_REQUEST_ID, MAX_REVISION
 from entresol_intake.domain.shapes import SLUG, VERSION
+from entresol_intake.domain.stages import STAGES
 
 Schema = dict[str, Any]
 
@@ -33,12 +34,30 @@ ASK: Final = record(
     {
         "offering": _SLUG,
         "version": maybe({"type": "string", "pattern": VERSION, "maxLength": 40}),
-        "action": {**_SLUG, "default": CREATE, "description": "Built in: create, update, delete, extend, apply."},
+        "class": maybe({**_SLUG, "description": "Kind of the thing; helps to choose the implementation."}),
+        "action": {**_SLUG, "default": CREATE, "description": f"Built in: {', '.join(BUILT_IN)}."},
         "project": _SLUG,
         "environment": _SLUG,
         "name": _SLUG,
         "inputs": {"type": "object", "description": "As the offering's schema says.", "default": {}},
-        "lifetime": maybe(text(40, examples=["5d"])),
+        "lifetime": maybe(text(40, examples=["5d"], description="For pause, how long it lasts.")),
+        "snapshot": maybe(
+            {
+                **record(
+                    ["revision"],
+                    {
+                        "revision": {"type": "integer", "minimum": 1, "maximum": MAX_REVISION},
+                        "request_id": maybe(text(MAX_REQUEST_ID)),
+                    },
+                ),
+                "description": "For rollback: the state to go back to; version and inputs are that state's.",
+            }
+        ),
+        "orphan": {
+            "type": "boolean",
+            "default": False,
+            "description": "For delete: what can't be removed is left in the world, and listed.",
+        },
         "reason": maybe(text(MAX_REASON)),
         "dry_run": {"type": "boolean", "default": False},
         "break_glass": maybe(
@@ -55,6 +74,16 @@ ACCEPTED: Final = record(
 )
 REASON: Final = record([], {"reason": maybe(text(MAX_REASON))})
 BECAUSE: Final = record(["reason"], {"reason": text(MAX_REASON)})
+RESUMPTION: Final = record(
+    [],
+    {
+        "step": maybe({**_SLUG, "description": "Absent: whatever waits."}),
+        "reason": maybe(text(MAX_REASON)),
+        "answer": maybe({"type": "object", "description": "What the step is told."}),
+    },
+)
+STAGE: Final = record(["stage"], {"stage": {"enum": list(STAGES)}, "reason": maybe(text(MAX_REASON))})
+STAGED: Final = record(["name", "version", "stage"], {"name": _NAME, "version": _NAME, "stage": {"enum": list(STAGES)}})
 ANSWER: Final = record(["answer"], {"answer": {"enum": ["granted", "rejected"]}, "reason": maybe(text(MAX_REASON))})
 ANSWER_FORM: Final = record(
     ["answer"], {"answer": {"enum": ["granted", "rejected"]}, "reason": {"type": "string", "maxLength": MAX_REASON}}

@@ -61,6 +61,14 @@ def documents_of(
     return [(row[0], row[1]) for row in session.connection().execute(ordered)]
 
 
+def is_removed(offering: str, version: str, session: Session) -> bool | None:
+    """Whether this version of an offering was taken out of force; None if it was never applied."""
+    query = select(manifests.c.removed).where(
+        manifests.c.kind == "Offering", manifests.c.name == offering, manifests.c.version == version
+    )
+    return session.connection().execute(query).scalar()
+
+
 def stages_of(offering: str, session: Session) -> dict[str, str]:
     """The versions of an offering that have a stage, and which."""
     query = select(stages.c.version, stages.c.stage).where(stages.c.offering == offering)

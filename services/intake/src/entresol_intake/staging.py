@@ -1,0 +1,53 @@
+"""Moving a version of an offering from stage to stage, so that there is never more than one default."""
+
+from collections.abc import Generator
+
+from entresol_contracts.events import OfferingStaged
+from entresol_eventing.reactions import Emit
+from sqlmodel import Session
+
+from entresol_intake.domain.asks import highest
+from entresol_intake.domain.stages import DEFAULT, Stage, default_of, first_stage
+from entresol_intake.store import documents_of, drop_stage, put_stage, stages_of
+
+
+def stage(
+    name: str, version: str, to: Stage, by: str, reason: str | None, session: Session
+) -> Generator[Emit, None, None]:
+    """Record it and say so; nothing is said if the version is there already.
+
+    A default that another one follows is just not the default any more: it keeps no stage.
+    """
+    stages = stages_of(name, session)
+    if stages.get(version) == to:
+        return
+    previous = default_of(stages) if to == DEFAULT else None
+    if previous is not None:
+        drop_stage(name, previous, session)
+    put_stage(name, version, to, known=version in stages, session=session)
+    yield Emit(
+        OfferingStaged(name=name, version=version, stage=to, previous=previous, by=by, reason=reason),
+        subject=f"Offering/{name}",
+        actor=by,
+    )
+
+
+def stage_applied(name: str, version: str, by: str, session: Session, *, proposed: bool) -> Generator[Emit, None, None]:
+    """Give a version that was just applied the stage that it comes with, if any."""
+    to = first_stage(version, stages_of(name, session), proposed=proposed)
+    if to is not None:
+        yield from stage(name, version, to, by, None, session)
+
+
+def unstage_removed(name: str, version: str, by: str, session: Session) -> Generator[Emit, None, None]:
+    """A removed version is the default no more: the highest of those that are left without a stage is.
+
+    Any other stage it keeps, so that what was found defective does not come back as anything else.
+    """
+    stages = stages_of(name, session)
+    if stages.get(version) != DEFAULT:
+        return
+    drop_stage(name, version, session)
+    left = (document["metadata"]["version"] for document, _ in documents_of("Offering", session, name))
+    if (following := highest(each for each in left if each not in stages)) is not None:
+        yield from stage(name, following, DEFAULT, by, f"{version} was removed", session)
