@@ -5,20 +5,32 @@ from datetime import UTC, datetime
 
 import pytest
 from entresol_contracts.events import (
+    ApprovalExpired,
+    ApprovalRejected,
     ChangeMerged,
     DeliveryRefused,
     ExternalReceived,
     Repository,
+    RequestDenied,
     RequestSubmitted,
+    RequirementRefused,
+    RequirementRequested,
+    ResourceChanged,
     ResourceDeleted,
+    ResourceDrifted,
     ResourceExpired,
     ResourceProvisioned,
+    RunCancelled,
+    RunFailed,
 )
 from entresol_eventing.testing import event, memory_session
+from entresol_intake.domain.asks import read_ask
 from entresol_intake.handlers import Handlers
+from entresol_intake.offerings import Fitting
 from entresol_intake.publishing import apply, read_batch
 from entresol_intake.shelf import Shelf
 from entresol_intake.store import Base, remember_received, request_of
+from entresol_intake.submission import submit
 
 AT = datetime(2026, 11, 21, 10, tzinfo=UTC)
 MERGED = "dev.entresol.change.merged.v1"
@@ -218,3 +230,204 @@ def test_everything_else_is_told_as_refused(send, body, headers, source):
     assert isinstance(emit.data, DeliveryRefused)
     assert (emit.data.door, emit.data.source) == ("nats", source)
     assert emit.data.size_bytes is not None
+
+
+WANTED = {
+    "resource_id": "shop/dev/database/cart-db",
+    "project": "shop",
+    "environment": "dev",
+    "offering": "database",
+    "name": "cart-db",
+    "inputs": {"size": "small"},
+}
+
+
+def required(action="create", for_request_id="r-2", **wanted):
+    data = RequirementRequested(
+        request_id="r-1",
+        resource_id="shop/dev/app/cart",
+        project="shop",
+        run_id="u-1",
+        name="db",
+        action=action,
+        wanted=WANTED | wanted,
+        for_request_id=for_request_id,
+        actor={"id": "user:ada", "groups": ["team-shop"]},
+    )
+    return event(data, correlationid="c-1")
+
+
+def test_what_a_run_requires_is_asked_for_as_if_its_actor_had(session, handlers, put):
+    put()
+    (emit,) = handlers.require(required(**{"class": "cheap"}), session)
+    said = emit.data
+    assert isinstance(said, RequestSubmitted)
+    assert (said.request_id, said.resource_id, said.action) == ("r-2", "shop/dev/database/cart-db", "create")
+    assert (said.offering_version, said.class_) == ("1.0.0", "cheap")
+    assert said.inputs == {"size": "small", "backups": True}
+    assert (said.actor.id, said.actor.groups, emit.actor) == ("user:ada", ["team-shop"], "user:ada")
+    assert said.requirement.model_dump() == {"request_id": "r-1", "resource_id": "shop/dev/app/cart", "name": "db"}
+    assert said.reason == "shop/dev/app/cart requires it as db"
+    assert (emit.correlationid, emit.subject) == ("c-1", "r-2")
+    assert request_of("r-2", session).correlationid == "c-1"
+
+
+def test_a_requirement_is_asked_for_once(session, handlers, put):
+    put()
+    assert len(list(handlers.require(required(), session))) == 1
+    assert list(handlers.require(required(), session)) == []
+    assert len(list(handlers.require(required(for_request_id="r-3"), session))) == 1
+
+
+def test_what_is_required_keeps_its_version_and_is_deleted_when_nobody_needs_it(session, handlers, put, make_offering):
+    put()
+    own = resource(ResourceProvisioned).data.model_copy(update={"resource_id": WANTED["resource_id"]})
+    list(handlers.remember(event(own), session))
+    put(make_offering("1.1.0"))
+    handlers = Handlers(Shelf())
+    for action, inputs in (("update", {"size": "large"}), ("delete", {})):
+        (emit,) = handlers.require(required(action, f"r-{action}", inputs=inputs), session)
+        assert (emit.data.action, emit.data.offering_version, emit.data.inputs) == (action, "1.0.0", inputs)
+    (emit,) = handlers.require(required("update", "r-up", version="1.1.0", inputs={}), session)
+    assert emit.data.offering_version == "1.1.0"
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"offering": "nothing", "resource_id": "shop/dev/nothing/cart-db"}, "/offering there is no such offering"),
+        ({"version": "9.0.0"}, "/version is not offered"),
+        ({"version": "../1"}, "/version"),
+        ({"inputs": {"size": "huge"}}, "/inputs/size"),
+        ({"inputs": {}}, "/inputs/size"),
+        ({"environment": "moon", "resource_id": "shop/moon/database/cart-db"}, "/environment"),
+        ({"name": "n" * 64, "resource_id": "shop/dev/database/" + "n" * 64}, "/name"),
+        ({"name": "n" * 10_000}, "/name"),
+        ({"class": "Odd One"}, "/class"),
+        ({"resource_id": "shop/prod/database/cart-db"}, "/resource_id"),
+        ({"for_request_id": "a\nb"}, "/for_request_id"),
+        ({"for_request_id": "x" * 10_000}, "/for_request_id"),
+        ({"action": "update", "inputs": {"size": 5}}, "/inputs/size"),
+        ({"action": "delete"}, "/inputs"),
+    ],
+)
+def test_a_requirement_that_is_not_offered_so_is_refused_with_the_reasons(session, handlers, put, fields, words):
+    put()
+    asked = required(**fields)
+    (emit,) = handlers.require(asked, session)
+    assert isinstance(emit.data, RequirementRefused)
+    assert words in emit.data.reason
+    assert (emit.data.request_id, emit.data.resource_id, emit.data.name) == ("r-1", "shop/dev/app/cart", "db")
+    assert emit.data.for_request_id == asked.data.for_request_id
+    assert (emit.subject, emit.partitionkey) == ("r-1", "shop/dev/app/cart")
+    assert request_of(asked.data.for_request_id, session) is None
+
+
+def drifted(mode="correct", owner="user:ada", differences=1, **more):
+    places = [{"step": "s", "path": f"a.yaml#/{number}", "change": "changed"} for number in range(differences)]
+    known = {
+        "resource_id": "shop/dev/database/cart",
+        "project": "shop",
+        "environment": "dev",
+        "offering": "database",
+        "offering_version": "1.0.0",
+        "name": "cart",
+    }
+    data = ResourceDrifted(**known, owner=owner, mode=mode, differences=places, checked_at=AT, **more)
+    return event(data, correlationid="c-1")
+
+
+def test_what_drifted_is_put_right_in_the_chain_of_its_drift(session, handlers):
+    (emit,) = handlers.correct(drifted(differences=5, more=2, gone=["bucket"]), session)
+    said = emit.data
+    assert isinstance(said, RequestSubmitted)
+    assert (said.action, said.offering_version, said.inputs) == ("reconcile", "1.0.0", {})
+    assert (said.actor.id, emit.actor, emit.correlationid) == ("system:drift", "system:drift", "c-1")
+    assert said.question is None
+    assert said.reason == (
+        "it has drifted: a.yaml#/0 was changed, a.yaml#/1 was changed, a.yaml#/2 was changed, and 5 more"
+    )
+
+
+def test_drift_that_is_only_reported_asks_for_nothing(session, handlers):
+    assert list(handlers.correct(drifted("report"), session)) == []
+
+
+@pytest.mark.parametrize(
+    ("owner", "of_offering", "asked"),
+    [
+        ("user:ada", "team-data", "user:ada"),
+        ("group:shop", None, "group:shop"),
+        ("trigger:deploy", "team-data", "group:team-data"),
+        ("ci:github", "group:data", "group:data"),
+        ("trigger:deploy", None, "trigger:deploy"),
+    ],
+)
+def test_the_owner_is_asked_where_the_offering_wants_that(
+    session, handlers, put, make_offering, owner, of_offering, asked
+):
+    document = make_offering()
+    if of_offering is not None:
+        document["metadata"]["owner"] = of_offering
+    list(apply(read_batch([document]), AT, "user:op", session))
+    (emit,) = handlers.correct(drifted("ask", owner), session)
+    assert emit.data.question.model_dump(by_alias=True) == {"from": [asked], "because": emit.data.reason}
+
+
+def failed(model, request_id):
+    about = {"request_id": request_id, "resource_id": "shop/dev/database/cart", "project": "shop"}
+    more = {
+        RequestDenied: {"because": ["no"], "verdicts": []},
+        RunFailed: {"run_id": "u", "step": "s", "reason": "r"},
+        RunCancelled: {"run_id": "u"},
+        ApprovalRejected: {"approval_id": "a", "by": "user:eve", "answers": []},
+        ApprovalExpired: {"approval_id": "a", "answers": []},
+        ResourceChanged: {},
+    }[model]
+    if model is ResourceChanged:
+        return event(resource(ResourceProvisioned).data.model_copy(update={"request_id": request_id}))
+    known = set(model.model_fields)
+    return event(model.model_construct(**{name: each for name, each in (about | more).items() if name in known}))
+
+
+@pytest.mark.parametrize(
+    ("ending", "handler"),
+    [
+        (RequestDenied, "end_reconciliation"),
+        (RunFailed, "end_reconciliation"),
+        (RunCancelled, "end_reconciliation"),
+        (ApprovalRejected, "close_approval"),
+        (ApprovalExpired, "close_approval"),
+        (ResourceChanged, "remember"),
+    ],
+)
+def test_there_is_one_open_request_to_put_a_resource_right(session, handlers, ending, handler):
+    (first,) = handlers.correct(drifted(), session)
+    assert list(handlers.correct(drifted("ask", differences=2), session)) == []
+    end = getattr(handlers, handler)
+    list(end(failed(ending, "another"), session))
+    assert list(handlers.correct(drifted(), session)) == []
+    list(end(failed(ending, first.data.request_id), session))
+    assert len(list(handlers.correct(drifted(), session))) == 1
+
+
+def test_what_is_gone_is_put_right_no_more(session, handlers):
+    assert len(list(handlers.correct(drifted(), session))) == 1
+    list(handlers.forget(resource(ResourceDeleted), session))
+    assert len(list(handlers.correct(drifted(), session))) == 1
+
+
+def test_somebody_who_puts_it_right_by_hand_comes_first(session, handlers, make_ask):
+    asked = read_ask(make_ask(name="cart", action="reconcile", inputs={}))
+    list(submit(Fitting(asked, "1.0.0", "reconcile", {}, None), "r-9", "user:ada", (), AT, session))
+    assert list(handlers.correct(drifted(), session)) == []
+    tried = read_ask(make_ask(name="other", action="reconcile", inputs={}, dry_run=True))
+    list(submit(Fitting(tried, "1.0.0", "reconcile", {}, None), "r-10", "user:ada", (), AT, session))
+    other = drifted().data.model_copy(update={"resource_id": tried.resource_id})
+    assert len(list(handlers.correct(event(other), session))) == 1
+
+
+def test_a_trigger_may_wait_for_drift(session, handlers, put, trigger):
+    put(trigger(on="dev.entresol.resource.drifted.v1", name="x", when='event.data.mode == "report"'))
+    (emit,) = handlers.correct(drifted("report"), session)
+    assert emit.data.trigger == "deploy"

@@ -7,7 +7,14 @@ from datetime import timedelta
 import httpx
 import nats
 import pytest
-from entresol_contracts.events import AnswerRefused, ApprovalClosed, ApprovalRequested
+from entresol_contracts.events import (
+    AnswerRefused,
+    ApprovalClosed,
+    ApprovalRequested,
+    RequestDenied,
+    RequirementRequested,
+    ResourceDrifted,
+)
 from entresol_eventing.envelope import encode, now
 from entresol_eventing.links import Link, read_keys
 from entresol_eventing.nats_server import NatsServer
@@ -106,4 +113,74 @@ async def test_how_an_approval_stands_is_heard_from_policy(bus, settings):
             await eventually(lambda: shows("not yet"))
             await stream.publish("entresol.policy.approval.closed.a-1", encode(event(closed)))
             await eventually(lambda: shows("there is a newer plan"))
+        await connection.close()
+
+
+async def test_what_is_required_and_what_drifts_is_heard_from_provisioning(bus, settings, make_offering):
+    place = {"project": "shop", "environment": "dev", "offering": "database"}
+    required = RequirementRequested(
+        request_id="r-1",
+        resource_id="shop/dev/app/cart",
+        project="shop",
+        run_id="u-1",
+        name="db",
+        action="create",
+        wanted=place
+        | {
+            "resource_id": "shop/dev/database/cart-db",
+            "name": "cart-db",
+            "inputs": {"size": "small"},
+            "class": "cheap",
+        },
+        for_request_id="r-2",
+        actor={"id": "user:ada", "groups": []},
+    )
+    drifted = ResourceDrifted(
+        **place,
+        resource_id="shop/dev/database/orders",
+        offering_version="1.0.0",
+        name="orders",
+        owner="user:ada",
+        mode="ask",
+        differences=[{"step": "s", "path": "a.yaml", "change": "removed"}],
+        checked_at=now(),
+    )
+    service = create(settings.model_copy(update={"nats_url": bus.url}))
+    async with running(service):
+        transport = httpx.ASGITransport(app=service.http)
+        headers = {"Authorization": f"Bearer {ADMIN}"}
+        async with httpx.AsyncClient(transport=transport, base_url="http://intake", headers=headers) as admin:
+            assert (await admin.post("/v1/manifests", json=[make_offering()])).status_code == 202
+        connection = await nats.connect(bus.url)
+        stream = connection.jetstream()
+
+        async def submitted(count):
+            found = [each for each in await published(service) if each.type == "dev.entresol.request.submitted.v1"]
+            return found if len(found) >= count else None
+
+        for _ in range(2):  # provisioning repeats itself after a crash, under a new id
+            await stream.publish("entresol.provisioning.requirement.requested.r-1", encode(event(required)))
+        refused = required.model_copy(update={"for_request_id": "r-3", "action": "update"})
+        refused = refused.model_copy(update={"wanted": required.wanted.model_copy(update={"inputs": {"size": 1}})})
+        await stream.publish("entresol.provisioning.requirement.requested.r-3", encode(event(refused)))
+        for _ in range(2):
+            await stream.publish("entresol.provisioning.resource.drifted.x", encode(event(drifted)))
+        asked, reconciled = await eventually(lambda: submitted(2))
+        assert (asked.subject, asked.data.class_, asked.data.requirement.name) == ("r-2", "cheap", "db")
+        assert reconciled.data.question.from_ == ["user:ada"]
+
+        denied = RequestDenied(
+            request_id=reconciled.data.request_id,
+            resource_id=drifted.resource_id,
+            project="shop",
+            because=["no"],
+            verdicts=[],
+        )
+        await stream.publish("entresol.policy.request.denied.r-9", encode(event(denied)))
+        await stream.publish("entresol.provisioning.resource.drifted.x", encode(event(drifted)))
+        again = (await eventually(lambda: submitted(3)))[-1]
+        assert again.data.resource_id == drifted.resource_id
+        types = [each.type.split(".", 2)[2] for each in await published(service)]
+        assert types.count("requirement.refused.v1") == 1
+        assert types.count("request.submitted.v1") == 3
         await connection.close()

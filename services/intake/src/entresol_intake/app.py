@@ -17,12 +17,20 @@ from entresol_contracts.events import (
     DeploymentReported,
     ExternalReceived,
     PipelineFinished,
+    RequestDenied,
+    RequirementRequested,
     ResourceChanged,
+    ResourceConverged,
     ResourceDeleted,
+    ResourceDrifted,
     ResourceExpired,
     ResourceExpiring,
     ResourceExtended,
+    ResourcePaused,
     ResourceProvisioned,
+    ResourceUnpaused,
+    RunCancelled,
+    RunFailed,
 )
 from entresol_eventing import run
 from entresol_eventing.access import token_hash
@@ -55,7 +63,11 @@ SUBJECTS: Final = (
     "entresol.policy.approval.expired.>",
     "entresol.policy.approval.closed.>",
     "entresol.policy.answer.refused.>",
+    "entresol.policy.request.denied.>",
     "entresol.provisioning.resource.>",
+    "entresol.provisioning.requirement.>",
+    "entresol.provisioning.run.failed.>",
+    "entresol.provisioning.run.cancelled.>",
 )
 TRIGGERING: Final = (
     ChangePushed,
@@ -69,9 +81,12 @@ TRIGGERING: Final = (
     ExternalReceived,
     ResourceExpiring,
     ResourceExtended,
+    ResourceConverged,
+    ResourcePaused,
+    ResourceUnpaused,
 )
-URGENT: Final = frozenset({"approval.requested"})
-"""Somebody may answer at once; the rest waits a moment for company."""
+URGENT: Final = frozenset({"approval.requested", "requirement.requested"})
+"""Somebody may answer at once, or a run waits; the rest waits a moment for company."""
 MIN_TOKEN: Final = 32
 
 
@@ -96,6 +111,9 @@ def create(settings: Settings, telemetry: Telemetry | None = None) -> Service:
                 ResourceChanged: handlers.remember,
                 ResourceDeleted: handlers.forget,
                 ResourceExpired: handlers.end,
+                ResourceDrifted: handlers.correct,
+                RequirementRequested: handlers.require,
+                **dict.fromkeys((RequestDenied, RunFailed, RunCancelled), handlers.end_reconciliation),
             },
             forget=forget,
         ),

@@ -1,4 +1,5 @@
-"""What intake does with what arrives by the log: remember approvals and resources, fire triggers, end what expired.
+"""What intake does with what arrives by the log: remember approvals and resources, fire triggers, ask for what
+runs require, put right what drifted, end what expired.
 
 Nothing that arrives is dropped without a word: an event that can't be let in, and a trigger that can't say what it
 wants, is told as `delivery.refused`.
@@ -15,10 +16,15 @@ from entresol_contracts.events import (
     ApprovalGranted,
     ApprovalRejected,
     ApprovalRequested,
+    RequestDenied,
+    RequirementRequested,
     ResourceChanged,
     ResourceDeleted,
+    ResourceDrifted,
     ResourceExpired,
     ResourceProvisioned,
+    RunCancelled,
+    RunFailed,
 )
 from entresol_eventing.envelope import Event, new_id, now
 from entresol_eventing.http import Problem
@@ -30,8 +36,10 @@ from entresol_intake.binding import STRUCTURED, Unsupported, read_events
 from entresol_intake.domain.asks import BEGINNINGS, DELETE, Ask
 from entresol_intake.domain.faults import Fault, Invalid
 from entresol_intake.domain.outside import fits
+from entresol_intake.drift import correct
 from entresol_intake.facts import receive, refused, state
 from entresol_intake.offerings import Fitting
+from entresol_intake.requirements import require
 from entresol_intake.shelf import Shelf
 from entresol_intake.store import (
     add,
@@ -39,6 +47,7 @@ from entresol_intake.store import (
     approvals,
     door_of,
     end_approval,
+    end_reconciliation,
     forget_resource,
     refuse_link_answer,
     remember_resource,
@@ -57,6 +66,7 @@ ENDINGS: Final[Mapping[type[Payload], str]] = {
     ApprovalExpired: "expired",
     ApprovalClosed: "closed",
 }
+Failure = RequestDenied | RunFailed | RunCancelled
 SHOWN: Final = frozenset(
     {
         "offering",
@@ -98,6 +108,8 @@ class Handlers:
 
     def close_approval(self, event: Event[Ending], session: Session) -> Iterator[Emit]:
         end_approval(event.data.approval_id, ENDINGS[type(event.data)], session)
+        if isinstance(event.data, ApprovalRejected | ApprovalExpired):
+            end_reconciliation(event.data.request_id, session)
         yield from ()
 
     def reopen_link(self, event: Event[AnswerRefused], session: Session) -> Iterator[Emit]:
@@ -107,6 +119,7 @@ class Handlers:
 
     def remember(self, event: Event[ResourceProvisioned | ResourceChanged], session: Session) -> Iterator[Emit]:
         remember_resource(event.data.resource_id, event.data.offering_version, session)
+        end_reconciliation(event.data.request_id, session)
         yield from self.fire(event, session)
 
     def forget(self, event: Event[ResourceDeleted], session: Session) -> Iterator[Emit]:
@@ -131,6 +144,20 @@ class Handlers:
         fitting = Fitting(ask, gone.offering_version, DELETE, {}, None)
         yield from submit(fitting, new_id(), EXPIRY, (), event.time, session, correlationid=event.correlationid)
         yield from self.fire(event, session)
+
+    def require(self, event: Event[RequirementRequested], session: Session) -> Iterator[Emit]:
+        """Ask for what a run requires, as the actor of that run and in its chain."""
+        yield from require(event.data, event.correlationid, event.time, self._shelf, session)
+
+    def correct(self, event: Event[ResourceDrifted], session: Session) -> Iterator[Emit]:
+        """Ask that what has drifted be put right, where its offering wants that."""
+        yield from correct(event, self._shelf, session)
+        yield from self.fire(event, session)
+
+    def end_reconciliation(self, event: Event[Failure], session: Session) -> Iterator[Emit]:
+        """What was denied, failed or stopped is not going to put anything right; the next drift may ask again."""
+        end_reconciliation(event.data.request_id, session)
+        yield from ()
 
     def fire(self, event: Event[Any], session: Session) -> Iterator[Emit]:
         """Ask for what the triggers that wait for this event want."""
