@@ -139,6 +139,12 @@ LATER: list[tuple[str, Document, str]] = [
          "for_request_id": "r2"},
         "needs db: create shop/dev/database/cart-db (request r2)",
     ),
+    (
+        "requirement.requested",
+        {"name": "db", "action": "delete", "wanted": {"resource_id": "shop/dev/database/cart-db"},
+         "for_request_id": "r2"},
+        "needs no db: delete shop/dev/database/cart-db (request r2)",
+    ),
     ("requirement.refused", {"name": "db", "reason": "no such offering"}, "can't have db: no such offering"),
     (
         "resource.drifted",

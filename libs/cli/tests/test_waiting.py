@@ -99,6 +99,9 @@ def test_what_a_request_needs_is_shown_below_it() -> None:
     assert "db  suspended" not in picture(progress)
     progress.see(event("request.completed", outcome="succeeded", duration_ms=1, **other))
     assert "db" not in progress.waits
+    gone = {"wanted": {"resource_id": "shop/dev/cache/cart-cache"}, "action": "delete"}
+    progress.see(event("requirement.requested", name="cache", for_request_id="r4", **gone))
+    assert "cache  delete shop/dev/cache/cart-cache  submitted" in picture(progress)
     assert progress.tree()[0]["needs"][0]["resource"] == "shop/dev/disk/cart-db-disk"
     progress.see(event("requirement.refused", name="cache", for_request_id="r2", reason="not offered"))
     assert "refused  not offered" in picture(progress)

@@ -58,7 +58,7 @@ _GROUPS: Mapping[str, tuple[str, str, Mapping[str, Callable[..., None]]]] = {
         {"get": catalog.get, "import": catalog.import_, "export": catalog.export},
     ),
     "offering": (
-        "Offering",
+        "Asking",
         "What can be asked for, in its versions: list, show, explain, impact, promote, deprecate, defect.",
         {
             "list": offerings.list_,

@@ -52,7 +52,8 @@ def run(name: str, data: Document) -> str:
             return f"step {data['step']} could not be undone: {data['reason']}"
         case "requirement.requested":
             request = short(data["for_request_id"])
-            return f"needs {data['name']}: {data['action']} {data['wanted']['resource_id']} (request {request})"
+            verb = "needs no" if data["action"] == "delete" else "needs"
+            return f"{verb} {data['name']}: {data['action']} {data['wanted']['resource_id']} (request {request})"
         case "requirement.refused":
             return f"can't have {data['name']}: {data['reason']}"
         case _:

@@ -31,6 +31,7 @@ class Progress:
     resource: str = ""
     called: str = ""
     """What the request that needs this one calls it."""
+    action: str = "create"
     needs: dict[str, "Progress"] = field(default_factory=dict)
     """The requests for what it needs, by their ids."""
 
@@ -76,7 +77,8 @@ class Progress:
                 self.steps[str(data["step"])] = "not undone"
             case "requirement.requested":
                 wanted = str(data["wanted"]["resource_id"])
-                need = Progress(str(data["for_request_id"]), resource=wanted, called=str(data["name"]))
+                name, action = str(data["name"]), str(data["action"])
+                need = Progress(str(data["for_request_id"]), resource=wanted, called=name, action=action)
                 self.needs[need.request_id] = need
             case "requirement.refused" if str(data["for_request_id"]) in self.needs:
                 need = self.needs[str(data["for_request_id"])]
@@ -118,7 +120,8 @@ class Progress:
     def family(self, depth: int = 1) -> Iterator[Text]:
         """A line for each request for what it needs, those that they need in turn below them."""
         for need in self.needs.values():
-            head = f"{'  ' * depth}{need.called}  {need.resource}  "
+            done = "" if need.action == "create" else f"{need.action} "
+            head = f"{'  ' * depth}{need.called}  {done}{need.resource}  "
             yield Text.assemble(clean(head), state(need.state), f"  {clean(need.remark)}" if need.remark else "")
             for step, wait in need.waits.items():
                 text = f"{'  ' * (depth + 1)}{step}  "
@@ -130,6 +133,7 @@ class Progress:
         return [
             {
                 "name": need.called,
+                "action": need.action,
                 "resource": need.resource,
                 "request": need.request_id,
                 "state": need.state,
