@@ -50,7 +50,7 @@ class Cluster:
         try:
             self._client = AsyncClient(config, params)
             if login is not None:
-                self._client.auth = ExecLogin(login, seconds)
+                self._client.auth = ExecLogin(login, seconds / 2)
         except (ConfigError, OSError, ValueError, httpx2.InvalidURL) as error:
             reason = error.strerror if isinstance(error, OSError) and error.strerror else type(error).__name__
             raise StepFailed(f"the kubeconfig's certificates, keys or addresses can't be used: {reason}") from None

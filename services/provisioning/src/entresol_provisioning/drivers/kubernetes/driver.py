@@ -232,7 +232,8 @@ async def _observed(task: Task) -> Observation:
     for told in await each(task.wanted, compare):
         found.extend(told)
     outputs: dict[str, Any] | None = None
-    if len(lives) == len(task.wanted):
+    leaving = any(live["metadata"].get("deletionTimestamp") for live in lives.values())
+    if len(lives) == len(task.wanted) and not leaving:
         values, missing = waiting.outputs(task, lives)
         listed = [
             noted(one.identity, lives[one.identity]["metadata"]["uid"], adopted=one.identity in adopted)

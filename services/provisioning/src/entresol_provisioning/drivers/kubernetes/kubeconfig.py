@@ -4,6 +4,7 @@ It is written by a platform engineer, not by a user, and yet it may name program
 believe without a certificate. Each of these is refused unless the service's settings allow it.
 """
 
+import base64
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,12 @@ _FILES = {
 _UNSUPPORTED = {
     "cluster": ("tls-server-name",),
     "user": ("auth-provider", "as", "as-uid", "as-groups", "as-user-extra"),
+}
+
+
+_ENCODED = {
+    "cluster": ("certificate-authority-data",),
+    "user": ("client-certificate-data", "client-key-data"),
 }
 
 
@@ -91,6 +98,11 @@ def _check(cluster: Mapping[str, Any], user: Mapping[str, Any], settings: Settin
     for kind, part in (("cluster", cluster), ("user", user)):
         if unsupported := [one for one in _UNSUPPORTED[kind] if part.get(one)]:
             raise StepFailed(f"the kubeconfig's {kind} has {unsupported[0]}, which is not supported")
+        for field in _ENCODED[kind]:
+            try:
+                base64.b64decode(part.get(field) or "", validate=True)
+            except (ValueError, TypeError):
+                raise StepFailed(f"the kubeconfig's {kind}: {field} is not base64") from None
         files = [one for one in _FILES[kind] if part.get(one)]
         if files and not settings.kubeconfig_files:
             raise StepFailed(

@@ -56,12 +56,12 @@ class ExecLogin(httpx2.Auth):
         try:
             async with asyncio.timeout(self._seconds):
                 done = await run((login.command, *(login.args or ())), env=environment, directory=Path("/"))
-        except OSError as error:
-            raise StepFailed(f"the kubeconfig's login program {program} can't be run: {error.strerror}") from None
         except TimeoutError:
             raise StepFailed(
                 f"the kubeconfig's login program {program} took longer than {self._seconds:g} s", retryable=True
             ) from None
+        except OSError as error:
+            raise StepFailed(f"the kubeconfig's login program {program} can't be run: {error.strerror}") from None
         if done.code != 0:
             raise StepFailed(f"the kubeconfig's login program {program} ended with {done.code}", retryable=True)
         try:
