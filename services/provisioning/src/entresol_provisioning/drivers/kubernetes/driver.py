@@ -91,8 +91,9 @@ class Kubernetes:
             if found or not work.attempted:
                 work.hold_to(self._removal_digest(task))
             kept = await removal.kept(task)
-            await removal.remove(task, found)
-            return StepResult(message=f"{len(found)} removed" if found else "nothing there", kept=kept)
+            count = max(len(found), int(work.memory.get("removing", 0)))
+            await removal.remove(task.remembering(removing=count), found)
+            return StepResult(message=f"{count} removed" if count else "nothing there", kept=kept)
 
     async def observe(self, work: StepWork) -> Observation:
         async with self._task(work, destroys=work.destroys) as task:
