@@ -72,6 +72,7 @@ class Api:
 
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
+            wbufsize = -1
 
             def answer(self) -> None:
                 length = int(self.headers.get("Content-Length") or 0)

@@ -253,6 +253,14 @@ async def test_it_waits_until_it_is_healthy_and_says_what_for(here: Place) -> No
     assert result.message == "1 added, 0 changed, 0 removed"
 
 
+async def test_a_rollout_is_waited_for_unless_it_is_not_wanted(here: Place) -> None:
+    work = here.work(deployment("web", replicas=1))
+    with pytest.raises(StepSuspended, match=f"apps/v1/Deployment/{here.namespace}/web: "):
+        await here.driver.apply(work)
+    result = await here.driver.apply(later(here.work(deployment("web", replicas=1), wait=False), 2))
+    assert result.message == "0 added, 0 changed, 0 removed"
+
+
 async def test_a_pod_without_its_image_is_given_time_and_then_up(here: Place) -> None:
     work = here.work(pod("p"))
     with pytest.raises(StepSuspended) as waits:

@@ -50,6 +50,7 @@ def recording(recorded: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Iter
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
+        wbufsize = -1
 
         def answer(self) -> None:
             parts, length = urlsplit(self.path), int(self.headers.get("Content-Length") or 0)
