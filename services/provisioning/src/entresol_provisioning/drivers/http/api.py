@@ -37,6 +37,10 @@ class Unsent(StepFailed):
     """The call has not reached the API."""
 
 
+class Rejected(StepFailed):
+    """The API has said no."""
+
+
 class Uncertain(StepFailed):
     """The call may have been received."""
 
@@ -137,7 +141,11 @@ class Api:
             raise TryLater(reason, answer.retry_after_seconds)
         if answer.is_redirect:
             raise StepFailed(f"{reason}, a redirect, which is not followed")
-        raise StepFailed(reason, retryable=answer.status >= 500)
+        if answer.is_success:
+            raise StepFailed(f"{reason}, which is not among the statuses that it expects")
+        if answer.status < 500:
+            raise Rejected(reason)
+        raise StepFailed(reason, retryable=True)
 
     def _answered(self, what: str, answer: Answer, credential: Credential) -> str:
         words = said(answer, credential.secrets)

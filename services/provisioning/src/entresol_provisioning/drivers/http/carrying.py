@@ -3,7 +3,7 @@
 from entresol_provisioning.drivers import StepFailed, StepResult, StepSuspended
 from entresol_provisioning.drivers.http import waiting
 from entresol_provisioning.drivers.http.answers import Response
-from entresol_provisioning.drivers.http.api import TryLater, Uncertain, Unsent
+from entresol_provisioning.drivers.http.api import Rejected, TryLater, Uncertain, Unsent
 from entresol_provisioning.drivers.http.ledger import Ledger, Marks
 from entresol_provisioning.drivers.http.places import without_query
 from entresol_provisioning.drivers.http.planning import Intent, called, intend, refuse_foreign
@@ -33,9 +33,14 @@ async def act(session: Session, ledger: Ledger, marks: Marks, *, removes: bool) 
     work.hold_to(intent.digest)
     if intent.call is None:
         return await _untouched(session, seen, removes=removes)
-    if not removes:
-        marks.put(work)
-    response = await _send(session, intent, intent.call, seen, ledger)
+    try:
+        if not removes:
+            marks.put(work)
+        response = await _send(session, intent, intent.call, seen, ledger)
+    except (TryLater, Unsent, Rejected):
+        if not session.marked:
+            marks.drop(work)
+        raise
     return await waiting.finish(session, intent.name, response, removes=removes)
 
 

@@ -104,7 +104,7 @@ def printable(text: str, longest: int = 100) -> str:
 def _origin(url: str) -> tuple[str, str]:
     """Scheme, host and port, and what comes after them."""
     found = _ORIGIN.match(url)
-    if found is None or len(url) > LONGEST_URL:
+    if found is None or len(url) > LONGEST_URL or int(found[3] or 0) > 65535:
         what = (
             "holds a user or password; use secretRef" if "@" in url else "is no URL of an API, such as https://host/v1"
         )
