@@ -11,7 +11,7 @@ from sqlmodel import Session
 
 from entresol_provisioning import plans, store
 from entresol_provisioning.domain.graph import DONE, Impossible, StepState
-from entresol_provisioning.domain.offering import RESOURCE, Offering, Step
+from entresol_provisioning.domain.offering import LONGEST_WAIT_SECONDS, RESOURCE, Offering, Step
 from entresol_provisioning.domain.requests import Request, Resource
 from entresol_provisioning.drivers import StepWork
 from entresol_provisioning.offerings import Offerings
@@ -211,7 +211,8 @@ def _spec(offering: Offering | None, request: Request, one: Ready, footprint: Fo
     name = one.name.removeprefix(UNDO)
     needs = tuple(one.needs)
     if one.act == DESTROY:
-        return Step(name, one.driver, {} if footprint is None else footprint.with_, needs)
+        seconds = LONGEST_WAIT_SECONDS if one.driver == RESOURCE else None
+        return Step(name, one.driver, {} if footprint is None else footprint.with_, needs, timeout_seconds=seconds)
     if one.act == RESTORE:
         former = None if footprint is None else footprint.former
         return Step(name, one.driver, {} if former is None else former["with_"], needs)

@@ -13,7 +13,7 @@ effect of any step, by requests of their own that pass the same gates.
 
 import hashlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Final, Literal
 
 from entresol_eventing.envelope import new_id
@@ -135,7 +135,7 @@ class Requirements:
         if seen.circle:
             raise StepFailed(f"what it requires goes round in a circle: {' → '.join(seen.circle)}")
         if (asked := work.memory.get("request_id")) is not None:
-            self._check(want, seen, str(asked))
+            self._check(want, seen, str(asked), "provided")
             if seen.there is None:
                 raise StepFailed(f"{want.resource_id} was made, and is gone again")
             return StepResult(dict(seen.there.outputs), f"{want.resource_id} is there")
@@ -153,7 +153,7 @@ class Requirements:
                 work.hold_to(_plan(want, None).digest)
             return StepResult(message=f"{want.resource_id} stays" if seen.resource else "nothing there")
         if (asked := work.memory.get("request_id")) is not None:
-            self._check(want, seen, str(asked))
+            self._check(want, seen, str(asked), "deleted")
         else:
             work.hold_to(_plan(want, "delete").digest)
         raise _asks("delete", want)
@@ -169,14 +169,14 @@ class Requirements:
     async def close(self) -> None:
         pass
 
-    def _check(self, want: Wanted, seen: View, asked: str) -> None:
+    def _check(self, want: Wanted, seen: View, asked: str, doing: str) -> None:
         """Return if the request that was made for it has succeeded; else wait, or say why it did not."""
         if seen.asked is None or seen.asked.state in OPEN:
-            reason = f"{want.resource_id} is being provided"
+            reason = f"{want.resource_id} is being {doing}"
             raise StepSuspended(reason, look_after_seconds=LOOK_SECONDS, memory={"request_id": asked})
         if seen.asked.state != SUCCEEDED:
             said = (seen.asked.stop or {}).get("reason") or seen.asked.state
-            raise StepFailed(f"{want.resource_id} could not be provided: {said}; see request {asked}")
+            raise StepFailed(f"{want.resource_id} could not be {doing}: {said}; see request {asked}")
 
     @staticmethod
     def _goes(work: StepWork, seen: View) -> bool:
@@ -200,8 +200,10 @@ def _action(work: StepWork, want: Wanted, seen: View) -> str | None:
 
 
 def _asks(action: str, want: Wanted) -> StepSuspended:
+    if action == "delete":
+        want = replace(want, inputs={}, version=None)
     memory = {"request_id": new_id(), "action": action, "wanted": want.as_event()}
-    doing = {"create": "provided", "update": "changed", "delete": "deleted"}[action]
+    doing = "deleted" if action == "delete" else "provided"
     return StepSuspended(f"{want.resource_id} is being {doing}", look_after_seconds=LOOK_SECONDS, memory=memory)
 
 
