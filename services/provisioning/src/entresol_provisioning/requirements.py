@@ -151,7 +151,8 @@ class Requirements:
         if not self._goes(work, seen):
             if not work.memory:
                 work.hold_to(_plan(want, None).digest)
-            return StepResult(message=f"{want.resource_id} stays" if seen.resource else "nothing there")
+            stays = seen.resource is not None and seen.resource.exists
+            return StepResult(message=f"{want.resource_id} {'stays: it is needed' if stays else 'is gone'}")
         if (asked := work.memory.get("request_id")) is not None:
             self._check(want, seen, str(asked), "deleted")
         else:
