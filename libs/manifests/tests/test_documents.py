@@ -20,12 +20,12 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 ROOT = Path(__file__).parents[3]
 STARTER = ROOT / "libs" / "cli" / "src" / "entresol" / "starter"
 SEED = ROOT.parent / "shared" / "data" / "portal"
-GUIDES = ("first-offering.md", "policies.md")
+GUIDES = ("offerings.md", "policies.md")
 
 
 def snippets(guide: str) -> list[tuple[int, str]]:
     text = (ROOT / "docs" / guide).read_text()
-    found = re.finditer(r"^```yaml\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    found = re.finditer(r"^```yaml[^\n]*\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     return [(text.count("\n", 0, each.start()) + 1, each[1]) for each in found]
 
 

@@ -6,12 +6,14 @@ from functools import lru_cache
 
 
 def is_tolerated(path: str, patterns: Sequence[str]) -> bool:
-    """Whether the path fits one of the patterns: `*` is anything within a part, `**` any parts. Parts end at `/`."""
+    """Whether the path fits one of the patterns. Parts end at `/`: `*` is anything in one, `**` any parts, or none."""
     return any(_compiled(one).fullmatch(path) for one in patterns)
 
 
 @lru_cache(maxsize=4096)
 def _compiled(pattern: str) -> re.Pattern[str]:
-    parts = re.split(r"(\*\*|\*)", pattern)
-    wild = {"**": ".*", "*": "[^/]*"}
-    return re.compile("".join(wild.get(one) or re.escape(one) for one in parts), re.DOTALL)
+    return re.compile("".join(_WILD.get(one) or re.escape(one) for one in _TOKENS.split(pattern)), re.DOTALL)
+
+
+_WILD = {"**/": "(?:.*/)?", "/**": "(?:/.*)?", "**": ".*", "*": "[^/]*"}
+_TOKENS = re.compile(r"(\*\*/|/\*\*|\*\*|\*)")
