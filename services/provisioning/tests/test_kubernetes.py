@@ -211,7 +211,8 @@ async def test_a_namespace_and_what_is_in_it_are_made_and_removed_in_one_step(he
     assert not (await here.driver.observe(gone)).exists
 
 
-async def test_a_kind_and_an_object_of_it_come_in_one_step(here: Place) -> None:
+@pytest.mark.parametrize("scope", ["Namespaced", "Cluster"])
+async def test_a_kind_and_an_object_of_it_come_in_one_step(here: Place, scope: str) -> None:
     group = f"{here.namespace}.example.org"
     schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
     definition = {
@@ -220,7 +221,7 @@ async def test_a_kind_and_an_object_of_it_come_in_one_step(here: Place) -> None:
         "metadata": {"name": f"beads.{group}"},
         "spec": {
             "group": group,
-            "scope": "Namespaced",
+            "scope": scope,
             "names": {"plural": "beads", "singular": "bead", "kind": "Bead", "listKind": "BeadList"},
             "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}],
         },
@@ -232,7 +233,8 @@ async def test_a_kind_and_an_object_of_it_come_in_one_step(here: Place) -> None:
     work = replace(work, approved=plan.digest)
     result = await finished(here.driver.apply, work)
     assert (await here.driver.plan(later(work, 2, previous=result.outputs))).resources == ()
-    gone = later(work, 2, previous=result.outputs, destroys=True, approved=None)
+    gone = later(work, 2, previous=result.outputs, destroys=True)
+    gone = replace(gone, approved=(await here.driver.plan(gone)).digest)
     await finished(here.driver.destroy, gone)
     assert not (await here.driver.observe(gone)).exists
 
@@ -406,6 +408,12 @@ async def test_only_what_is_allowed_may_be_touched(here: Place) -> None:
         await here.driver.apply(here.work(scoped, clusterScoped=True))
     with pytest.raises(StepFailed, match=r"the cluster has no kind Bead in example\.org/v1"):
         await here.driver.apply(here.work({"apiVersion": "example.org/v1", "kind": "Bead", "metadata": {"name": "a"}}))
+    bead = {"apiVersion": "example.org/v1", "kind": "Bead", "metadata": {"name": "a"}}
+    seen = await here.driver.observe(here.work(bead))
+    assert (seen.exists, seen.differences) == (
+        False,
+        (Difference(f"example.org/v1/Bead/{here.namespace}/a", "removed"),),
+    )
     allowed = here.work(elsewhere, {**role, "rules": []}, anyNamespace=True, clusterScoped=True)
     result = await finished(here.driver.apply, allowed)
     await finished(here.driver.destroy, later(allowed, 2, previous=result.outputs, destroys=True))

@@ -27,7 +27,7 @@ from entresol_provisioning.drivers import (
 from entresol_provisioning.drivers.kubernetes import differences, kubeconfig, objects, removal, waiting, wishes
 from entresol_provisioning.drivers.kubernetes.api import Cluster
 from entresol_provisioning.drivers.kubernetes.looking import Seen, Task, each, look, place, unplaced
-from entresol_provisioning.drivers.kubernetes.marks import Marks, books, noted, owner_of
+from entresol_provisioning.drivers.kubernetes.marks import Marks, books, owner_of
 from entresol_provisioning.drivers.kubernetes.objects import Wanted
 from entresol_provisioning.drivers.kubernetes.refusals import Refused
 from entresol_provisioning.rendering import Renderer, RenderFailed
@@ -96,7 +96,7 @@ class Kubernetes:
             return StepResult(message=f"{count} removed" if count else "nothing there", kept=kept)
 
     async def observe(self, work: StepWork) -> Observation:
-        async with self._task(work, destroys=work.destroys) as task:
+        async with self._task(work, destroys=work.destroys, strict=False) as task:
             if work.destroys:
                 return Observation(exists=bool(await removal.found(task)))
             return await _observed(task)
@@ -143,10 +143,10 @@ class Kubernetes:
 
     def _removal_digest(self, task: Task) -> str:
         key = workspaces.digest_key(self._settings.workspaces)
-        return differences.digest(key, task.cluster.server, [], [one.address for one in removal.named(task)])
+        return differences.digest(key, task.cluster.server, [], removal.digested(task))
 
     @asynccontextmanager
-    async def _task(self, work: StepWork, *, destroys: bool) -> AsyncIterator[Task]:
+    async def _task(self, work: StepWork, *, destroys: bool, strict: bool = True) -> AsyncIterator[Task]:
         """All that was found out before anything is done. What the cluster refuses meanwhile is told as a failure."""
         wished = wishes.read(work)
         wanted = await self._wanted(work, destroys=destroys)
@@ -156,7 +156,7 @@ class Kubernetes:
         try:
             cluster = await self._cluster(work)
             task = Task(work, wished, cluster, Marks(work), books(work.previous), objects.in_order(wanted))
-            yield await (unplaced(task) if destroys else place(task))
+            yield await (place(task) if strict and not destroys else unplaced(task))
         except Refused as error:
             raise error.told(secrets) from None
 
@@ -236,9 +236,12 @@ async def _observed(task: Task) -> Observation:
     leaving = any(live["metadata"].get("deletionTimestamp") for live in lives.values())
     if len(lives) == len(task.wanted) and not leaving:
         values, missing = waiting.outputs(task, lives)
-        listed = [
-            noted(one.identity, lives[one.identity]["metadata"]["uid"], adopted=one.identity in adopted)
-            for one in task.wanted
-        ]
-        outputs = None if missing else {"objects": listed, **values}
+        outputs = (
+            None
+            if missing
+            else {
+                "objects": waiting.listed(task, {one.identity: lives[one.identity] for one in task.wanted}, adopted),
+                **values,
+            }
+        )
     return Observation(exists=bool(lives), differences=tuple(found), outputs=outputs)

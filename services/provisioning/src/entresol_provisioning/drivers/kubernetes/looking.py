@@ -127,22 +127,26 @@ async def place(task: Task) -> Task:
 
 
 async def unplaced(task: Task) -> Task:
-    """The same for a destroy, where nothing is refused: what the cluster has no kind for isn't there."""
+    """The same for looking and for a destroy, where a kind that the cluster hasn't only means that nothing is there."""
 
-    async def placed(one: Wanted) -> Wanted | None:
+    async def placed(one: Wanted) -> Wanted:
         kind = await task.cluster.kind(one.identity)
-        if kind is None:
-            return None
-        return one.within(one.identity.namespace or task.wishes.namespace) if kind.namespaced else one
+        if kind is not None and not kind.namespaced:
+            return one
+        return one.within(one.identity.namespace or task.wishes.namespace)
 
-    return replace(task, wanted=[one for one in await each(task.wanted, placed) if one is not None])
+    return replace(task, wanted=await each(task.wanted, placed))
 
 
 async def look(task: Task, *, force: bool) -> list[Seen]:
     """Every object as it is and as it would be. Raises StepFailed for what may not be taken over."""
     namespaces = [one for one in task.wanted if (one.identity.group, one.identity.kind) == ("", "Namespace")]
     lives = await each(namespaces, lambda one: task.cluster.get(one.identity))
-    to_come = {one.identity.name for one, live in zip(namespaces, lives, strict=True) if live is None}
+    to_come = {
+        one.identity.name
+        for one, live in zip(namespaces, lives, strict=True)
+        if live is None or live["metadata"].get("deletionTimestamp")
+    }
 
     async def seen(one: Wanted) -> Seen:
         identity = one.identity

@@ -58,6 +58,16 @@ def named(task: Task) -> list[Identity]:
     return list(found.values())
 
 
+def digested(task: Task) -> set[str]:
+    """The same however far a removal has come: once a kind is gone, whether it had namespaces can't be told."""
+    return {
+        "/".join(
+            (one.group, one.kind, one.name, "" if one.namespace in (None, task.wishes.namespace) else one.namespace)
+        )
+        for one in named(task)
+    }
+
+
 async def found(task: Task) -> list[Leaving]:
     return await _there(task, named(task))
 

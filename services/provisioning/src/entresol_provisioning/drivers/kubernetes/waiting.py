@@ -1,6 +1,6 @@
 """Wait until what was applied is healthy, what was pruned is gone, and the outputs are there. Never by sleeping."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from entresol_provisioning.drivers import StepFailed, StepResult
@@ -25,12 +25,19 @@ async def finish(task: Task, patience_seconds: float) -> StepResult:
         raise task.suspended(f"there is no value yet for the output {missing[0]}")
     if missing:
         raise StepFailed(f"there is no value for the output {missing[0]}; set with.wait, or leave it out")
-    listed = [noted(identity, live["metadata"]["uid"]) for identity, live in lives.items()]
+    return StepResult({"objects": listed(task, lives), **values}, task.work.memory.get("message"))
+
+
+def listed(
+    task: Task, lives: Mapping[Identity, Mapping[str, Any]], adopted: Collection[Identity] = ()
+) -> list[dict[str, Any]]:
+    """The step's books: its objects, and those that it no longer wants but was told to leave."""
+    found = [noted(one, live["metadata"]["uid"], adopted=one in adopted) for one, live in lives.items()]
     if not task.wishes.prune:
         wanted = {identity.lasting for identity in lives}
         left = [entry for lasting, entry in task.books.items() if lasting not in wanted]
-        listed += [noted(entry.identity, entry.uid, adopted=entry.adopted) for entry in left]
-    return StepResult({"objects": listed, **values}, task.work.memory.get("message"))
+        found += [noted(entry.identity, entry.uid, adopted=entry.adopted) for entry in left]
+    return found
 
 
 def outputs(task: Task, lives: Mapping[Identity, Mapping[str, Any]]) -> tuple[dict[str, Any], list[str]]:
