@@ -7,6 +7,7 @@ from entresol_manifests.expressions import ExpressionError, placeholders
 from entresol_manifests.findings import Finding, meant
 from entresol_manifests.folders import FOLDER_KEYS
 from entresol_manifests.naming import Fields, check_expression, check_placeholders
+from entresol_manifests.offerings.calls import answered, check_calls
 from entresol_manifests.offerings.outputs import (
     OUTPUTS,
     Declared,
@@ -98,12 +99,17 @@ def _given(driver: str, given: Mapping[str, Any], pointer: str, fields: Fields) 
     key = FOLDER_KEYS.get(driver)
     if key is not None and key in given:
         yield Finding(f"{pointer}/{key}", "names a folder; publish the file with `entresol apply`, which inlines it")
+    if driver == "http":
+        yield from check_calls(given, pointer, fields)
     if driver == "gitops" and ("destination" in given) == ("repository" in given):
         yield Finding(pointer, "a gitops step has either a destination or a repository")
 
 
 def _expressions(step: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    yield from ((f"/with{place}", source) for place, source in sources(step.get("with", {})))
+    given = step.get("with", {})
+    yield from ((f"/with{place}", source) for place, source in sources(given))
+    if step["driver"] == "http":
+        yield from ((f"/with{place}", source) for place, source in answered(given))
     if "when" in step:
         yield "/when", step["when"]
 
