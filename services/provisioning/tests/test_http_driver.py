@@ -24,12 +24,25 @@ async def api() -> AsyncIterator[FakeApi]:
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    return Settings(data=tmp_path, http_allow_loopback=True, http_seconds=0.5)
+    return Settings(data=tmp_path, http_allow_loopback=True)
 
 
 @pytest.fixture
 async def driver(settings: Settings) -> AsyncIterator[Http]:
     made = Http(settings)
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def hurried(settings: Settings) -> Settings:
+    """For those who wait for an answer that never comes."""
+    return settings.model_copy(update={"http_seconds": 1.5})
+
+
+@pytest.fixture
+async def hurrying(hurried: Settings) -> AsyncIterator[Http]:
+    made = Http(hurried)
     yield made
     await made.close()
 
@@ -189,10 +202,10 @@ BROKEN: dict[str, tuple[Fault, int]] = {
 @pytest.mark.parametrize("shape", [rest, by_job])
 @pytest.mark.parametrize("restarted", [False, True])
 async def test_a_creation_is_made_once_whatever_becomes_of_its_answer(
-    api: FakeApi, settings: Settings, broken: str, shape: Callable[..., dict[str, Any]], restarted: bool
+    api: FakeApi, hurried: Settings, broken: str, shape: Callable[..., dict[str, Any]], restarted: bool
 ) -> None:
     api.fault, effects = BROKEN[broken]
-    driver = Http(settings)
+    driver = Http(hurried)
     work = create(shape(api))
     work = replace(work, approved=(await driver.plan(work)).digest)
     failure = await refused(driver.apply, work)
@@ -200,7 +213,7 @@ async def test_a_creation_is_made_once_whatever_becomes_of_its_answer(
     assert len(api.effects) == effects
     if restarted:
         await driver.close()
-        driver = Http(settings)
+        driver = Http(hurried)
     result = await finished(driver.apply, replace(work, attempted=True))
     await driver.close()
     assert result.outputs["id"] == "id-orders"
@@ -208,25 +221,25 @@ async def test_a_creation_is_made_once_whatever_becomes_of_its_answer(
 
 
 @pytest.mark.parametrize("broken", BROKEN)
-async def test_a_removal_is_made_once_whatever_becomes_of_its_answer(api: FakeApi, driver: Http, broken: str) -> None:
-    made = await driver.apply(create(rest(api)))
+async def test_a_removal_is_made_once_whatever_becomes_of_its_answer(api: FakeApi, hurrying: Http, broken: str) -> None:
+    made = await hurrying.apply(create(rest(api)))
     gone = later(create(rest(api), previous=made.outputs, destroys=True), 2)
-    gone = replace(gone, approved=(await driver.plan(gone)).digest)
+    gone = replace(gone, approved=(await hurrying.plan(gone)).digest)
     api.fault, _ = BROKEN[broken]
-    assert (await refused(driver.destroy, gone)).retryable
-    await finished(driver.destroy, replace(gone, attempted=True))
+    assert (await refused(hurrying.destroy, gone)).retryable
+    await finished(hurrying.destroy, replace(gone, attempted=True))
     assert api.keys("DELETE") == ["run-2/only"]
-    assert not (await driver.observe(gone)).exists
+    assert not (await hurrying.observe(gone)).exists
 
 
 @pytest.mark.parametrize("broken", [one for one in BROKEN if "garbage" not in one])
-async def test_what_can_t_be_found_again_is_never_repeated(api: FakeApi, driver: Http, broken: str) -> None:
+async def test_what_can_t_be_found_again_is_never_repeated(api: FakeApi, hurrying: Http, broken: str) -> None:
     api.fault, effects = BROKEN[broken]
     work = create({"url": api.url, "apply": {"path": "/v1/things", "body": {"name": NAME}}})
-    first = await refused(driver.apply, work)
+    first = await refused(hurrying.apply, work)
     assert "may have been received" in first.reason
     assert not first.retryable
-    again = await refused(driver.apply, replace(work, attempted=True))
+    again = await refused(hurrying.apply, replace(work, attempted=True))
     assert "may have been received" in again.reason
     assert "find or a read" in again.reason
     assert len(api.effects) == effects
@@ -289,6 +302,28 @@ async def test_what_somebody_else_has_made_is_neither_taken_nor_removed(api: Fak
     assert not (await driver.observe(gone)).exists
     assert api.effects == []
     assert api.things[NAME]["size"] == "theirs"
+
+
+async def test_what_may_be_there_already_is_taken_if_the_step_says_so(api: FakeApi, driver: Http) -> None:
+    api.things[NAME] = {"name": NAME, "size": "small"}
+    with_ = rest(api)
+    with_["apply"]["already"] = [409]
+    taken = await driver.apply(create(with_))
+    assert taken.outputs["id"] == "id-orders"
+    del with_["update"]
+    larger = with_ | {"desired": {"size": "large"}}
+    failure = await refused(driver.apply, later(create(larger, previous=taken.outputs), 2))
+    assert "give the step an update" in failure.reason
+    assert api.effects == []
+
+
+async def test_a_place_that_can_t_be_told_is_no_proof_of_absence(api: FakeApi, driver: Http) -> None:
+    made = await driver.apply(create(rest(api)))
+    with_ = rest(api, read={"at": '["v1", "things", inputs.name]'})
+    gone = later(create(with_, previous=made.outputs, destroys=True, scope={"inputs": {}}), 2)
+    for act in (driver.destroy, driver.observe, driver.plan):
+        assert "inputs.name" in (await refused(act, gone)).reason
+    assert NAME in api.things
 
 
 async def test_what_a_refused_call_has_not_made_is_not_removed(api: FakeApi, driver: Http) -> None:

@@ -23,7 +23,15 @@ async def api() -> AsyncIterator[FakeApi]:
 
 @pytest.fixture
 async def driver(tmp_path: Path) -> AsyncIterator[Http]:
-    made = Http(Settings(data=tmp_path, http_allow_loopback=True, http_seconds=0.2, http_answer_bytes=4096))
+    made = Http(Settings(data=tmp_path, http_allow_loopback=True, http_answer_bytes=4096))
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+async def hurrying(tmp_path: Path) -> AsyncIterator[Http]:
+    """For those who wait for an answer without an end."""
+    made = Http(Settings(data=tmp_path, http_allow_loopback=True, http_seconds=0.5))
     yield made
     await made.close()
 
@@ -36,7 +44,6 @@ def body(text: bytes, kind: str = "application/json") -> Fault:
 ANSWERS: dict[str, tuple[Fault, str]] = {
     "huge": (body(b'"' + b"x" * 10_000 + b'"'), "exceeds 4096 bytes"),
     "chunks without an end": (flooding, "exceeds 4096 bytes"),
-    "slow chunks without an end": (dripping, "did not answer in time"),
     "a page": (body(b"<html>Sign in</html>", "text/html"), "no usable JSON"),
     "two values for a key": (body(b'{"state": "done", "state": "running"}'), "no usable JSON"),
     "not a number": (body(b'{"state": NaN}'), "no usable JSON"),
@@ -61,6 +68,14 @@ async def test_a_hostile_answer_is_an_error_that_says_what_it_is(api: FakeApi, d
     work = make_work(with_={"url": api.url, "apply": {"path": "/v1/things"}, "read": read})
     for act in (driver.plan, driver.observe, driver.apply):
         assert reason in (await refused(act, work)).reason
+    assert api.unsafe() == []
+
+
+async def test_an_answer_that_drips_without_an_end_has_a_deadline(api: FakeApi, hurrying: Http) -> None:
+    api.look_fault = dripping
+    with_ = {"url": api.url, "apply": {"path": "/v1/things"}, "read": {"path": "/v1/things/one"}}
+    for act in (hurrying.plan, hurrying.observe, hurrying.apply):
+        assert "did not answer in time" in (await refused(act, make_work(with_=with_))).reason
     assert api.unsafe() == []
 
 

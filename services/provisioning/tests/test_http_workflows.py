@@ -23,7 +23,7 @@ async def api() -> AsyncIterator[FakeApi]:
 
 @pytest.fixture
 async def driver(tmp_path: Path) -> AsyncIterator[Http]:
-    made = Http(Settings(data=tmp_path, http_allow_loopback=True, http_seconds=0.5))
+    made = Http(Settings(data=tmp_path, http_allow_loopback=True))
     yield made
     await made.close()
 
@@ -109,7 +109,7 @@ async def test_a_workflow_is_dispatched_once_whatever_becomes_of_the_answer(
         acts = True
     api.fault = broken(acts=acts)
     api.hidden_looks = 3  # what was begun is not shown at once
-    settings = Settings(data=tmp_path, http_allow_loopback=True, http_seconds=0.5)
+    settings = Settings(data=tmp_path, http_allow_loopback=True, http_seconds=1.5)
     driver = Http(settings)
     work = make_work(with_=github(api))
     assert (await refused(driver.apply, work)).retryable

@@ -41,6 +41,8 @@ async def act(session: Session, ledger: Ledger, marks: Marks, *, removes: bool) 
         if not session.marked:
             marks.drop(work)
         raise
+    if response is None and intent.do == "change" and seen is not None:
+        raise StepFailed(f"{seen.url} is there already, says the API, so this changes nothing; give the step an update")
     return await waiting.finish(session, intent.name, response, removes=removes)
 
 

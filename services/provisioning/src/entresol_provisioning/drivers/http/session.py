@@ -109,7 +109,9 @@ class Session:
             return None
         try:
             url = await self.url("read", look)
-        except Missing:
+        except Missing as missing:
+            if not missing.field.startswith("outputs."):
+                raise
             return None
         response = await self.find("read", look, url)
         if response is None:

@@ -111,8 +111,8 @@ async def _polled(session: Session, name: str, poll: Poll, response: Response | 
         assert place is not None
         try:
             session.stage["poll"] = await session.url(f"{name}.poll", place, response)
-        except Missing:
-            if response is None and session.spec.read is not None:
+        except Missing as missing:
+            if response is None and session.spec.read is not None and missing.field.startswith("response."):
                 return ""  # where to ask is lost, but the effect itself can be read
             raise
         session.stage["found"] = True
