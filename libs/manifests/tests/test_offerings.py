@@ -131,7 +131,7 @@ def test_what_is_right_has_no_findings(text: str) -> None:
             'properties: {net: \'${requires["net-work"',
             'properties: {net: \'${requires["x"',
             "/spec/entity/properties/net",
-            "reads requires.x, which the offering does not require",
+            "reads requires.x, but the offering requires no such thing",
         ),
         ('"${steps.schema.outputs.url}", ip', '"${steps.schema.outputs.ur}", ip', f"{CREATE}/1/with/url", "mean url?"),
         (

@@ -80,7 +80,8 @@ def test_what_a_version_is_not_for(versions, make_ask, action, named, provisione
 
 def test_without_a_default_something_new_names_its_version(make_offering, make_ask):
     versions = {version: Offering(make_offering(version)) for version in ("1.10.0", "1.9.0")}
-    with pytest.raises(Invalid, match=r"/version is missing: no version is the default; there are 1\.9\.0, 1\.10\.0"):
+    versions["1.8.0"] = Offering(make_offering("1.8.0"), stage="defective")
+    with pytest.raises(Invalid, match=r"/version is missing: no version is the default; name one of 1\.9\.0, 1\.10\.0"):
         choose(versions, ask(make_ask, "create"))
     assert choose(versions, ask(make_ask, "create", "1.9.0")).version == "1.9.0"
     assert choose(versions, ask(make_ask, "delete")).version == "1.10.0"

@@ -168,7 +168,7 @@ def _broken(new: Mapping[int, Item], items: Sequence[Item], session: Session) ->
         if earlier is None:
             continue
         for found in narrowings(specs[item.name][earlier], item.document["spec"]):
-            detail = f"{found.message}, but {earlier} takes that; publish it as {major + 1}.0.0"
+            detail = f"{found.message}; {earlier} takes more: publish it as {major + 1}.0.0"
             yield Fault(pointer(index) + found.pointer, detail)
 
 

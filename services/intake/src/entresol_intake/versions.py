@@ -61,7 +61,8 @@ def _unnamed(versions: Mapping[str, Offering], ask: Ask, provisioned: str | None
     if not current and ask.action != DELETE:
         raise Invalid([Fault("/offering", "there is no such offering")])
     if ask.action in (*BEGINNINGS, APPLY):
-        raise Invalid([Fault("/version", f"is missing: no version is the default; there are {_listed(versions)}")])
+        sound = {version: each for version, each in versions.items() if each.stage != DEFECTIVE}
+        raise Invalid([Fault("/version", f"is missing: no version is the default; name one of {_listed(sound)}")])
     chosen = highest(current or versions)
     assert chosen is not None
     return versions[chosen]

@@ -106,8 +106,8 @@ def can_be(read: Read, ways: Sequence[Declared], kind: str) -> bool:
 def check_required(read: Read, pointer: str, names: Collection[str]) -> Iterator[Finding]:
     """What is wrong with reading this of the resources that the offering requires."""
     if read.name not in names:
-        told = f"does not require{meant(read.name, names)}" if names else "does not: it requires nothing"
-        yield Finding(pointer, f"reads {read.root}.{read.name}, which the offering {told}")
+        told = f"no such thing{meant(read.name, names)}" if names else "nothing"
+        yield Finding(pointer, f"reads {read.root}.{read.name}, but the offering requires {told}")
     else:
         yield from check_read(read, pointer, (), of=f"requirement {read.name}")
 
