@@ -1,6 +1,6 @@
 """A platform for each file of journeys."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import pytest
 from entresol.demo.child import running
@@ -23,10 +23,16 @@ spec:
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+def environment() -> Mapping[str, str]:
+    """Settings of the platform; a file of journeys may have its own."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory, environment: Mapping[str, str]) -> Iterator[Town]:
     """A bare platform with one offering, `thing`, that does nothing."""
     data = tmp_path_factory.mktemp("platform") / "data"
-    with running(data, "--bare") as child:
+    with running(data, "--bare", environment=environment) as child:
         for found in town(child):
             found.apply(data, THING)
             yield found

@@ -11,6 +11,7 @@ from typing import Any
 from entresol.commandline import build
 from entresol.demo.child import Child
 from entresol.doors.client import Client
+from entresol.doors.lookup import resource_path
 from entresol.failures import Refused
 from typer.testing import CliRunner, Result
 
@@ -77,6 +78,35 @@ class Person:
 
         found: Document = eventually(look, f"the catalog to know {request_id}", lambda: None)
         return found
+
+    def resource(self, resource_id: str) -> Document:
+        """The resource as the catalog shows it; empty as long as it has not heard of it."""
+        try:
+            found: Document = self.client.read(resource_path(resource_id))
+        except Refused as refusal:
+            if refusal.status != 404:
+                raise
+            return {}
+        return found
+
+    def finds(self, resource_id: str, what: str, holds: Callable[[Document], Any]) -> Document:
+        """The resource once that holds of it."""
+
+        def look() -> Document | None:
+            item = self.resource(resource_id)
+            return item if item and holds(item) else None
+
+        found: Document = eventually(look, f"{resource_id} {what}", lambda: self.resource(resource_id))
+        return found
+
+    def requests(self, resource_id: str) -> list[Document]:
+        """What was asked of the resource, the newest first."""
+        return list(self.client.every("/v1/requests", resource=resource_id))
+
+    def told(self, request_id: str, fact: str) -> list[Document]:
+        """What the events of that kind in the request's chain say."""
+        kind = f"dev.entresol.{fact}.v1"
+        return [one["data"] for one in self.client.chain(request_id) if one["type"] == kind]
 
     def open_approval(self, request_id: str, **wanted: Any) -> Document:
         """The approval that is open for the request and has these fields."""
