@@ -1,7 +1,7 @@
 """Inline the folders that steps name, so that a published manifest is complete and frozen.
 
-`with.template` (gitops) and `with.module` (terraform) become `with.files`: relative path → text. Nothing outside
-the folder is ever read, whatever links lie in it. The ending `.j2` is dropped: it only keeps editors and linters from
+`with.template` (gitops, kubernetes) and `with.module` (terraform) become `with.files`: relative path → text. Nothing
+outside the folder is ever read, whatever links lie in it. The ending `.j2` is dropped: it only keeps editors and linters from
 reading a template as what it will become.
 """
 
@@ -15,7 +15,7 @@ from entresol_manifests.pointers import child
 LARGEST_TOTAL: Final = 200 * 1024
 """Bytes in all folders of one manifest; with the rest of it they must fit into one event."""
 MOST_FILES: Final = 200
-FOLDER_KEYS: Final[Mapping[str, str]] = {"gitops": "template", "terraform": "module"}
+FOLDER_KEYS: Final[Mapping[str, str]] = {"gitops": "template", "kubernetes": "template", "terraform": "module"}
 """By driver, the key of `with` that names a folder."""
 
 _NEVER: Final = frozenset({".git", ".terraform", ".DS_Store", "__pycache__"})
