@@ -1,0 +1,183 @@
+"""Every driver, broken off everywhere: a run of three steps with a crash at each place that it comes by.
+
+Each driver has a process of provisioning of its own, and works on one resource after the other. What happened is asked
+of the world, never of our databases: commits, terraform's state, the books of an API, of a program and of a cluster.
+"""
+
+import asyncio
+import random
+import shutil
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+from tests.faults.crashes import points_of
+from tests.faults.grounds import GROUNDS, Ground
+from tests.faults.lives import END_SECONDS, Lives, Places, lives
+from tests.faults.trials import SQLITE, Evidence, Proof, Scale, Trial
+from tests.forks import fork_server
+
+POINTS = points_of("provisioning")
+LIVES = 2
+"""Of each driver, at the smallest scale."""
+AT_A_TIME = 3
+"""Drivers that are tried at the same time: they mostly wait."""
+FURTHEST = 60
+"""A place that a run comes by more often than that is not followed further."""
+STRIDES = (1, 6, 1)
+"""How far apart the visits are that are tried of a place of the runtime, by scale; of effects each one is."""
+SLOW = ("terraform",)
+"""Grounds whose runs take seconds each."""
+
+
+@dataclass
+class Sample:
+    """A few places, drawn; a run that does not come by the place is a run without a crash."""
+
+    dice: random.Random
+    lives: int
+    _taken: int = 0
+
+    @property
+    def left(self) -> bool:
+        return self._taken < self.lives
+
+    def take(self, action: str) -> str:
+        self._taken += action == "create"
+        effects = [one for one in POINTS if one.startswith("effect.")]
+        point = self.dice.choice(effects if self.dice.random() < 0.6 else POINTS)
+        return f"{point}@{self.dice.randint(1, 3)}"
+
+    def came(self, action: str, place: str, *, crashed: bool) -> None:
+        pass
+
+
+@dataclass
+class Every:
+    """One place after the other, each visit of each, until an undisturbed run does not come by any more."""
+
+    actions: Sequence[str]
+    dice: random.Random
+    stride: int
+    followed: Counter[tuple[str, str]] = field(default_factory=Counter)
+    """The visit of each that is next, by action and place."""
+    ended: set[tuple[str, str]] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        for action in self.actions:
+            for point in POINTS:
+                self.followed[action, point] = 1 if point.startswith("effect.") else self._step()
+
+    @property
+    def left(self) -> bool:
+        return len(self.ended) < len(self.followed)
+
+    def take(self, action: str) -> str:
+        open_ = [point for point in POINTS if (action, point) not in self.ended]
+        return f"{open_[0]}@{self.followed[action, open_[0]]}" if open_ else ""
+
+    def came(self, action: str, place: str, *, crashed: bool) -> None:
+        point = place.partition("@")[0]
+        self.followed[action, point] += 1 if point.startswith("effect.") else self._step()
+        if not crashed or self.followed[action, point] > FURTHEST:
+            self.ended.add((action, point))
+
+    def _step(self) -> int:
+        return self.dice.randint(1, self.stride)
+
+
+@dataclass
+class Fixed:
+    """The same place in every run of one life."""
+
+    place: str
+    left: bool = True
+
+    def take(self, action: str) -> str:
+        self.left = False
+        return self.place
+
+    def came(self, action: str, place: str, *, crashed: bool) -> None:
+        pass
+
+
+def prove_every_driver(trial: Trial) -> Evidence:
+    """Break off runs of every driver, of a suspended and of a compensated one, and of one that needs another."""
+
+    def places(name: str, kind: type[Ground]) -> Places:
+        dice = random.Random(f"{trial.seed} {name}")
+        if trial.scale == Scale.SHORT:
+            return Sample(dice, 1 if name in SLOW else LIVES)
+        stride = STRIDES[trial.scale] * (4 if name in SLOW else 1)
+        return Every(kind.actions, dice, stride)
+
+    fork_server()
+    evidence = Evidence({"drivers": 0, "runs": 0, "crashes": 0, "effects": 0})
+    missing = [] if shutil.which("terraform") or shutil.which("tofu") else ["terraform"]
+    chosen = {name: kind for name, kind in GROUNDS.items() if name not in missing}
+    if missing:
+        evidence.figures["not tried, for there is no program of that name"] = ", ".join(missing)
+    asyncio.run(_tour(trial, evidence, chosen, places))
+    return evidence
+
+
+async def _tour(
+    trial: Trial,
+    evidence: Evidence,
+    chosen: Mapping[str, type[Ground]],
+    places: Callable[[str, type[Ground]], Places],
+) -> None:
+    turns = asyncio.Semaphore(AT_A_TIME)
+    by_place: Counter[str] = Counter()
+
+    async def go(name: str, kind: type[Ground]) -> None:
+        async with turns:
+            say = partial(_say, trial, name)
+            done = await tour(kind(trial.scratch / name), places(name, kind), say=say)
+        evidence.counts["drivers"] += 1
+        evidence.counts["runs"] += len(done.runs)
+        evidence.counts["crashes"] += done.crashes.total()
+        evidence.counts["effects"] += done.ground.effects().total()
+        evidence.breaches += [f"{name}: {one}" for one in done.found]
+        by_place.update(done.crashes)
+
+    async with asyncio.TaskGroup() as group:
+        for name, kind in chosen.items():
+            group.create_task(go(name, kind))
+    evidence.counts |= {f"at {point}": by_place[point] for point in POINTS if by_place[point]}
+
+
+def _say(trial: Trial, name: str, text: str) -> None:
+    trial.say(f"{name}: {text}")
+
+
+async def tour(
+    ground: Ground,
+    places: Places,
+    planted: str = "",
+    patience_seconds: float = END_SECONDS,
+    say: Callable[[str], None] = lambda _: None,
+) -> Lives:
+    """Lives of resources until no place is left; what is found ends it."""
+    async with lives(ground, planted, patience_seconds) as made:
+        number = 0
+        while places.left and not made.found:
+            await made.live(f"thing-{number}", places)
+            number += 1
+            if number % 10 == 0:
+                say(f"{number} lives, {made.crashes.total()} crashes")
+        await asyncio.to_thread(made.worker.kill)
+        made.found += await asyncio.to_thread(lambda: list(made.judge_whole()))
+        say(f"{number} lives, {made.crashes.total()} crashes")
+        return made
+
+
+PROOFS = (
+    Proof(
+        "G2d",
+        "with every driver an effect happens once and a run ends, wherever provisioning crashes",
+        prove_every_driver,
+        databases=(SQLITE,),
+    ),
+)
