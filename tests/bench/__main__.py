@@ -10,7 +10,7 @@ from pathlib import Path
 from rich.console import Console
 
 from tests.bench import console as terminal
-from tests.bench import curve, embedded, policies, requests, soak
+from tests.bench import curve, embedded, lives, policies, requests, soak
 from tests.bench.figures import Figures
 from tests.bench.page import write
 from tests.bench.platform import started
@@ -27,6 +27,7 @@ def main() -> None:
     parser.add_argument("--fill", type=int, metavar="N", help="instead of the table: the cost with up to N stored")
     parser.add_argument("--soak", type=int, metavar="N", help="instead of the table: memory over N requests")
     parser.add_argument("--policies", action="store_true", help="instead of the table: decisions and replays alone")
+    parser.add_argument("--lives", action="store_true", help="instead of the table: runs by driver, and drift alone")
     parser.add_argument("--no-floors", action="store_true", help="measure the platform alone")
     parser.add_argument("--data", type=Path, help="directory for everything measured; default: a temporary one")
     parser.add_argument("--write", action="store_true", help="keep the figures in docs/ and draw the page anew")
@@ -56,9 +57,13 @@ def measure(arguments: argparse.Namespace, scratch: Path, command: str, figures:
         terminal.show_curve(console, figures.curve)
     if arguments.soak or arguments.fill:
         return
-    figures.policies = policies.section(scratch, arguments.repetitions, command)
-    terminal.show_policies(console, figures.policies)
-    if arguments.policies:
+    if not arguments.lives:
+        figures.policies = policies.section(scratch, arguments.repetitions, command)
+        terminal.show_policies(console, figures.policies)
+    if not arguments.policies:
+        figures.lives = lives.section(scratch, arguments.repetitions, command)
+        terminal.show_lives(console, figures.lives)
+    if arguments.policies or arguments.lives:
         return
     scale = requests.Scale(repetitions=arguments.repetitions, many=arguments.requests)
     with started(scratch / "fleet", arguments.database) as platform:

@@ -1,7 +1,7 @@
 """The figures in words, as the terminal and the page both show them."""
 
 from tests.bench.arrivals import quarter_means
-from tests.bench.figures import Point, Requests, Row, Share, Soak, Spread
+from tests.bench.figures import Lives, Point, Requests, Row, Share, Soak, Spread
 
 
 def spread(value: Spread | None, digits: int = 0) -> str:
@@ -14,6 +14,10 @@ def spread(value: Spread | None, digits: int = 0) -> str:
 
 def cells(row: Row) -> tuple[str, str, str, str]:
     return row.what, spread(row.per_second), spread(row.p50_ms, 1), spread(row.p99_ms, 1)
+
+
+def memory(lives: Lives) -> str:
+    return ", ".join(f"{name} {size:,.0f}" for name, size in lives.resident_mib.items())
 
 
 def percent(value: Spread) -> str:

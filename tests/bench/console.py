@@ -9,11 +9,12 @@ from tests.bench.cells import (
     bound,
     cells,
     curve_cells,
+    memory,
     share_cells,
     size_cells,
     soak_cells,
 )
-from tests.bench.figures import Curve, Policies, Requests, Soak
+from tests.bench.figures import Curve, Lives, Policies, Requests, Soak
 
 
 def show_requests(console: Console, requests: Requests) -> None:
@@ -39,6 +40,14 @@ def show_policies(console: Console, policies: Policies) -> None:
     for row in (*policies.rows, *policies.floors):
         table.add_row(*cells(row)[:2])
     console.print(table)
+
+
+def show_lives(console: Console, lives: Lives) -> None:
+    table = Table("what", "per second", title="Provisioning: runs by driver, and comparisons with the world")
+    for row in (*lives.rows, *lives.floors):
+        table.add_row(*cells(row)[:2])
+    console.print(table)
+    console.print(f"Resident MiB: {memory(lives)}")
 
 
 def show_curve(console: Console, curve: Curve) -> None:

@@ -77,6 +77,15 @@ class Policies(Section):
     floors: list[Row]
 
 
+class Lives(Section):
+    """Runs by driver, and comparisons with the world, without the platform around them."""
+
+    repetitions: int
+    rows: list[Row]
+    floors: list[Row]
+    resident_mib: dict[str, float]
+
+
 class Point(BaseModel):
     """Cost of a request when so many are stored."""
 
@@ -120,6 +129,7 @@ class Figures(BaseModel):
     sqlite: Requests | None = None
     postgresql: Requests | None = None
     policies: Policies | None = None
+    lives: Lives | None = None
     curve: Curve | None = None
     soak: Soak | None = None
 

@@ -3,8 +3,18 @@
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
-from tests.bench.cells import CURVE_HEAD, SOAK_HEAD, bound, cells, curve_cells, share_cells, size_cells, soak_cells
-from tests.bench.figures import Curve, Figures, Policies, Requests, Section, Soak
+from tests.bench.cells import (
+    CURVE_HEAD,
+    SOAK_HEAD,
+    bound,
+    cells,
+    curve_cells,
+    memory,
+    share_cells,
+    size_cells,
+    soak_cells,
+)
+from tests.bench.figures import Curve, Figures, Lives, Policies, Requests, Section, Soak
 from tests.bench.svg import Frame, bars, ceiling, lines, picture
 
 WIDTH = 760.0
@@ -50,6 +60,8 @@ def page(figures: Figures) -> str:
             parts.append(_requests(requests))
     if figures.policies is not None:
         parts.append(_policies(figures.policies))
+    if figures.lives is not None:
+        parts.append(_lives(figures.lives))
     if figures.curve is not None:
         parts.append(_curve(figures.curve))
     if figures.soak is not None:
@@ -103,6 +115,19 @@ def _policies(policies: Policies) -> str:
             "The replay is by the clock: its events come by HTTP from another process, which makes them up in the "
             "size of real ones.\n",
             _origin(policies),
+        ]
+    )
+
+
+def _lives(lives: Lives) -> str:
+    return "\n".join(
+        [
+            "## Provisioning\n",
+            "The service alone on a real bus, by the clock: what intake and policy say is published ahead. Each run is "
+            "a request with one step, from allowed to succeeded; each comparison is recorded.\n",
+            _table(("", "per second"), (cells(row)[:2] for row in (*lives.rows, *lives.floors))),
+            f"Resident MiB of the process, the bench's part included: {memory(lives)}.\n",
+            _origin(lives),
         ]
     )
 
