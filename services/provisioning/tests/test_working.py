@@ -35,6 +35,8 @@ class World:
     calls: list[tuple[str, str]] = field(default_factory=list)
     sticky: bool = False
     """Whether what is taken down stays."""
+    lingering: bool = False
+    """Whether to take it down never ends."""
     rounds: dict[str, int] = field(default_factory=dict)
     """How often a step has to be looked at before it is done."""
 
@@ -67,6 +69,8 @@ class World:
 
     async def destroy(self, work: StepWork) -> StepResult:
         self.calls.append(("destroy", work.step))
+        if self.lingering:
+            raise StepSuspended("it lingers", look_after_seconds=0.01)
         if not self.sticky:
             self.things.pop(self._key(work), None)
         return StepResult()
@@ -179,6 +183,16 @@ async def test_a_delete_is_done_when_nothing_is_found_any_more(
     await running.ended(orphaning)
     gone = next(one.data for one in await running.about(orphaning) if type(one.data).__name__ == "ResourceDeleted")
     assert [(one.step, one.reason) for one in gone.orphaned] == [("only", "it was taken down, and is still there")]
+
+
+async def test_a_delete_waits_no_longer_than_the_step_says(
+    running: Any, world: World, offering: Callable[..., Any]
+) -> None:
+    world.lingering = True
+    await running.apply(offering(actions=create(step(timeout="300ms"))))
+    await running.ended(await running.ask(inputs={"size": 1}))
+    failed = await running.ended(await running.ask("delete"))
+    assert (failed.reason, failed.left) == ("not done within 0.3 s (it lingers)", ["only"])
 
 
 async def test_a_failed_create_is_undone(running: Any, world: World, offering: Callable[..., Any]) -> None:

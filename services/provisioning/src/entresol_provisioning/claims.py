@@ -211,11 +211,12 @@ def _spec(offering: Offering | None, request: Request, one: Ready, footprint: Fo
     name = one.name.removeprefix(UNDO)
     needs = tuple(one.needs)
     if one.act == DESTROY:
-        seconds = LONGEST_WAIT_SECONDS if one.driver == RESOURCE else None
-        return Step(name, one.driver, {} if footprint is None else footprint.with_, needs, timeout_seconds=seconds)
+        return _patiently(
+            Step(name, one.driver, {} if footprint is None else footprint.with_, needs), offering, request
+        )
     if one.act == RESTORE:
         former = None if footprint is None else footprint.former
-        return Step(name, one.driver, {} if former is None else former["with_"], needs)
+        return _patiently(Step(name, one.driver, {} if former is None else former["with_"], needs), offering, request)
     listed = () if offering is None else offering.action(request.action, request.implementation).steps or ()
     found = next((each for each in listed if each.name == name), None)
     if found is None:
@@ -223,6 +224,17 @@ def _spec(offering: Offering | None, request: Request, one: Ready, footprint: Fo
     if one.name != name and found.compensate is not None:
         return Step(name, found.compensate.driver, found.compensate.with_, needs, timeout_seconds=found.timeout_seconds)
     return found
+
+
+def _patiently(step: Step, offering: Offering | None, request: Request) -> Step:
+    """What undoes a step may take as long, and is tried as often, as the offering says of making it."""
+    if step.driver == RESOURCE:
+        return replace(step, timeout_seconds=LONGEST_WAIT_SECONDS)
+    listed = () if offering is None else offering.action("create", request.implementation).steps or ()
+    made = next((one for one in listed if one.name == step.name and one.driver == step.driver), step)
+    return replace(
+        step, timeout_seconds=made.timeout_seconds, retries=made.retries, backoff_seconds=made.backoff_seconds
+    )
 
 
 def _outputs(
