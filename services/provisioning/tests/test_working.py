@@ -238,6 +238,7 @@ async def test_what_is_there_is_adopted_and_its_difference_told(
     assert world.things[f"{ID}/only"] == 9
     await running.ended(await running.ask("reconcile"))
     assert world.things[f"{ID}/only"] == 1
+    await told(running, "ResourceConverged")
 
 
 async def told(running: Any, name: str) -> Any:

@@ -58,11 +58,10 @@ def begin(
     if differences:
         found = Sight(resource.id, resource.revision, tuple(differences))
         yield from _tell(connection, resource, offering.drift or Drift(), found, at)
-    if offering.drift is None:
-        return
     if resource.drift is not None:
         store.ask_to_look(connection, resource.id, at)
-    yield from _schedule(resource, offering.drift, at)
+    if offering.drift is not None:
+        yield from _schedule(resource, offering.drift, at)
 
 
 def look_soon(connection: Connection, resource: Resource, offering: Offering | None, at: datetime) -> Iterator[Outcome]:
