@@ -151,7 +151,11 @@ class StepWorker:
                 if intent.request.plans:
                     return await self._plan(intent, driver, work)
                 failpoint("effect.before")
-                acted = await act(intent.act, driver, work)
+                try:
+                    acted = await act(intent.act, driver, work)
+                except StepSuspended:
+                    failpoint("effect.after")
+                    raise
                 failpoint("effect.after")
             outputs = self._outputs(intent.step, acted.result)
             undo["fingerprint"] = fingerprint
