@@ -27,6 +27,8 @@ FURTHEST = 60
 """A place that a run comes by more often than that is not followed further."""
 STRIDES = (1, 6, 1)
 """How far apart the visits are that are tried of a place of the runtime, by scale; of effects each one is."""
+BUG_SECONDS = 20.0
+"""How long a run with a bug is waited for."""
 SLOW = ("terraform",)
 """Grounds whose runs take seconds each."""
 
@@ -172,6 +174,21 @@ async def tour(
         say(f"{number} lives, {made.crashes.total()} crashes")
         return made
 
+
+def play(trial: Trial, scenario: str, planted: str) -> list[str]:
+    """What is found when runs of one driver crash at one place, by a provisioning that may have a bug."""
+    ground, place = SCENARIOS[scenario]
+    patience_seconds = BUG_SECONDS if planted else END_SECONDS
+    done = asyncio.run(tour(GROUNDS[ground](trial.scratch / ground), Fixed(place), planted, patience_seconds))
+    missed = [] if done.crashes or planted else [f"no run came to {place}"]
+    return [*map(str, done.found), *missed]
+
+
+SCENARIOS: Mapping[str, tuple[str, str]] = {
+    "crashes-after-calls": ("http", "effect.after@1"),
+    "crashes-after-programs": ("exec", "effect.after@1"),
+}
+"""A ground and where its runs crash, for planted bugs."""
 
 PROOFS = (
     Proof(

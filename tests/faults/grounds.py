@@ -329,8 +329,8 @@ class Cluster(Ground):
         self.documents.append(destination({"cluster": {"kubeconfig": "env:STAND_IN"}}))
 
     async def __aenter__(self) -> Self:
-        self.api = self._open.enter_context(Api())
-        self.environment["STAND_IN"] = self.api.kubeconfig()
+        self.cluster = self._open.enter_context(Api())
+        self.environment["STAND_IN"] = self.cluster.kubeconfig()
         return self
 
     def with_(self, step: str) -> dict[str, Any]:
@@ -341,11 +341,11 @@ class Cluster(Ground):
             f"destroy {_named(one.path)}"
             if one.method == "DELETE"
             else f"apply {_named(one.path)} {one.body['data']['size']}"
-            for one in list(self.api.writes)
+            for one in list(self.cluster.writes)
         )
 
     def standing(self, name: str) -> dict[str, str]:
-        objects = {key[2]: one for key, one in list(self.api.objects.items()) if key[0] == "configmaps"}
+        objects = {key[2]: one for key, one in list(self.cluster.objects.items()) if key[0] == "configmaps"}
         there = {step: objects.get(f"{name}.{step}") for step in STEPS}
         return {step: one["data"]["size"] for step, one in there.items() if one is not None}
 

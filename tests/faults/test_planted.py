@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.faults import scenarios, tallied
+from tests.faults import drivers, scenarios, tallied
 from tests.faults.planted import BUGS, Bug
 from tests.faults.trials import Scale
 from tests.faults.trust import chosen, run
@@ -27,12 +27,14 @@ def test_a_bug_has_words_and_a_scenario_that_starts_its_service(bug: Bug) -> Non
     assert bug.words.endswith(".")
     if bug.where == "tally":
         assert bug.scenario in tallied.SCENARIOS
+    elif bug.where == "provisioning" and bug.scenario not in scenarios.SCENARIOS:
+        assert bug.scenario in drivers.SCENARIOS
     else:
         assert bug.where in scenarios.SCENARIOS[bug.scenario].struck
 
 
 def test_every_scenario_has_a_bug() -> None:
-    assert {bug.scenario for bug in ALL} == {*scenarios.SCENARIOS, *tallied.SCENARIOS}
+    assert {bug.scenario for bug in ALL} == {*scenarios.SCENARIOS, *drivers.SCENARIOS, *tallied.SCENARIOS}
 
 
 def test_a_short_run_tries_other_bugs_with_another_seed() -> None:

@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.faults import scenarios, tallied
+from tests.faults import drivers, scenarios, tallied
 from tests.faults.planted import BUGS, Bug
 from tests.faults.trials import SQLITE, Scale, Trial
 from tests.forks import fork_server
@@ -88,7 +88,7 @@ def main() -> int:
 
 def chosen(only: Sequence[str] | None, scale: Scale, seed: int) -> list[tuple[str, Bug | None]]:
     """What is to be played: the scenarios of some bugs without any, then each of the bugs."""
-    known = {*scenarios.SCENARIOS, *tallied.SCENARIOS}
+    known = {*scenarios.SCENARIOS, *drivers.SCENARIOS, *tallied.SCENARIOS}
     if unknown := set(only or ()) - known - set(BUGS):
         sys.exit(f"no bug or scenario {', '.join(sorted(unknown))}; there are {', '.join([*BUGS, *sorted(known)])}")
     bugs = [bug for bug in BUGS.values() if only is None or bug.name in only]
@@ -116,6 +116,8 @@ def _play(scenario: str, bug: Bug | None, seed: int) -> Played:
         try:
             if scenario in tallied.SCENARIOS:
                 found = tallied.play(trial, scenario, bug.name if bug else "")
+            elif scenario in drivers.SCENARIOS:
+                found = drivers.play(trial, scenario, bug.name if bug else "")
             else:
                 found = scenarios.play(trial, scenarios.SCENARIOS[scenario], {bug.where: bug.name} if bug else {})
         except Exception:

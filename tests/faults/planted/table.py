@@ -13,7 +13,7 @@ from tests.faults.judge.findings import (
     STUCK,
     UNEXPLAINED,
 )
-from tests.faults.planted import committing, deciding, publishing, reading, working
+from tests.faults.planted import committing, deciding, driving, publishing, reading, working
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +22,7 @@ class Bug:
     where: str
     """The service that has it; `tally` is the small reader of `tests.faults.tally`."""
     scenario: str
-    """Of `tests.faults.scenarios` or, for a tally, of `tests.faults.tallied`."""
+    """Of `tests.faults.scenarios`, of `tests.faults.drivers` or, for a tally, of `tests.faults.tallied`."""
     kind: str
     """What the judge must call it."""
 
@@ -67,7 +67,9 @@ _ALL = (
     Bug(working.expiry_unguarded, "policy", "deadlines-over-a-restart", DOUBLED),
     Bug(working.end_in_two_transactions, "provisioning", "crashes-after-commits", STUCK),
     Bug(working.second_verdict_counted, "provisioning", "unknown-commits", DOUBLED),
-    Bug(working.commit_not_looked_for, "provisioning", "crashes-around-effects", DOUBLED),
+    Bug(driving.commit_not_looked_for, "provisioning", "crashes-around-effects", DOUBLED),
+    Bug(driving.call_not_looked_for, "provisioning", "crashes-after-calls", DOUBLED),
+    Bug(driving.end_of_program_ignored, "provisioning", "crashes-after-programs", DOUBLED),
     Bug(working.cancellation_ignored, "provisioning", "cancellation", CONTRADICTED),
     Bug(working.delivered_before_it_was, "notification", "crashes-around-effects", LOST),
     Bug(working.batch_folded_by_type, "catalog", "absence", DISORDERED),

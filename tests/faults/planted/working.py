@@ -18,7 +18,6 @@ from entresol_policy import people
 from entresol_policy.store import cases
 from entresol_provisioning import store
 from entresol_provisioning.domain.requests import RUNNING, Request
-from entresol_provisioning.drivers import gitops, trees
 from entresol_provisioning.runs import Runs
 from entresol_provisioning.verdicts import Verdict
 from entresol_provisioning.workers import StepWorker
@@ -107,20 +106,6 @@ def second_verdict_counted() -> None:
         return anyway
 
     replace(Runs, "record", unguarded)
-
-
-def commit_not_looked_for() -> None:
-    """A step that was interrupted commits again, without a look at whether it had."""
-
-    def make(_: Any) -> Any:
-        def anyway(repo: Any, _target: Any, head: Any, change: Any, committer: str, work: Any) -> Any:
-            message = gitops._message(work)
-            commit = trees.commit(repo, head, change, trees.compare(repo, head, change), message, committer)
-            return commit.decode(), "committed", True
-
-        return anyway
-
-    replace(gitops, "_prepare_in", make)
 
 
 def cancellation_ignored() -> None:

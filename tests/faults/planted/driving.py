@@ -1,0 +1,43 @@
+"""Bugs in drivers: an effect of an earlier attempt that is not looked for, or not taken for what it is."""
+
+from typing import Any
+
+from entresol_provisioning.drivers import StepResult, StepWork, commits, trees
+from entresol_provisioning.drivers.executions import Execution
+from entresol_provisioning.drivers.http import carrying
+
+from tests.faults.planted.seams import replace
+
+
+def commit_not_looked_for() -> None:
+    """A step that was interrupted commits again, without a look at whether it had."""
+
+    def make(_: Any) -> Any:
+        def anyway(view: Any, work: StepWork, target: Any, change: Any, committer: str) -> StepResult:
+            tip = view.tips[target.branch]
+            difference = trees.compare(view.objects, tip, change)
+            parents = () if tip is None else (tip,)
+            new = trees.commit(view.objects, parents, tip, change, difference, commits.message(work), committer)
+            view.tips[target.branch] = new
+            return StepResult(commits.outputs(target, change, new.decode()), "committed")
+
+        return anyway
+
+    replace(commits, "add", make)
+
+
+def call_not_looked_for() -> None:
+    """A call that an earlier attempt may have made is made again, without a look at what came of it."""
+
+    def make(_: Any) -> Any:
+        async def never(*arguments: Any) -> bool:
+            return False
+
+        return never
+
+    replace(carrying, "_was_done", make)
+
+
+def end_of_program_ignored() -> None:
+    """A program that has ended while nobody waited for it is started again."""
+    replace(Execution, "ended", lambda _: lambda self: None)
