@@ -19,18 +19,16 @@ from tests.faults.trials import SQLITE, Evidence, Proof, Scale, Trial
 from tests.forks import fork_server
 
 POINTS = points_of("provisioning")
-LIVES = 2
+LIVES = 1
 """Of each driver, at the smallest scale."""
 AT_A_TIME = 3
 """Drivers that are tried at the same time: they mostly wait."""
 FURTHEST = 60
 """A place that a run comes by more often than that is not followed further."""
-STRIDES = (1, 6, 1)
-"""How far apart the visits are that are tried of a place of the runtime, by scale; of effects each one is."""
+DRAWN, APART = 2, 6
+"""How many visits to a place of the runtime are tried unless all of them are, and how far apart at the most."""
 BUG_SECONDS = 20.0
 """How long a run with a bug is waited for."""
-SLOW = ("terraform",)
-"""Grounds whose runs take seconds each."""
 
 
 @dataclass
@@ -57,36 +55,42 @@ class Sample:
 
 @dataclass
 class Every:
-    """One place after the other, each visit of each, until an undisturbed run does not come by any more."""
+    """One place after the other, each visit of each, until an undisturbed run does not come by any more.
+
+    Places that every driver comes by alike, such as a commit, are tried at some visits unless `all_` is wanted.
+    """
 
     actions: Sequence[str]
     dice: random.Random
-    stride: int
-    followed: Counter[tuple[str, str]] = field(default_factory=Counter)
-    """The visit of each that is next, by action and place."""
-    ended: set[tuple[str, str]] = field(default_factory=set)
+    all_: bool
+    open_: dict[str, list[str]] = field(default_factory=dict)
+    """Points by action that are not done with."""
+    visits: Counter[tuple[str, str]] = field(default_factory=Counter)
+    tried: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        for action in self.actions:
-            for point in POINTS:
-                self.followed[action, point] = 1 if point.startswith("effect.") else self._step()
+        self.open_ = {action: list(POINTS) for action in self.actions}
 
     @property
     def left(self) -> bool:
-        return len(self.ended) < len(self.followed)
+        return any(self.open_.values())
 
     def take(self, action: str) -> str:
-        open_ = [point for point in POINTS if (action, point) not in self.ended]
-        return f"{open_[0]}@{self.followed[action, open_[0]]}" if open_ else ""
+        if not self.open_[action]:
+            return ""
+        point = self.open_[action][0]
+        self.visits[action, point] += 1 if self._is_whole(point) else self.dice.randint(1, APART)
+        return f"{point}@{self.visits[action, point]}"
 
     def came(self, action: str, place: str, *, crashed: bool) -> None:
         point = place.partition("@")[0]
-        self.followed[action, point] += 1 if point.startswith("effect.") else self._step()
-        if not crashed or self.followed[action, point] > FURTHEST:
-            self.ended.add((action, point))
+        self.tried[action, point] += 1
+        most = FURTHEST if self._is_whole(point) else DRAWN
+        if not crashed or self.tried[action, point] >= most:
+            self.open_[action].remove(point)
 
-    def _step(self) -> int:
-        return self.dice.randint(1, self.stride)
+    def _is_whole(self, point: str) -> bool:
+        return self.all_ or point.startswith("effect.")
 
 
 @dataclass
@@ -110,9 +114,8 @@ def prove_every_driver(trial: Trial) -> Evidence:
     def places(name: str, kind: type[Ground]) -> Places:
         dice = random.Random(f"{trial.seed} {name}")
         if trial.scale == Scale.SHORT:
-            return Sample(dice, 1 if name in SLOW else LIVES)
-        stride = STRIDES[trial.scale] * (4 if name in SLOW else 1)
-        return Every(kind.actions, dice, stride)
+            return Sample(dice, LIVES)
+        return Every(kind.actions, dice, all_=trial.scale == Scale.LONG)
 
     fork_server()
     evidence = Evidence({"drivers": 0, "runs": 0, "crashes": 0, "effects": 0})

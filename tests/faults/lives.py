@@ -33,6 +33,7 @@ from entresol_manifests.digest import digest
 
 from tests.faults.grounds import SIZES, Ground
 from tests.faults.judge.findings import DOUBLED, LOST, STUCK, UNEXPLAINED, Finding
+from tests.faults.leftovers import held, processes
 from tests.forks import PLANTED, Process, await_end, fork_server
 
 END_SECONDS = 60.0
@@ -240,7 +241,7 @@ class Lives:
             yield Finding(STUCK, f"left: {one}")
         deadline = time.monotonic() + GONE_SECONDS
         scratch = self.ground.scratch
-        while (still := [*_processes(scratch), *_held(scratch)]) and time.monotonic() < deadline:
+        while (still := [*processes(scratch), *held(scratch)]) and time.monotonic() < deadline:
             time.sleep(0.05)
         for one in still:
             yield Finding(STUCK, f"left: {one}")
@@ -280,30 +281,3 @@ async def lives(ground: Ground, planted: str, patience_seconds: float) -> AsyncI
 
 def _names(request_id: str, offering: str, name: str) -> dict[str, str]:
     return {"request_id": request_id, "resource_id": f"shop/dev/{offering}/{name}", "project": "shop"}
-
-
-def _processes(scratch: Path) -> Iterator[str]:
-    """Who works beneath the directory, or was told of it."""
-    for one in Path("/proc").glob("[0-9]*"):
-        if int(one.name) == os.getpid():
-            continue
-        try:
-            words = (one / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            if os.readlink(one / "cwd").startswith(f"{scratch}/") or f"{scratch}/" in words:
-                yield f"process {one.name}: {words[:200]}"
-        except OSError:
-            continue
-
-
-def _held(scratch: Path) -> Iterator[str]:
-    """Files beneath the directory that somebody holds a lock on."""
-    try:
-        held = {line.split()[5].rpartition(":")[2] for line in Path("/proc/locks").read_text().splitlines()}
-    except (OSError, IndexError):
-        return
-    for file in scratch.rglob("*"):
-        try:
-            if str(file.lstat().st_ino) in held:
-                yield f"a lock on {file}"
-        except OSError:
-            continue
