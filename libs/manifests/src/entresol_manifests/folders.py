@@ -1,8 +1,8 @@
 """Inline the folders that steps name, so that a published manifest is complete and frozen.
 
 `with.template` (gitops, kubernetes) and `with.module` (terraform) become `with.files`: relative path → text. Nothing
-outside the folder is ever read, whatever links lie in it. The ending `.j2` is dropped: it only keeps editors and linters from
-reading a template as what it will become.
+outside the folder is ever read, whatever links lie in it. The ending `.j2` is dropped: it only keeps editors and
+linters from reading a template as what it will become.
 """
 
 import os
