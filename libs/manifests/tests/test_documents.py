@@ -20,7 +20,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 ROOT = Path(__file__).parents[3]
 STARTER = ROOT / "libs" / "cli" / "src" / "entresol" / "starter"
 SEED = ROOT.parent / "shared" / "data" / "portal"
-GUIDES = ("offerings.md", "policies.md")
+GUIDES = ("drivers.md", "offerings.md", "policies.md")
 
 
 def snippets(guide: str) -> list[tuple[int, str]]:
