@@ -13,9 +13,10 @@ from entresol_provisioning.handlers import OUTSIDE, Handlers
 from entresol_provisioning.observing import Observer
 from entresol_provisioning.offerings import Offerings
 from entresol_provisioning.requirements import Requirements
-from entresol_provisioning.runs import RETRY, Runs
+from entresol_provisioning.runs import Runs
 from entresol_provisioning.settings import Settings
 from entresol_provisioning.tables import Base
+from entresol_provisioning.waits import RETRY
 from entresol_provisioning.workers import StepWorker
 
 MIGRATIONS = Path(__file__).parent / "migrations"

@@ -22,14 +22,15 @@ from entresol_eventing.reactions import Outcome, Reactions
 from sqlalchemy import Connection
 from sqlmodel import Session
 
-from entresol_provisioning import store
+from entresol_provisioning import store, waits
 from entresol_provisioning.domain.offering import REQUIRES
 from entresol_provisioning.domain.requests import OPEN, REFUSED, SUBMITTED, Request
 from entresol_provisioning.drifts import Hints
 from entresol_provisioning.offerings import Offerings
 from entresol_provisioning.pauses import PAUSE, Pauses
 from entresol_provisioning.resources import DRIFT, LIFETIME, Lifetimes
-from entresol_provisioning.runs import GIVE_UP, RETRY, Runs
+from entresol_provisioning.runs import Runs
+from entresol_provisioning.waits import GIVE_UP, RETRY
 
 OUTSIDE: Final = ("change.", "artifact.", "pipeline.", "deployment.", "alert.", "external.")
 HINTING: Final = tuple(one.model for one in EVENT_TYPES if one.fact.startswith(OUTSIDE))
@@ -66,8 +67,8 @@ class Handlers:
                 **dict.fromkeys(HINTING, self._hints.hear),
             },
             when_due={
-                RETRY: self._runs.retry,
-                GIVE_UP: self._runs.retry,
+                RETRY: waits.wake,
+                GIVE_UP: waits.wake,
                 LIFETIME: Lifetimes(self._offerings).look,
                 PAUSE: Pauses(self._offerings).end,
                 DRIFT: self._hints.look,
@@ -150,7 +151,7 @@ class Handlers:
         connection = session.connection()
         request = _moved_on(connection, event)
         store.change_request(connection, request.id, cause=request.cause)
-        yield from self._runs.resume(connection, request, event.data.step, event.data.answer or {})
+        yield from waits.resume(connection, request, event.data.step, event.data.answer or {})
 
     def give_up(self, event: Event[RequirementRefused], session: Session) -> Iterator[Outcome]:
         """What a run requires is not offered: remember that as a request that was refused, and wake the run."""

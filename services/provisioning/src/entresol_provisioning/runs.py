@@ -10,26 +10,20 @@
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any, Final, Literal
+from typing import Any
 
 from entresol_contracts.events import (
-    Actor,
     CompensationFailed,
     CompensationSucceeded,
-    RequirementRequested,
-    RunProgressed,
     RunStarted,
-    RunSuspended,
-    Wanted,
 )
 from entresol_eventing.envelope import new_id
-from entresol_eventing.reactions import Cancel, Deadline, Due, Outcome
+from entresol_eventing.reactions import Cancel, Deadline, Outcome
 from sqlalchemy import Connection
 from sqlmodel import Session
 
-from entresol_provisioning import beginnings, claims, compensating, effects, endings, plans, store
+from entresol_provisioning import beginnings, claims, compensating, effects, endings, plans, progress, store, waits
 from entresol_provisioning.domain.graph import DONE, Impossible, StepState, finished, ready
-from entresol_provisioning.domain.offering import REQUIRES, RESOURCE
 from entresol_provisioning.domain.requests import (
     AGAIN,
     APPLY,
@@ -47,14 +41,8 @@ from entresol_provisioning.domain.requests import (
 )
 from entresol_provisioning.endings import about, because
 from entresol_provisioning.offerings import Offerings
-from entresol_provisioning.verdicts import Verdict, Wait
-
-RETRY: Final = "step-retry"
-"""A wait: never longer than the service lets one be, so that a clock that jumps back does not stretch it."""
-GIVE_UP: Final = "step-give-up"
-"""A date: when what waits for a person is over."""
-WAITING: Final = ("retrying", "suspended")
-"""States of a step that goes on by itself, or when somebody lets it."""
+from entresol_provisioning.verdicts import Verdict
+from entresol_provisioning.waits import RETRY, WAITING
 
 
 class Runs:
@@ -98,28 +86,6 @@ class Runs:
         elif request.phase != UNDO and (request.stop is None or request.stop["outcome"] == AGAIN):
             yield from self._interrupt(connection, request, {"outcome": CANCELLED, "reason": reason}, at)
 
-    def retry(self, due: Due, session: Session) -> Iterator[Outcome]:
-        """A step's wait is over: it may be tried again, unless its run was stopped meanwhile."""
-        connection = session.connection()
-        request = store.find_run(connection, due.args["run_id"])
-        if request is not None and request.state == RUNNING and not request.stopping:
-            for was in WAITING:
-                store.change_step(connection, due.args["run_id"], due.args["step"], was, state="ready")
-        yield from ()
-
-    def resume(
-        self, connection: Connection, request: Request, step: str | None, answer: dict[str, Any]
-    ) -> Iterator[Outcome]:
-        """Somebody lets what is suspended go on; what waits for no person only looks at once."""
-        if request.state != RUNNING or request.stopping or request.run_id is None:
-            return
-        for name, one in store.steps_of(connection, request.run_id).items():
-            if one.state != "suspended" or step not in (None, name):
-                continue
-            memory = dict(one.memory or {}) | ({"answer": answer} if (one.memory or {}).get("resumable") else {})
-            store.change_step(connection, request.run_id, name, "suspended", state="ready", memory=memory)
-            yield Cancel(f"{RETRY}:{request.run_id}:{name}")
-
     def record(self, session: Session, verdict: Verdict, at: datetime) -> Generator[Outcome, None, None]:
         """Write down how an attempt ended, and what follows from it. A second verdict on one attempt is ignored."""
         connection = session.connection()
@@ -127,7 +93,7 @@ class Runs:
         if request is None or request.state != RUNNING:
             return
         if verdict.state in WAITING and request.stopping:
-            verdict = replace(verdict, state=_given_up(request, verdict))
+            verdict = replace(verdict, state=waits.given_up(request, verdict))
         before: dict[str, Any] | None = None
         values: dict[str, Any] = {"state": verdict.state}
         if verdict.state == "retrying":
@@ -136,12 +102,12 @@ class Runs:
             before = store.steps_of(connection, verdict.run_id)[verdict.step].memory
             values["memory"] = verdict.wait.as_json()
         elif verdict.state in DONE:
-            values |= {"outputs": verdict.outputs, "plan": verdict.plan, "memory": _noted(verdict)}
+            values |= {"outputs": verdict.outputs, "plan": verdict.plan, "memory": progress.noted(verdict)}
         if not store.change_step(connection, verdict.run_id, verdict.step, "ready", tried=verdict.attempt, **values):
             return
         effects.remember(connection, request, verdict)
         if verdict.wait is not None:
-            yield from because(_suspended(request, verdict, verdict.wait, before, at), request.cause)
+            yield from because(waits.begin(request, verdict, verdict.wait, before, at), request.cause)
         else:
             yield from because(self._advance(connection, request, verdict, at), request.cause)
 
@@ -182,9 +148,11 @@ class Runs:
         return (yield from self._finish(connection, request, {}, at))
 
     def _advance(self, connection: Connection, request: Request, verdict: Verdict, at: datetime) -> Iterator[Outcome]:
-        steps = {verdict.step: _only(verdict)} if request.steps == 1 else store.steps_of(connection, verdict.run_id)
+        steps = (
+            {verdict.step: progress.only(verdict)} if request.steps == 1 else store.steps_of(connection, verdict.run_id)
+        )
         if verdict.state == "retrying":
-            yield from _progressed(request, verdict, steps)
+            yield from progress.tell(request, verdict, steps)
             due_at = at + timedelta(seconds=verdict.retry_after_seconds)
             args = {"run_id": verdict.run_id, "step": verdict.step}
             yield Deadline(f"{RETRY}:{verdict.run_id}:{verdict.step}", RETRY, due_at, args)
@@ -201,7 +169,7 @@ class Runs:
                 for name in ready(steps):
                     store.change_step(connection, verdict.run_id, name, "waiting", state="ready")
                     steps[name] = replace(steps[name], state="ready")
-            yield from _progressed(request, verdict, steps)
+            yield from progress.tell(request, verdict, steps)
         yield from self._settle(connection, request, steps, at)
 
     def _interrupt(
@@ -353,78 +321,3 @@ def _reason_to_stop(stop: dict[str, Any] | None, verdict: Verdict) -> dict[str, 
         if "reason" in stop:
             return {**stop, "reason": f"{stop['reason']}; step {verdict.step} failed: {reason}"}
     return stop
-
-
-def _given_up(request: Request, verdict: Verdict) -> Literal["dropped", "failed"]:
-    """What becomes of a step that would be tried again, or looked at again, in a run that was stopped."""
-    stops_again = request.stop is not None and request.stop["outcome"] == AGAIN
-    return "dropped" if stops_again or verdict.state == "suspended" else "failed"
-
-
-def _noted(verdict: Verdict) -> dict[str, Any] | None:
-    """What is told of the step when the run has ended."""
-    if verdict.kept is not None:
-        return {"kept": verdict.kept}
-    if verdict.differences:
-        step = verdict.step
-        return {"differences": [{"step": step, "path": one.path, "change": one.change} for one in verdict.differences]}
-    return None
-
-
-def _only(verdict: Verdict) -> StepState:
-    """The step of a run that has no other."""
-    return StepState(
-        name=verdict.step,
-        needs=(),
-        state=verdict.state,
-        outputs=verdict.outputs,
-        plan=verdict.plan,
-        driver="" if verdict.undo is None else verdict.undo["driver"],
-        act=verdict.act,
-        memory=_noted(verdict),
-    )
-
-
-def _suspended(
-    request: Request, verdict: Verdict, wait: Wait, before: Mapping[str, Any] | None, at: datetime
-) -> Iterator[Outcome]:
-    """Look again when it is time; say that it waits once, and again only if it waits for something else."""
-    key = f"{RETRY}:{verdict.run_id}:{verdict.step}"
-    args = {"run_id": verdict.run_id, "step": verdict.step}
-    yield Deadline(key, GIVE_UP, wait.until, args) if wait.look_at is None else Deadline(key, RETRY, wait.look_at, args)
-    asked = wait.memory.get("request_id") if (verdict.undo or {}).get("driver") == RESOURCE else None
-    if asked is not None and "wanted" in wait.memory:
-        yield about(
-            request,
-            RequirementRequested,
-            name=verdict.step.removeprefix(claims.UNDO).removeprefix(REQUIRES),
-            action=wait.memory["action"],
-            wanted=Wanted.model_validate(wait.memory["wanted"]),
-            for_request_id=asked,
-            actor=Actor(**request.actor),
-        )
-    if before is None or before.get("reason") != wait.reason:
-        yield about(
-            request,
-            RunSuspended,
-            step=verdict.step,
-            reason=wait.reason,
-            until=wait.until,
-            resumable=wait.resumable,
-            requires=asked,
-        )
-
-
-def _progressed(request: Request, verdict: Verdict, steps: Mapping[str, StepState]) -> Iterator[Outcome]:
-    """Nothing is said of steps that are only planned for policy: it hears of the whole plan."""
-    if request.phase == APPLY:
-        yield about(
-            request,
-            RunProgressed,
-            step=verdict.step,
-            state=verdict.state,
-            attempt=verdict.attempt,
-            message=verdict.message,
-            outputs=verdict.outputs or None,
-            running=[name for name, one in steps.items() if one.state == "ready"],
-        )

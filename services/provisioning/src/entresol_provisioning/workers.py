@@ -17,18 +17,17 @@ from entresol_eventing.envelope import now
 from entresol_eventing.failpoints import failpoint
 from entresol_eventing.service import Service
 from entresol_eventing.writer import Unavailable
-from entresol_manifests.expressions import ExpressionError, Scope, compile_expression, placeholders
+from entresol_manifests.expressions import ExpressionError, Scope, compile_expression
 from entresol_manifests.schemas import validator
 from sqlmodel import Session
 
-from entresol_provisioning import claims, plans, store
+from entresol_provisioning import claims, plans, sparing, store
 from entresol_provisioning.acting import act
-from entresol_provisioning.claims import APPLY, UNDO, Intent
+from entresol_provisioning.claims import Intent
 from entresol_provisioning.domain.offering import HOW_TO_BE, RESOURCE, Step
 from entresol_provisioning.domain.requests import next_delay_seconds
 from entresol_provisioning.drivers import (
     Driver,
-    Plan,
     PlanOutdated,
     StepFailed,
     StepResult,
@@ -36,10 +35,10 @@ from entresol_provisioning.drivers import (
     StepWork,
 )
 from entresol_provisioning.offerings import Offerings
-from entresol_provisioning.plans import SKIPPED, UNCHANGED, after_apply, outline
+from entresol_provisioning.plans import SKIPPED, outline
 from entresol_provisioning.requirements import wanted
 from entresol_provisioning.runs import Runs
-from entresol_provisioning.scopes import VERBATIM, filled
+from entresol_provisioning.scopes import filled
 from entresol_provisioning.settings import Settings
 from entresol_provisioning.verdicts import Verdict, Wait
 
@@ -101,7 +100,7 @@ class StepWorker:
             log.exception("the result of a step could not be recorded", extra={"step": verdict.step})
             try:
                 message = "what the step gave could not be recorded; see the service's log"
-                await self._record(service, _verdict(intent, "failed", message=message, undo=verdict.undo))
+                await self._record(service, sparing.verdict(intent, "failed", message=message, undo=verdict.undo))
             except Exception:
                 log.exception("a step is tried again", extra={"step": verdict.step})
                 await asyncio.sleep(LOOK_SECONDS)
@@ -119,7 +118,7 @@ class StepWorker:
     async def _attempt(self, service: Service, intent: Intent, suspect: bool) -> Verdict:
         """Act, and say how it ended. Raises nothing but the cancellation."""
         if intent.request.stopping and not suspect and not intent.memory:
-            return _verdict(intent, "dropped")
+            return sparing.verdict(intent, "dropped")
         undo: dict[str, Any] | None = None
         try:
             driver = self._drivers.get(intent.step.driver)
@@ -127,11 +126,11 @@ class StepWorker:
                 raise StepFailed(f"the driver {intent.step.driver} is not installed here")
             scope = intent.variables(self._capabilities)
             if intent.fills:
-                if intent.request.plans and (waits_for := _unknown(intent)):
-                    return _verdict(intent, "succeeded", plan=_after_apply(intent, waits_for))
+                if intent.request.plans and (waits_for := sparing.unknown(intent)):
+                    return sparing.verdict(intent, "succeeded", plan=sparing.after_apply(intent, waits_for))
                 if intent.step.when is not None and not compile_expression(intent.step.when).holds(Scope(**scope)):
                     if intent.footprint is None or intent.request.action not in HOW_TO_BE:
-                        return _not_needed(intent)
+                        return sparing.not_needed(intent)
                     intent = intent.taking_down()
                 elif intent.held == SKIPPED:
                     raise PlanOutdated
@@ -141,8 +140,8 @@ class StepWorker:
             else:
                 with_, destination = dict(intent.step.with_), intent.destination
             fingerprint = intent.fingerprint(with_, scope, destination)
-            if _is_unchanged(intent, fingerprint):
-                return _unchanged(intent)
+            if sparing.is_unchanged(intent, fingerprint):
+                return sparing.unchanged(intent)
             work = intent.work(with_, scope, destination, time.monotonic() + self._seconds(intent), attempted=suspect)
             undo = intent.undo(with_, destination)
             if intent.step.driver == RESOURCE:
@@ -160,13 +159,13 @@ class StepWorker:
             outputs = self._outputs(intent.step, acted.result)
             undo["fingerprint"] = fingerprint
             said = {"message": acted.result.message, "kept": acted.result.kept, "differences": acted.differences}
-            return _verdict(intent, "succeeded", outputs=outputs, undo=undo, **said)
+            return sparing.verdict(intent, "succeeded", outputs=outputs, undo=undo, **said)
         except StepSuspended as waits:
             return self._suspended(intent, waits, undo)
         except StepFailed as failure:
             if isinstance(failure, PlanOutdated) and intent.held is not None:
                 # This attempt has touched nothing, but who knows what an earlier one has left half way.
-                return _verdict(intent, "outdated", message=failure.reason, undo=undo if suspect else None)
+                return sparing.verdict(intent, "outdated", message=failure.reason, undo=undo if suspect else None)
             return self._failed(intent, failure, undo)
         except ExpressionError as error:
             return self._failed(intent, StepFailed(str(error)), undo)
@@ -183,12 +182,12 @@ class StepWorker:
         except StepFailed as failure:
             if not failure.unknown or not intent.step.needs:
                 raise
-            return _verdict(intent, "succeeded", plan=_after_apply(intent, ", ".join(intent.step.needs)))
+            return sparing.verdict(intent, "succeeded", plan=sparing.after_apply(intent, ", ".join(intent.step.needs)))
         told = outline(intent.step.name, intent.step.driver, plan)
         outputs = None
         if intent.step.driver == RESOURCE and plans.changes_nothing(told):
             outputs = (await driver.observe(work)).outputs
-        return _verdict(intent, "succeeded", plan=told, outputs=outputs or {})
+        return sparing.verdict(intent, "succeeded", plan=told, outputs=outputs or {})
 
     async def _destination(self, service: Service, with_: Mapping[str, Any]) -> dict[str, Any] | None:
         name = with_.get("destination")
@@ -249,14 +248,14 @@ class StepWorker:
             resumable=waits.resumable,
             memory=waits.memory,
         )
-        return _verdict(intent, "suspended", message=waits.reason, wait=wait, undo=undo)
+        return sparing.verdict(intent, "suspended", message=waits.reason, wait=wait, undo=undo)
 
     def _failed(self, intent: Intent, failure: StepFailed, undo: dict[str, Any] | None) -> Verdict:
         retries = self._settings.retries if intent.step.retries is None else intent.step.retries
         if not failure.retryable or intent.attempt > retries:
             if intent.destroys and intent.request.orphan and not intent.request.plans:
-                return _verdict(intent, "succeeded", message=failure.reason, kept=failure.reason, undo=undo)
-            return _verdict(intent, "failed", message=failure.reason, undo=undo)
+                return sparing.verdict(intent, "succeeded", message=failure.reason, kept=failure.reason, undo=undo)
+            return sparing.verdict(intent, "failed", message=failure.reason, undo=undo)
         first = intent.step.backoff_seconds
         delay = next_delay_seconds(
             intent.attempt,
@@ -264,49 +263,4 @@ class StepWorker:
             first=self._settings.retry_seconds if first is None else first,
             longest=self._settings.retry_longest_seconds,
         )
-        return _verdict(intent, "retrying", message=failure.reason, retry_after_seconds=delay, undo=undo)
-
-
-def _verdict(intent: Intent, state: Any, **fields: Any) -> Verdict:
-    known = intent.previous is not None
-    return Verdict(*intent.key, attempt=intent.attempt, state=state, act=intent.act, known=known, **fields)
-
-
-def _unknown(intent: Intent) -> str:
-    """Steps whose outputs this one needs to be planned, and which are only known after they were applied."""
-    texts = [source for _, source in placeholders(dict(intent.step.with_), verbatim=VERBATIM)]
-    if intent.step.when is not None:
-        texts.append(intent.step.when)
-    missing = [name for name in intent.step.needs if name not in intent.outputs]
-    if missing and any({"steps", "requires"} & compile_expression(text).names() for text in texts):
-        return ", ".join(missing)
-    return ""
-
-
-def _after_apply(intent: Intent, waits_for: str) -> dict[str, Any]:
-    return after_apply(intent.step.name, intent.step.driver, waits_for, there=intent.previous is not None)
-
-
-def _not_needed(intent: Intent) -> Verdict:
-    if intent.held not in (None, SKIPPED):
-        raise PlanOutdated
-    return _verdict(intent, "skipped", message=f"not needed: {intent.step.when}")
-
-
-def _is_unchanged(intent: Intent, fingerprint: str) -> bool:
-    """Whether an update finds nothing new for the step. What another resource gives may differ behind its name."""
-    if intent.request.action not in ("update", "rollback") or intent.act != APPLY or intent.step.driver == RESOURCE:
-        return False
-    if intent.footprint is None or intent.memory or intent.key[1].startswith(UNDO):
-        return False
-    return intent.footprint.fingerprint == fingerprint and intent.footprint.run_id != intent.key[0]
-
-
-def _unchanged(intent: Intent) -> Verdict:
-    """Nothing is done. What would be done otherwise was not approved, so that is another plan."""
-    if intent.request.plans:
-        plan = outline(intent.step.name, intent.step.driver, Plan(digest=UNCHANGED))
-        return _verdict(intent, "succeeded", plan=plan)
-    if intent.held not in (None, UNCHANGED):
-        raise PlanOutdated
-    return _verdict(intent, "succeeded", message="unchanged", outputs=dict(intent.previous or {}))
+        return sparing.verdict(intent, "retrying", message=failure.reason, retry_after_seconds=delay, undo=undo)
