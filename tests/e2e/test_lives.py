@@ -1,7 +1,9 @@
 """A resource's whole life: made, changed, used, paused, taken back, adopted, extended, and gone."""
 
 import json
+import os
 import re
+import secrets
 import shutil
 import textwrap
 from collections.abc import Iterator, Mapping
@@ -10,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from services.provisioning.tests.kubernetes_api import Api as StandIn
 from tests.e2e.people import Document, Person, Town, eventually
 from tests.e2e.world import Api, Repository, api, git, install
 
@@ -112,6 +115,32 @@ spec:
   outputs: {label: "${steps.box.outputs.label}"}
 ---
 apiVersion: entresol.dev/v1
+kind: Destination
+metadata: {name: cluster}
+spec: {cluster: {kubeconfig: "env:CLUSTER"}}
+---
+apiVersion: entresol.dev/v1
+kind: Offering
+metadata: {name: flags, version: 1.0.0}
+spec:
+  inputs: {type: object, required: [colour], properties: {colour: {type: string}}}
+  actions:
+    create: &flags
+      steps:
+        - name: map
+          driver: kubernetes
+          with:
+            destination: cluster
+            objects:
+              - apiVersion: v1
+                kind: ConfigMap
+                metadata: {name: "${resource.name}"}
+                data: {colour: "${inputs.colour}"}
+            outputs: {colour: {kind: ConfigMap, name: "${resource.name}", pointer: /data/colour}}
+    update: *flags
+  outputs: {colour: "${steps.map.outputs.colour}"}
+---
+apiVersion: entresol.dev/v1
 kind: Offering
 metadata: {name: machine, version: 1.0.0}
 spec:
@@ -177,12 +206,24 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def environment(ground: Path) -> Mapping[str, str]:
+def cluster() -> Iterator[str]:
+    """Kubeconfig of the cluster of KUBECONFIG, or of a stand-in where there is none."""
+    if given := os.environ.get("KUBECONFIG"):
+        yield Path(given).read_text()
+        return
+    with StandIn() as stand_in:
+        yield stand_in.kubeconfig()
+
+
+@pytest.fixture(scope="module")
+def environment(ground: Path, cluster: str) -> Mapping[str, str]:
     return {
         "ENTRESOL_PROVISIONING_PROGRAMS_ROOT": str(ground / "programs"),
         "ENTRESOL_PROVISIONING_TEMPLATES_ROOT": str(ground / "templates"),
         "ENTRESOL_PROVISIONING_HTTP_ALLOW_LOOPBACK": "true",
         "ENTRESOL_PROVISIONING_RETRY_SECONDS": "0.1",
+        "ENTRESOL_PROVISIONING_KUBERNETES_INSECURE": "true",
+        "CLUSTER": cluster,
     }
 
 
@@ -288,6 +329,16 @@ def test_a_program_does_what_no_driver_can(ada: Person, ground: Path) -> None:
     assert (ground / "boxes" / "left" / "label").read_text() == "hats\n"
     ada.does("delete", "shop/dev/box/left", "--wait")
     assert not (ground / "boxes" / "left").exists()
+
+
+def test_an_object_is_kept_in_a_cluster(ada: Person) -> None:
+    name = f"flags-{secrets.token_hex(4)}"
+    assert make(ada, "flags", name, "colour=red")["outputs"]["colour"] == "red"
+    assert make(ada, "flags", name, "colour=blue", action="update")["outputs"]["colour"] == "blue"
+    request = asked(ada, "delete", f"shop/dev/flags/{name}", "--wait")
+    assert [one["step"] for one in ada.told(request, "run.progressed")] == ["map"]
+    nothing = ada.asks(name, "--action", "adopt", "-i", "colour=blue", offering="flags")
+    assert "there is nothing to adopt" in ada.sees(nothing, "failed")["because"][0]
 
 
 @pytest.mark.skipif(
