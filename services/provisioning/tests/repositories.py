@@ -35,6 +35,16 @@ def cloned(repository: Path, place: Path) -> Path:
     return place
 
 
+def shared(repository: Path) -> str:
+    """A URL of it by which a mirror shares its objects."""
+    return f"file://{repository}"
+
+
+def fetched(repository: Path) -> str:
+    """A URL of it that a mirror has to fetch from, as from another machine."""
+    return f"file://{repository.parent}/%{ord(repository.name[0]):x}{repository.name[1:]}"
+
+
 def files_of(repository: Path, ref: str = "main") -> list[str]:
     return git(repository, "ls-tree", "-r", "--name-only", ref).splitlines()
 
@@ -42,6 +52,10 @@ def files_of(repository: Path, ref: str = "main") -> list[str]:
 def steps_of(repository: Path, ref: str = "main") -> list[str]:
     """The steps that have a commit on the branch, once for each."""
     return sorted(git(repository, "log", "--format=%(trailers:key=Entresol-Step,valueonly)", ref).split())
+
+
+def locks_in(repository: Path) -> list[str]:
+    return [one.name for one in repository.rglob("*.lock")]
 
 
 def push(clone: Path, name: str, text: str) -> str:

@@ -1,9 +1,7 @@
 """The gitops driver on real repositories: nothing is lost, nothing is written elsewhere."""
 
-import asyncio
 import os
 import signal
-import subprocess
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -17,7 +15,7 @@ from entresol_provisioning.drivers.gitops import GitOps
 from entresol_provisioning.drivers.objects import Objects
 from entresol_provisioning.settings import Settings
 
-from services.provisioning.tests.repositories import files_of, git, push
+from services.provisioning.tests.repositories import fetched, files_of, git, push
 
 
 def commit(repo: Repo, head: ObjectID | None, change: trees.Change) -> ObjectID:
@@ -100,45 +98,6 @@ async def test_a_repeated_attempt_finds_its_own_commit_even_if_others_changed_th
     assert git(settings.repositories / "infra.git", "rev-list", "--count", "main") == "2"
 
 
-async def test_twenty_writers_and_somebody_who_pushes_lose_nothing(
-    driver: GitOps, step: Callable[..., StepWork], settings: Settings, tmp_path: Path
-) -> None:
-    repository = settings.repositories / "infra.git"
-    await driver.apply(step({"first": "x"}, 0))
-    others = GitOps(settings)  # a driver of its own shares no lock with the first
-
-    def push() -> None:
-        git(tmp_path, "clone", "--quiet", str(repository), "clone")
-        for number in range(5):
-            (tmp_path / "clone" / f"pushed-{number}").write_text("x")
-            git(tmp_path / "clone", "add", ".")
-            git(tmp_path / "clone", "commit", "--quiet", "-m", f"pushed {number}")
-            for _ in range(200):
-                git(tmp_path / "clone", "pull", "--quiet", "--rebase")
-                try:
-                    git(tmp_path / "clone", "push", "--quiet")
-                    break
-                except subprocess.CalledProcessError:
-                    continue
-            else:
-                raise AssertionError("the pusher starved")
-
-    writers = [
-        (driver if number % 2 else others).apply(step({f"written-{number}": "x"}, number, with_={"path": "w"}))
-        for number in range(1, 21)
-    ]
-    try:
-        await asyncio.gather(asyncio.to_thread(push), *writers)
-    finally:
-        await others.close()
-    found = set(files_of(repository))
-    assert {f"w/written-{number}" for number in range(1, 21)} <= found
-    assert {f"pushed-{number}" for number in range(5)} <= found
-    subjects = git(repository, "log", "--format=%(trailers:key=Entresol-Step,valueonly)").split()
-    assert sorted(subjects) == sorted(f"run-{number}/only" for number in range(21))
-    assert git(repository, "fsck", "--strict", "--no-dangling") == ""
-
-
 @pytest.fixture
 def remote(tmp_path: Path) -> Path:
     place = tmp_path / "elsewhere.git"
@@ -216,27 +175,6 @@ async def test_a_remote_repository_is_pushed_to_and_never_forced(
     assert (await driver.apply(replace(work, attempted=True))).outputs == second.outputs
     await driver.destroy(step({"b": "1"}, 3, destination=destination, previous=second.outputs))
     assert files_of(remote) == ["mine"]
-
-
-async def test_parallel_pushes_to_a_remote_are_all_there(
-    settings: Settings, step: Callable[..., StepWork], remote: Path, tmp_path: Path
-) -> None:
-    destination = {"repository": str(remote)}
-    elsewhere = GitOps(settings.model_copy(update={"data": tmp_path / "other"}))
-    here = GitOps(settings)
-    try:
-        await asyncio.gather(
-            *(
-                (here if number % 2 else elsewhere).apply(
-                    step({f"file-{number}": "x"}, number, destination=destination, with_={"path": "w"})
-                )
-                for number in range(8)
-            )
-        )
-    finally:
-        await here.close()
-        await elsewhere.close()
-    assert files_of(remote) == [f"w/file-{number}" for number in range(8)]
 
 
 async def test_hooks_of_the_mirror_do_not_run(
@@ -428,13 +366,12 @@ async def test_a_lock_that_a_crash_left_in_a_mirror_does_not_stop_the_next_attem
 ) -> None:
     remote = tmp_path / "remote.git"
     git(tmp_path, "init", "-q", "--bare", "-b", "main", str(remote))
-    destination = {"repository": str(remote)}
+    destination = {"repository": fetched(remote)}
     with_ = {"repository": None, "create": None, "destination": "there"}
     await driver.apply(step({"app.yaml": "a: 1\n"}, with_=with_, destination=destination))
     await driver.apply(step({"app.yaml": "a: 2\n"}, 2, with_=with_, destination=destination))
     (mirror,) = settings.mirrors.iterdir()
     (ref,) = (mirror / "refs" / "fetched").iterdir()
-    (tmp_path / "clone").mkdir()
     git(tmp_path, "clone", "--quiet", str(remote), "clone")
     push(tmp_path / "clone", "elsewhere", "x")
     ref.with_name(f"{ref.name}.lock").touch()

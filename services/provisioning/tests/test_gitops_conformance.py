@@ -10,7 +10,7 @@ from entresol_provisioning.drivers import StepResult, StepSuspended, StepWork
 from entresol_provisioning.drivers.gitops import GitOps
 from entresol_provisioning.settings import Settings
 
-from services.provisioning.tests.repositories import bare, cloned, git, push
+from services.provisioning.tests.repositories import bare, cloned, fetched, git, push, shared
 
 FILE = "shop/dev/thing/one/app.yaml"
 Merge = Callable[[Path, str], None]
@@ -86,11 +86,11 @@ class TestGitOps(Conformance):
 
 
 class TestRemoteGitOps(Conformance):
-    @pytest.fixture
-    async def case(self, settings: Settings, tmp_path: Path) -> AsyncIterator[Case]:
+    @pytest.fixture(params=[shared, fetched])
+    async def case(self, request: pytest.FixtureRequest, settings: Settings, tmp_path: Path) -> AsyncIterator[Case]:
         driver = GitOps(settings)
         remote = bare(tmp_path / "elsewhere.git")
-        work = make_work(destination={"repository": f"file://{remote}"})
+        work = make_work(destination={"repository": request.param(remote)})
         yield Case(driver=driver, work=work, good=good, bad={}, meddle=meddling(remote, tmp_path / "clone"))
         await driver.close()
 
@@ -108,7 +108,7 @@ class TestProposingGitOps(Conformance):
         driver = Merged(settings, clone, request.param)
         yield Case(
             driver=driver,
-            work=make_work(destination={"repository": f"file://{remote}"}),
+            work=make_work(destination={"repository": fetched(remote)}),
             good=lambda size: {**good(size), "via": "branch", "look": "100ms"},
             bad={"via": "branch"},
             meddle=meddling(remote, tmp_path / "clone"),

@@ -5,14 +5,17 @@ which a crash leaves behind for good, and does not sync them by itself; a commit
 survive a power cut.
 """
 
+import hashlib
 import os
 import tempfile
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from dulwich.object_format import DEFAULT_OBJECT_FORMAT
 from dulwich.object_store import PackBasedObjectStore
 from dulwich.objects import Commit, ObjectID, ShaFile, Tree
+from dulwich.pack import write_pack
 from dulwich.repo import Repo
 
 from entresol_provisioning.drivers import StepFailed
@@ -74,6 +77,22 @@ class Objects:
             os.replace(unfinished, target)
         _each(_sync, {str(target.parent) for _, target in written})
         self._added.clear()
+
+    def pack(self) -> list[Path]:
+        """Write everything that was added into one pack; gives its files. That is quick, and need not last."""
+        if not self._added:
+            return []
+        place = self._place / "pack"
+        number, unfinished = tempfile.mkstemp(prefix="tmp_pack_", dir=place)  # git's gc removes old ones
+        os.close(number)
+        os.unlink(unfinished)
+        write_pack(unfinished, list(self._added.values()), DEFAULT_OBJECT_FORMAT, deltify=False)
+        name = hashlib.sha1(b"".join(sorted(self._added)), usedforsecurity=False).hexdigest()
+        files = [place / f"pack-{name}{ending}" for ending in (".pack", ".idx")]
+        for file in files:
+            os.replace(f"{unfinished}{file.suffix}", file)
+        self._added.clear()
+        return files
 
     def _write(self, one: ShaFile) -> str:
         number, unfinished = tempfile.mkstemp(prefix="tmp_obj_", dir=self._place)  # git's gc removes old ones

@@ -21,12 +21,18 @@ from entresol_eventing.failpoints import failpoint
 
 from entresol_provisioning.drivers import StepFailed, history, paths, refs
 from entresol_provisioning.drivers.objects import Objects
-from entresol_provisioning.drivers.remotes import Move, Remote
+from entresol_provisioning.drivers.remotes import Move, Remote, remember
 
 ATTEMPTS = 50
 """How often a branch may be moved by somebody else before a step is put off."""
 MOST = 256
 """Steps of one round."""
+PATIENT = 4
+"""Refusals in a row after which the next round takes half of the steps: it may be too late for being too long."""
+HASTY = 10
+"""Refusals in a row that are answered at once."""
+TIDY_ROUNDS = 64
+"""After how many rounds the packs of a mirror, one of each fetch and push, are put together."""
 REST_SECONDS = 0.2
 """What others, who have to fetch and push by themselves, are given between two rounds."""
 OTHERS_SECONDS = 10.0
@@ -89,6 +95,10 @@ class Rounds:
         self._running: asyncio.Task[None] | None = None
         self._left_at: dict[str, ObjectID | None] = {}
         self._others_until = 0.0
+        self._most = MOST
+        self._done = 0
+        self._hurries = False
+        self._seen: Mapping[str, str | None] = {}
 
     @property
     def idle(self) -> bool:
@@ -124,11 +134,18 @@ class Rounds:
             running.cancel()
             await asyncio.wait((running,))
 
+    async def _await_turn(self, refusals: int) -> None:
+        """Whoever was faster has to come by again before the next try: right after that there is most time for it."""
+        if self._remote is not None and refusals > 1:
+            await self._remote.moved(self._place, self._seen, random.uniform(0.1, 0.5))
+        elif refusals > HASTY:
+            await asyncio.sleep(random.uniform(0, min(0.5, 0.01 * refusals)))
+
     async def _run(self) -> None:
         refusals = 0
         try:
             while self._take():
-                began = time.monotonic()
+                began, acting = time.monotonic(), len(self._acting)
                 try:
                     refused = await self._round()
                 except Exception as error:
@@ -136,8 +153,16 @@ class Rounds:
                         one.fail(copy.copy(error) if isinstance(error, StepFailed) else error)
                     refused = False
                 refusals = refusals + 1 if refused else 0
+                self._done += 1
+                if self._remote is not None and self._done % TIDY_ROUNDS == 0:
+                    await self._remote.tidy(self._place)
+                self._hurries = refused
+                if not refused:
+                    self._most = min(MOST, 4 * self._most)
+                elif refusals % PATIENT == 0:
+                    self._most = max(1, acting // 2)
                 if self._waiting and refused:
-                    await asyncio.sleep(random.uniform(0, min(1.0, 0.01 * refusals)))
+                    await self._await_turn(refusals)
                 elif self._waiting and began < self._others_until:
                     await asyncio.sleep(REST_SECONDS)
         finally:
@@ -148,17 +173,20 @@ class Rounds:
     def _take(self) -> bool:
         waiting = [one for one in self._waiting if one.remaining]
         alone = next((one for one in waiting if one.alone), None)
-        self._acting = waiting[:MOST] if alone is None else [alone]
-        self._waiting = [one for one in waiting if one not in self._acting] if alone else waiting[MOST:]
+        self._acting = waiting[: self._most] if alone is None else [alone]
+        self._waiting = [one for one in waiting if one not in self._acting] if alone else waiting[self._most :]
         return bool(self._acting)
 
     async def _round(self) -> bool:
         """Do it once for all who are acting; return whether somebody else came first."""
         branches = frozenset[str]().union(*(one.branches for one in self._acting))
-        fetched = await self._remote.heads(self._place, branches) if self._remote else None
+        fetched = None
+        if self._remote is not None:
+            fetched = await self._remote.heads(self._place, branches, moved=self._hurries)
+            self._seen = fetched
         with await _in_thread(_open, self._place) as repo:
             view = await _in_thread(self._look, repo, branches, fetched)
-            outcomes = await _in_thread(_perform, view, self._acting)
+            outcomes = await _in_thread(self._perform, view)
             moves = {one: tip for one, tip in view.tips.items() if tip != view.heads[one]}
             rest = []
             for one, (value, error) in zip(self._acting, outcomes, strict=True):
@@ -206,30 +234,39 @@ class Rounds:
         trailers = {one.trailer for one in self._acting if one.trailer is not None}
         return View(Objects(repo), heads, dict(heads), trailers)
 
+    def _perform(self, view: View) -> list[tuple[Any, Exception | None]]:
+        outcomes: list[tuple[Any, Exception | None]] = []
+        for one in self._acting:
+            try:
+                outcomes.append((one.job(view), None))
+            except Exception as error:
+                outcomes.append((None, error))
+        if self._remote is None:
+            view.objects.save()
+        return outcomes
+
     async def _move(
         self, repo: Repo, view: View, moves: Mapping[str, ObjectID | None]
     ) -> Mapping[str, StepFailed | None]:
         if self._remote is None:
             return await _in_thread(_move_here, repo, view, moves)
         texts = {one: Move(_text(view.heads[one]), _text(tip)) for one, tip in moves.items()}
-        return await self._remote.push(self._place, texts)
+        packed = await _in_thread(view.objects.pack)
+        refused: Mapping[str, StepFailed | None] = texts.fromkeys(texts)
+        try:
+            refused = await self._remote.push(self._place, texts)
+        finally:
+            if refused.keys() == texts.keys():
+                for file in packed:
+                    file.unlink(missing_ok=True)
+        await _in_thread(remember, repo, {one: tip for one, tip in moves.items() if one not in refused})
+        return refused
 
 
 def _open(place: Path) -> Repo:
     for one in ("objects", "refs/heads"):
         paths.unlinked(place, one)
     return Repo(str(place))
-
-
-def _perform(view: View, acting: Collection[_Asked]) -> list[tuple[Any, Exception | None]]:
-    outcomes: list[tuple[Any, Exception | None]] = []
-    for one in acting:
-        try:
-            outcomes.append((one.job(view), None))
-        except Exception as error:
-            outcomes.append((None, error))
-    view.objects.save()
-    return outcomes
 
 
 def _move_here(repo: Repo, view: View, moves: Mapping[str, ObjectID | None]) -> dict[str, StepFailed | None]:
