@@ -432,7 +432,17 @@ class TestRequirements:
     def test_what_two_need_at_once_is_made_once(self, desk: Desk) -> None:
         desk.ask(offering="postgres", name="orders-db")
         desk.done("only")
-        self.parent = "another"
+        self.parent = desk.ask()
         self.serve(desk, "late")
         desk.allow("late")
         assert desk.facts("late") == ["RunStarted", "RunSucceeded"]
+
+    def test_what_nobody_needs_any_more_is_not_begun(self, desk: Desk) -> None:
+        self.parent = desk.ask()
+        asked = self.require(desk)
+        self.serve(desk, asked)
+        desk.cancel(self.parent)
+        assert desk.facts(asked) == ["RunCancelled"]
+        self.serve(desk, "late")
+        desk.allow("late")
+        assert f"{ID} needs it no more" in desk.last().reason

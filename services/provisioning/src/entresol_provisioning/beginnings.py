@@ -52,6 +52,7 @@ def begin(
     there = resource if resource is not None and resource.exists else None
     dependents = store.dependents(connection, request.resource_id) if request.action == "delete" else ()
     admit(request, offering, there, dependents, at)
+    _look_whether_needed(connection, request)
     request = request.but(implementation=_implementation(request, offering, there))
     rows = _rows(connection, request, offering, there)
     needs = {name: tuple(rows[name]["needs"]) for name in in_order({name: row["needs"] for name, row in rows.items()})}
@@ -74,6 +75,15 @@ def begin(
             ],
         )
     return request, needs
+
+
+def _look_whether_needed(connection: Connection, request: Request) -> None:
+    """What needed the resource may have ended before this request for it could begin. Raises Impossible."""
+    if request.action != "create" or request.requirement is None:
+        return
+    needing = store.find_request(connection, request.requirement["request_id"])
+    if needing is None or needing.state != RUNNING or needing.stop is not None:
+        raise Impossible(f"{request.requirement['resource_id']} needs it no more")
 
 
 def exists_for_another(request: Request, resource: Resource | None) -> bool:

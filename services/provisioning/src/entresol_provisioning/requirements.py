@@ -103,6 +103,8 @@ class View:
     asked: Request | None
     circle: tuple[str, ...]
     """Offerings that require each other round to this one."""
+    left: bool
+    """Whether something is there of a resource that was begun for others, and never finished."""
 
     @property
     def there(self) -> Resource | None:
@@ -182,7 +184,9 @@ class Requirements:
     @staticmethod
     def _goes(work: StepWork, seen: View) -> bool:
         """Whether nobody needs it any more but the one that gives it up, and it was made to be needed."""
-        if seen.resource is None or not seen.resource.exists or seen.resource.requirement is None:
+        if seen.resource is None or not seen.resource.exists:
+            return seen.left
+        if seen.resource.requirement is None:
             return False
         return not any(one != work.resource_id for one in seen.dependents)
 
@@ -236,6 +240,7 @@ def _view(work: StepWork, want: Wanted) -> Callable[[Session], View]:
             going=store.open_delete(connection, want.resource_id),
             asked=None if asked is None else store.find_request(connection, str(asked)),
             circle=_circle(session, work, want),
+            left=_left(session, want),
         )
 
     return query
@@ -251,3 +256,10 @@ def _circle(session: Session, work: StepWork, want: Wanted) -> tuple[str, ...]:
         needed_by = request.requirement
         request = None if needed_by is None else store.find_request(session.connection(), needed_by["request_id"])
     return () if request is None else tuple(reversed(chain))
+
+
+def _left(session: Session, want: Wanted) -> bool:
+    connection = session.connection()
+    runs = {one.run_id for one in store.footprints_of(connection, want.resource_id)}
+    begun = [store.find_run(connection, run_id) for run_id in runs]
+    return any(one is not None and one.requirement is not None for one in begun)

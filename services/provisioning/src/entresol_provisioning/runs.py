@@ -193,6 +193,8 @@ class Runs:
                 store.change_step(connection, request.run_id or "", name, one.state, state="dropped")
                 steps[name] = replace(one, state="dropped")
                 yield Cancel(f"{RETRY}:{request.run_id}:{name}")
+                if (other := waits.needless(connection, request, one)) is not None:
+                    yield from self.cancel(connection, other, f"{request.resource_id} needs it no more", at)
         yield from self._settle(connection, request.but(stop=stop), steps, at)
 
     def _settle(

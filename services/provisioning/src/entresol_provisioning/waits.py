@@ -14,8 +14,9 @@ from sqlalchemy import Connection
 from sqlmodel import Session
 
 from entresol_provisioning import claims, store
+from entresol_provisioning.domain.graph import StepState
 from entresol_provisioning.domain.offering import REQUIRES, RESOURCE
-from entresol_provisioning.domain.requests import AGAIN, RUNNING, Request
+from entresol_provisioning.domain.requests import AGAIN, OPEN, RUNNING, Request
 from entresol_provisioning.endings import about
 from entresol_provisioning.verdicts import Verdict, Wait
 
@@ -83,3 +84,13 @@ def begin(
             resumable=wait.resumable,
             requires=asked,
         )
+
+
+def needless(connection: Connection, request: Request, step: StepState) -> Request | None:
+    """The open request for another resource that the step waits for, if nobody else needs what it makes."""
+    asked = (step.memory or {}).get("memory", {}).get("request_id") if step.driver == RESOURCE else None
+    other = None if asked is None else store.find_request(connection, asked)
+    if other is None or other.state not in OPEN or other.action != "create":
+        return None
+    needed = [one for one in store.dependents(connection, other.resource_id) if one != request.resource_id]
+    return None if needed else other.but(cause=request.cause)

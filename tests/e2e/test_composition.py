@@ -1,0 +1,226 @@
+"""Resources that need others: made, shared, refused, followed and given up; and the stages of what they are made by."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.people import Person, Town, eventually
+
+MANIFESTS = """\
+apiVersion: entresol.dev/v1
+kind: Offering
+metadata: {name: store, version: 1.0.0}
+spec:
+  inputs:
+    type: object
+    additionalProperties: false
+    properties: {size: {type: string, enum: [small, large, huge], default: small}}
+  actions:
+    create: {steps: [{name: make, driver: noop, with: {outputs: {host: "${request.name}.${inputs.size}"}}}]}
+  outputs: {host: "${steps.make.outputs.host}"}
+---
+apiVersion: entresol.dev/v1
+kind: Offering
+metadata: {name: app, version: 1.0.0}
+spec:
+  inputs:
+    type: object
+    additionalProperties: false
+    properties:
+      size: {type: string, enum: [small, large, huge], default: small}
+      cached: {type: boolean, default: false}
+      breaks: {type: boolean, default: false}
+  requires:
+    - {name: store, offering: store, inputs: {size: "${inputs.size}"}}
+    - {name: cache, offering: store, when: inputs.cached}
+  actions:
+    create:
+      onFailure: compensate
+      steps:
+        - {name: code, driver: noop, with: {outputs: {uses: "${requires.store.outputs.host}"}}}
+        - {name: open, driver: noop, needs: [code], retries: 0, with: {fail: "${inputs.breaks ? 'stuck' : ''}"}}
+  outputs: {uses: "${steps.code.outputs.uses}"}
+---
+apiVersion: entresol.dev/v1
+kind: Offering
+metadata: {name: stall, version: 1.0.0}
+spec:
+  requires: [{name: hall, offering: store, id: "${environment}-hall"}]
+  actions:
+    create: {steps: [{name: table, driver: noop, with: {outputs: {at: "${requires.hall.outputs.host}"}}}]}
+  implementations:
+    - name: outside
+      match: {environment: [staging]}
+      actions: {create: {steps: [{name: table, driver: noop, with: {outputs: {at: the street}}}]}}
+    - name: tent
+      match: {environment: [staging], class: [dry]}
+      actions: {create: {steps: [{name: table, driver: noop, with: {outputs: {at: a tent}}}]}}
+  outputs: {at: "${steps.table.outputs.at}"}
+---
+apiVersion: entresol.dev/v1
+kind: Offering
+metadata: {name: egg, version: 1.0.0}
+spec:
+  requires: [{name: hen, offering: hen}]
+  actions: {create: {steps: [{name: lay, driver: noop}]}}
+---
+apiVersion: entresol.dev/v1
+kind: Offering
+metadata: {name: hen, version: 1.0.0}
+spec:
+  requires: [{name: egg, offering: egg}]
+  actions: {create: {steps: [{name: hatch, driver: noop}]}}
+---
+apiVersion: entresol.dev/v1
+kind: Policy
+metadata: {name: nothing-huge}
+spec:
+  when: request.offering == "store"
+  rules: [{deny: 'has(request.inputs.size) && request.inputs.size == "huge"', because: too much}]
+---
+apiVersion: entresol.dev/v1
+kind: Policy
+metadata: {name: production-is-asked-for}
+spec:
+  when: request.offering == "store" && request.environment == "prod"
+  rules: [{approve: {from: ["group:sre"], count: 1, within: 1h}}]
+"""
+
+
+@pytest.fixture(scope="module")
+def people(place: Town, tmp_path_factory: pytest.TempPathFactory) -> Town:
+    place.apply(tmp_path_factory.mktemp("composition"), MANIFESTS)
+    return place
+
+
+@pytest.fixture
+def ada(people: Town) -> Person:
+    return people.person("ada")
+
+
+def test_what_is_needed_comes_first_follows_and_goes_too(ada: Person) -> None:
+    ada.does("request", "app", "cart", "-p", "shop", "-e", "dev", "--wait")
+    app = ada.finds("shop/dev/app/cart", "to be there", lambda one: one["state"] == "provisioned")
+    assert app["outputs"] == {"uses": "cart-store.small"}
+    assert app["requires"] == {"store": "shop/dev/store/cart-store"}
+    ada.does("request", "app", "cart", "-p", "shop", "-e", "dev", "--action", "update", "-i", "size=large", "--wait")
+    assert ada.resource("shop/dev/app/cart")["outputs"] == {"uses": "cart-store.large"}
+    assert "it is needed by shop/dev/app/cart" in ada.fails("delete", "shop/dev/store/cart-store", "--wait")
+    ada.does("rollback", "shop/dev/app/cart", "--wait")
+    assert ada.resource("shop/dev/store/cart-store")["inputs"] == {"size": "small"}
+    ada.does("delete", "shop/dev/app/cart", "--wait")
+    assert ada.resource("shop/dev/store/cart-store")["state"] == "deleted"
+
+
+def test_what_is_needed_no_more_is_given_up_by_an_update(ada: Person) -> None:
+    ada.does("request", "app", "spare", "-p", "shop", "-e", "dev", "-i", "cached=true", "--wait")
+    assert ada.resource("shop/dev/store/spare-cache")["state"] == "provisioned"
+    update = ("request", "app", "spare", "-p", "shop", "-e", "dev", "--action", "update", "-i", "cached=false")
+    ada.does(*update, "--wait")
+    assert ada.resource("shop/dev/store/spare-cache")["state"] == "deleted"
+    assert ada.resource("shop/dev/app/spare")["requires"] == {"store": "shop/dev/store/spare-store"}
+
+
+def test_what_was_made_for_a_request_that_fails_is_taken_back(ada: Person) -> None:
+    said = ada.fails("request", "app", "broken", "-p", "shop", "-e", "dev", "-i", "breaks=true", "--wait")
+    assert "stuck" in said
+    assert ada.resource("shop/dev/store/broken-store")["state"] == "deleted"
+    assert not ada.resource("shop/dev/app/broken")
+
+
+def test_policies_judge_what_is_needed_like_anything_else(ada: Person) -> None:
+    said = ada.fails("request", "app", "vast", "-p", "shop", "-e", "dev", "-i", "size=huge", "--wait")
+    assert "too much" in said
+    assert not ada.resource("shop/dev/store/vast-store")
+
+
+def test_a_person_is_asked_for_what_is_needed(people: Town, ada: Person) -> None:
+    grace = people.person("grace", "sre")
+    parent = ada.asks("cart", offering="app", environment="prod")
+    waits = ada.sees(parent, "running")
+    resource = "shop/prod/store/cart-store"
+    child = eventually(lambda: ada.requests(resource), "a request for it", lambda: waits)[0]
+    approval = grace.open_approval(child["id"])
+    assert waits["id"] == parent
+    assert resource in ada.does("status", parent)
+    grace.does("approve", approval["id"])
+    ada.sees(parent, "succeeded")
+
+
+def test_a_request_that_waits_for_another_can_be_cancelled(people: Town, ada: Person) -> None:
+    grace = people.person("grace", "sre")
+    parent = ada.asks("late", offering="app", environment="prod")
+    resource = "shop/prod/store/late-store"
+    child = eventually(lambda: [one["id"] for one in ada.requests(resource)], "a request for it", lambda: parent)[0]
+    grace.open_approval(child)
+    ada.does("cancel", parent)
+    ada.sees(parent, "cancelled")
+    ada.sees(child, "cancelled")
+    assert not ada.resource(resource)
+
+
+def test_one_is_shared_by_all_that_need_it_and_goes_with_the_last(ada: Person) -> None:
+    asked = [ada.asks(f"stall-{number}", offering="stall", environment="test") for number in range(8)]
+    for request in asked:
+        ada.sees(request, "succeeded")
+    hall = ada.resource("shop/test/store/test-hall")
+    assert hall["state"] == "provisioned"
+    assert len(hall["required_by"]) == 8
+    gone = [ada.reads("delete", f"shop/test/stall/stall-{number}")["id"] for number in range(8)]
+    for request in gone:
+        ada.sees(request, "succeeded")
+    ada.finds("shop/test/store/test-hall", "to be gone", lambda one: one["state"] == "deleted")
+
+
+def test_what_people_asked_for_themselves_is_never_taken_from_them(ada: Person) -> None:
+    ada.does("request", "store", "own-hall", "-p", "shop", "-e", "own", "--wait")
+    ada.does("request", "stall", "one", "-p", "shop", "-e", "own", "--wait")
+    ada.does("delete", "shop/own/stall/one", "--wait")
+    assert ada.resource("shop/own/store/own-hall")["state"] == "provisioned"
+
+
+def test_a_circle_is_found_and_leaves_nothing(ada: Person) -> None:
+    said = ada.fails("request", "egg", "first", "-p", "shop", "-e", "dev", "--wait")
+    assert "egg → hen → egg" in said
+
+
+def test_the_most_specific_implementation_is_chosen_and_said_why(ada: Person) -> None:
+    for name, options, expected in (
+        ("plain", ("-e", "staging"), "the street"),
+        ("fancy", ("-e", "staging", "--class", "dry"), "a tent"),
+        ("other", ("-e", "qa", "--class", "dry"), "qa-hall.small"),
+    ):
+        ada.does("request", "stall", name, "-p", "shop", *options, "--wait")
+        environment = options[1]
+        assert ada.resource(f"shop/{environment}/stall/{name}")["outputs"] == {"at": expected}
+    explained = ada.reads("offering", "explain", "stall", "-p", "shop", "-e", "staging", "--class", "dry")
+    assert explained["implementation"] == "tent"
+
+
+def test_stages_say_who_may_have_a_version(people: Town, ada: Person, tmp_path: Path) -> None:
+    def publish(version: str, *options: str, limit: int = 9) -> str:
+        file = tmp_path / f"{version}.yaml"
+        file.write_text(
+            f"apiVersion: entresol.dev/v1\nkind: Offering\nmetadata: {{name: cup, version: {version}}}\n"
+            f"spec: {{inputs: {{type: object, properties: {{size: {{type: integer, maximum: {limit}}}}}}}, "
+            "actions: {create: {steps: [{name: make, driver: noop}]}}}\n"
+        )
+        return str(file)
+
+    admin = people.admin
+    admin.does("apply", publish("1.0.0"))
+    ada.does("request", "cup", "old", "-p", "shop", "-e", "dev", "--wait")
+    refusal = admin.fails("apply", publish("1.1.0", limit=5))
+    assert "size" in refusal
+    assert "2.0.0" in refusal
+    admin.does("apply", "--proposed", publish("1.2.0"))
+    assert ada.reads("request", "cup", "new", "-p", "shop", "-e", "dev")["version"] == "1.0.0"
+    assert ada.reads("request", "cup", "tried", "-p", "shop", "-e", "dev", "--version", "1.2.0")["version"] == "1.2.0"
+    admin.does("offering", "promote", "cup", "1.2.0")
+    assert ada.reads("request", "cup", "newer", "-p", "shop", "-e", "dev")["version"] == "1.2.0"
+    admin.does("offering", "defect", "cup", "1.0.0", "--reason", "it leaks")
+    assert "defective" in ada.fails("request", "cup", "bad", "-p", "shop", "-e", "dev", "--version", "1.0.0")
+    assert "old" in admin.does("offering", "impact", "cup@1.0.0")
+    moved = ("request", "cup", "old", "-p", "shop", "-e", "dev", "--action", "update", "--version", "1.2.0", "--wait")
+    ada.does(*moved)
+    assert ada.resource("shop/dev/cup/old")["offering_version"] == "1.2.0"
