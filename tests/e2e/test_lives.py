@@ -414,8 +414,8 @@ def test_what_is_paused_is_left_alone_until_the_pause_ends(ada: Person, place: T
 
 
 def test_a_pause_ends_by_itself_and_holds_up_the_end_of_a_life(ada: Person) -> None:
-    make(ada, "visit", "asleep")
-    ada.does("pause", "shop/dev/visit/asleep", "--for", "4s", "--reason", "a nap", "--wait")
+    ada.sees(ada.asks("asleep", "--lifetime", "5s", offering="visit"), "succeeded")
+    ada.does("pause", "shop/dev/visit/asleep", "--for", "6s", "--reason", "a nap", "--wait")
     ada.finds("shop/dev/visit/asleep", "to be gone", lambda one: one["state"] == "deleted")
     kinds = ("resource.paused", "resource.unpaused", "resource.expired", "resource.deleted")
     told = [one for one in ada.client.history(type=list(kinds)) if one["data"]["resource_id"].endswith("/asleep")]
