@@ -35,6 +35,12 @@ PROGRAMS = {
         esac
         """,
 }
+TEMPLATE = {
+    "copier.yml": "team: {type: str}\nsize: {type: str, choices: [small, large], default: small}\n",
+    "README.md.jinja": "# {{ team }}\n\nIt is {{ size }}.\n",
+    "run.sh": "#!/bin/sh\nexec true\n",
+    "{{ _copier_conf.answers_file }}.jinja": "{{ _copier_answers|to_nice_yaml -}}\n",
+}
 
 MANIFESTS = """\
 apiVersion: entresol.dev/v1
@@ -113,6 +119,23 @@ spec:
           with: {program: box, arguments: ["${resource.name}", "${inputs.label}"], env: {BOXES: "%(boxes)s"}}
     update: *box
   outputs: {label: "${steps.box.outputs.label}"}
+---
+apiVersion: entresol.dev/v1
+kind: Offering
+metadata: {name: service, version: 1.0.0}
+spec:
+  inputs: {type: object, required: [team], properties: {team: {type: string}, size: {type: string, default: small}}}
+  actions:
+    create: &service
+      steps:
+        - name: repository
+          driver: scaffold
+          with:
+            template: service
+            repository: "${resource.name}.git"
+            answers: {team: "${inputs.team}", size: "${inputs.size}"}
+    update: *service
+  outputs: {repository: "${steps.repository.outputs.repository}"}
 ---
 apiVersion: entresol.dev/v1
 kind: Destination
@@ -202,6 +225,10 @@ def ground(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("ground")
     install(made / "programs", {name: textwrap.dedent(text) for name, text in PROGRAMS.items()})
     (made / "boxes").mkdir()
+    template = made / "templates" / "service"
+    template.mkdir(parents=True)
+    for name, text in TEMPLATE.items():
+        (template / name).write_text(text)
     return made
 
 
@@ -329,6 +356,22 @@ def test_a_program_does_what_no_driver_can(ada: Person, ground: Path) -> None:
     assert (ground / "boxes" / "left" / "label").read_text() == "hats\n"
     ada.does("delete", "shop/dev/box/left", "--wait")
     assert not (ground / "boxes" / "left").exists()
+
+
+def test_a_repository_is_made_from_a_template_and_belongs_to_its_developers(
+    ada: Person, place: Town, tmp_path: Path
+) -> None:
+    made = make(ada, "service", "cart", "team=payments")
+    repository = Repository(place.child.data / "repositories" / made["outputs"]["repository"], tmp_path / "cart")
+    assert repository.text("README.md") == "# payments\n\nIt is small.\n"
+    repository.push({"cart.py": "print('cart')\n"}, "begin")
+    make(ada, "service", "cart", "size=large", action="update")
+    assert repository.text("README.md") == "# payments\n\nIt is large.\n"
+    assert repository.text("cart.py") == "print('cart')\n"
+    request = asked(ada, "delete", "shop/dev/service/cart", "--wait")
+    (kept,) = ada.told(request, "resource.deleted")[0]["orphaned"]
+    assert kept["driver"] == "scaffold"
+    assert repository.text("cart.py") == "print('cart')\n"
 
 
 def test_an_object_is_kept_in_a_cluster(ada: Person) -> None:
