@@ -76,6 +76,15 @@ class Settings(RuntimeSettings):
     )
     exec_processes: int = Field(default=64, ge=1, description="Processes that it may have at the same time.")
 
+    templates_root: Path | None = Field(
+        default=None, description="Where templates of new repositories lie. Empty: templates/ in the data directory."
+    )
+    trusted_templates: frozenset[str] = Field(
+        default=frozenset(), description="Templates whose tasks and Jinja extensions, which are programs, may run."
+    )
+    scaffold_seconds: float = Field(default=30.0, gt=0, description="CPU time that rendering one of them may take.")
+    scaffold_concurrency: int = Field(default=4, ge=1, description="Templates rendered at the same time at the most.")
+
     @property
     def repositories(self) -> Path:
         return (self.repositories_root or self.data / "repositories").absolute()
@@ -101,3 +110,7 @@ class Settings(RuntimeSettings):
     @property
     def executions(self) -> Path:
         return (self.executions_root or self.data / "executions").absolute()
+
+    @property
+    def templates(self) -> Path:
+        return (self.templates_root or self.data / "templates").absolute()

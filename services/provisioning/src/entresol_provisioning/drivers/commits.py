@@ -25,7 +25,7 @@ def add(view: View, work: StepWork, target: Target, change: Change, committer: s
     if not difference:
         return StepResult(outputs(target, change, None if tip is None else tip.decode()), "nothing to change")
     parents = () if tip is None else (tip,)
-    new = trees.commit(view.objects, parents, tip, change, difference, message(work), committer)
+    new = trees.commit(view.objects, parents, tip, change, difference, history.message(work), committer)
     view.tips[branch] = new
     return StepResult(outputs(target, change, new.decode()), _counted(difference))
 
@@ -40,17 +40,6 @@ def approvable(target: Target, change: Change, difference: Difference) -> str:
             "before": dict(difference.before),
             "after": {path: hashlib.sha256(change.write[path]).hexdigest() for path in written},
         }
-    )
-
-
-def message(work: StepWork) -> str:
-    actor = "".join(one for one in work.actor if one.isprintable())[:200]
-    return (
-        f"{work.action} {work.resource_id}\n\n"
-        f"Entresol-Request: {work.request_id}\n"
-        f"Entresol-Run: {work.run_id}\n"
-        f"{history.trailer(work.idempotency_key).decode()}\n"
-        f"Entresol-Actor: {actor}\n"
     )
 
 

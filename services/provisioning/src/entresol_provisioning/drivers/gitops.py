@@ -13,8 +13,6 @@ by relative path, whose names are templates too. `via: branch` proposes the chan
 
 import asyncio
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 from entresol_provisioning.drivers import (
     Difference,
@@ -30,14 +28,12 @@ from entresol_provisioning.drivers import (
     refs,
     trees,
 )
-from entresol_provisioning.drivers.rounds import Job, Rounds, View
+from entresol_provisioning.drivers.places import Repositories
+from entresol_provisioning.drivers.rounds import View
 from entresol_provisioning.drivers.targets import Target, owned, target
 from entresol_provisioning.drivers.trees import Change
 from entresol_provisioning.rendering import Renderer, RenderFailed
 from entresol_provisioning.settings import Settings
-
-MOST_ROUNDS = 64
-"""Repositories that nobody works at, and are remembered nevertheless."""
 
 
 class GitOps:
@@ -46,7 +42,7 @@ class GitOps:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._renderer = Renderer(settings.render_seconds)
-        self._rounds: dict[Path, Rounds] = {}
+        self._repositories = Repositories()
 
     def available(self) -> bool:
         return True
@@ -54,29 +50,31 @@ class GitOps:
     async def plan(self, work: StepWork) -> Plan:
         at = target(self._settings, work)
         change = await self._change(work, at, destroys=work.destroys)
-        if at.missing:
+        if at.place.missing:
             if not at.create and not work.destroys:
                 raise StepFailed(_missing(at))
             difference = trees.everything(change)
         else:
-            difference = await self._read(at, lambda view: trees.compare(view.objects, view.heads[at.branch], change))
+            difference = await self._repositories.read(
+                at.place, {at.branch}, lambda view: trees.compare(view.objects, view.heads[at.branch], change)
+            )
         return _plan(at, change, difference)
 
     async def apply(self, work: StepWork) -> StepResult:
         at = target(self._settings, work)
         change = await self._change(work, at, destroys=False)
-        if at.missing:
+        if at.place.missing:
             if not at.create:
                 raise StepFailed(_missing(at))
             work.hold_to(commits.approvable(at, change, trees.everything(change)))
         if at.create:
-            await asyncio.to_thread(refs.create, at.place, at.branch)
+            await asyncio.to_thread(refs.create, at.place.directory, at.branch)
         return await self._bring_about(work, at, change)
 
     async def destroy(self, work: StepWork) -> StepResult:
         at = target(self._settings, work)
         change = await self._change(work, at, destroys=True)
-        if at.missing:
+        if at.place.missing:
             work.hold_to(commits.approvable(at, change, trees.everything(change)))
             return StepResult(message="nothing there")
         done = await self._bring_about(work, at, change)
@@ -86,7 +84,7 @@ class GitOps:
     async def observe(self, work: StepWork) -> Observation:
         at = target(self._settings, work)
         change = await self._change(work, at, destroys=work.destroys)
-        if at.missing:
+        if at.place.missing:
             gone = tuple(Difference(path, "removed") for path in sorted(change.write))
             return Observation(exists=False, differences=gone)
 
@@ -99,12 +97,11 @@ class GitOps:
             outputs = commits.outputs(at, change, head.decode()) | more
             return Observation(exists=True, differences=differences, outputs=outputs)
 
-        seen: Observation = await self._read(at, look)
+        seen: Observation = await self._repositories.read(at.place, {at.branch}, look)
         return seen
 
     async def close(self) -> None:
-        for rounds in list(self._rounds.values()):
-            await rounds.close()
+        await self._repositories.close()
         await self._renderer.close()
 
     async def _bring_about(self, work: StepWork, at: Target, change: Change) -> StepResult:
@@ -115,23 +112,13 @@ class GitOps:
                 return proposals.propose(view, work, at, change, committer)
             return commits.add(view, work, at, change, committer)
 
-        done: StepResult = await self._at(at).ask(
+        done: StepResult = await self._repositories.at(at.place).ask(
             bring_about,
             {at.branch, at.proposal or at.branch},
             deadline=work.deadline,
             trailer=history.trailer(work.idempotency_key) if work.attempted else None,
         )
         return done
-
-    async def _read(self, at: Target, job: Job) -> Any:
-        return await self._at(at).ask(job, {at.branch}, reads=True)
-
-    def _at(self, at: Target) -> Rounds:
-        if at.place not in self._rounds:
-            if len(self._rounds) >= MOST_ROUNDS:
-                self._rounds = {place: one for place, one in self._rounds.items() if not one.idle}
-            self._rounds[at.place] = Rounds(at.place, at.remote)
-        return self._rounds[at.place]
 
     async def _change(self, work: StepWork, at: Target, *, destroys: bool) -> Change:
         before = frozenset(owned(work.previous, at))

@@ -1,10 +1,11 @@
 """What the commits of a branch say: read as they lie there, because a branch may have hundreds of thousands."""
 
 import heapq
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 
 from dulwich.objects import ObjectID
 
+from entresol_provisioning.drivers import StepWork
 from entresol_provisioning.drivers.objects import Objects
 
 TRAILER = "Entresol-Step"
@@ -14,6 +15,18 @@ _MARK = f"\n{TRAILER}: ".encode()
 def trailer(idempotency_key: str) -> bytes:
     """The line of a commit's message by which a step finds its own commit again."""
     return f"{TRAILER}: {idempotency_key}".encode()
+
+
+def message(work: StepWork) -> str:
+    """What the commit of a step says; ends with its trailers."""
+    actor = "".join(one for one in work.actor if one.isprintable())[:200]
+    return (
+        f"{work.action} {work.resource_id}\n\n"
+        f"Entresol-Request: {work.request_id}\n"
+        f"Entresol-Run: {work.run_id}\n"
+        f"{trailer(work.idempotency_key).decode()}\n"
+        f"Entresol-Actor: {actor}\n"
+    )
 
 
 def find(
@@ -32,6 +45,12 @@ def find(
             if not missing:
                 break
     return found
+
+
+def newest(objects: Objects, head: ObjectID | None, is_it: Callable[[bytes], bool]) -> ObjectID | None:
+    """The newest commit of a step in the history of the head whose message it is."""
+    said = ((name, raw.partition(b"\n\n")[2]) for name, raw in _walk(objects, head, None) if _MARK in raw)
+    return next((name for name, message in said if is_it(message)), None)
 
 
 def since(objects: Objects, head: ObjectID | None, known: ObjectID | None) -> Iterator[ObjectID]:

@@ -90,7 +90,7 @@ def _proposal(view: View, work: StepWork, at: Target, change: Change, committer:
     parents = [one for one in (own, head) if one is not None]
     if own is not None and head is not None and history.holds(objects, own, head):
         parents = [own]
-    new = trees.commit(objects, parents, head, change, difference, commits.message(work), committer)
+    new = trees.commit(objects, parents, head, change, difference, history.message(work), committer)
     if own is not None and parents == [own] and objects.commit(new).tree == objects.commit(own).tree:
         return own
     view.tips[at.proposal] = new

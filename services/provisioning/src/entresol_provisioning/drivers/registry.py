@@ -10,6 +10,7 @@ from entresol_provisioning.drivers.http import Http
 from entresol_provisioning.drivers.kubernetes.driver import Kubernetes
 from entresol_provisioning.drivers.noop import Noop
 from entresol_provisioning.drivers.programs import Exec
+from entresol_provisioning.drivers.scaffold import Scaffold
 from entresol_provisioning.drivers.terraform import Terraform
 from entresol_provisioning.settings import Settings
 
@@ -25,6 +26,7 @@ def assemble(settings: Settings) -> Mapping[str, Driver]:
         Terraform(settings),
         Http(settings),
         Exec(settings),
+        Scaffold(settings),
         Kubernetes(settings),
     ]
     drivers = {driver.name: driver for driver in built_in}

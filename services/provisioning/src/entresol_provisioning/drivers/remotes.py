@@ -147,6 +147,10 @@ class Remote:
                 heads[refs[ref]] = commit
         return heads
 
+    async def is_empty(self, mirror: Path) -> bool:
+        """Whether the remote has neither branch nor tag; its mirror was made by `heads`."""
+        return not (await self._git(mirror, "ls-remote", "--", self.url)).out.strip()
+
     async def _prepare(self, mirror: Path) -> None:
         """Make the mirror if there is none: beside its place, and moved there when it is whole."""
         if (mirror / "HEAD").exists():

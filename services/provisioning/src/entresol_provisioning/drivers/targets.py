@@ -1,17 +1,14 @@
 """Where a step of gitops writes: the repository, the branch, the path, and which files there are its own."""
 
-import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from entresol_manifests import durations
 
-from entresol_provisioning.drivers import StepFailed, StepWork, paths
-from entresol_provisioning.drivers.remotes import Remote
-from entresol_provisioning.drivers.urls import checked_url, is_url
+from entresol_provisioning.drivers import StepFailed, StepWork, paths, places
+from entresol_provisioning.drivers.places import Place
 from entresol_provisioning.settings import Settings
 
 LOOK_SECONDS = 30.0
@@ -22,21 +19,17 @@ _NUMBER = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?")
 class Target:
     """Where a step writes."""
 
-    repository: str
-    place: Path
-    """The repository itself, or the mirror of a remote one."""
+    place: Place
     branch: str
     path: str
     create: bool
-    remote: Remote | None
     proposal: str | None
     """The branch by which the change is proposed; None: it is committed to the target's branch."""
     look_seconds: float
 
     @property
-    def missing(self) -> bool:
-        """Whether it should lie here and does not."""
-        return self.remote is None and not self.place.exists()
+    def repository(self) -> str:
+        return self.place.repository
 
     def inside(self, name: str) -> str:
         """The path of a file of the step."""
@@ -46,11 +39,7 @@ class Target:
 def target(settings: Settings, work: StepWork) -> Target:
     """Raise StepFailed for whatever is not plainly harmless."""
     with_, spec = work.with_, work.destination or {}
-    repository = spec.get("repository") or with_.get("repository")
-    if not isinstance(repository, str) or not repository:
-        raise StepFailed("a gitops step needs with.destination or with.repository")
-    if not spec and is_url(repository):
-        raise StepFailed("with.repository is a name beneath the service's root; a URL belongs into a Destination")
+    place = places.place(settings, work, "gitops")
     default = "/".join((work.project, work.environment, work.offering, work.name))
     parts = [str(one).strip("/") for one in (spec.get("path") or "", with_.get("path", default) or "")]
     path = "/".join(one for one in parts if one)
@@ -59,16 +48,8 @@ def target(settings: Settings, work: StepWork) -> Target:
     proposal, look_seconds = _proposal(work), _look_seconds(with_.get("look"))
     if proposal == branch:
         raise StepFailed(f"the step can't propose a change to {branch} by a branch of the same name")
-    if not is_url(repository):
-        place = paths.beneath(settings.repositories, repository)
-        create = (spec if spec else with_).get("create") is True
-        return Target(repository, place, branch, path, create, None, proposal, look_seconds)
-    url = checked_url(repository, local=settings.allow_local_repositories)
-    secret_ref = spec.get("secretRef")
-    # With another login another mirror: nobody sees through it what theirs does not open.
-    name = hashlib.sha256(f"{url}\n{secret_ref or ''}".encode()).hexdigest()[:32]
-    remote = Remote(url, secret_ref, settings.git_seconds)
-    return Target(repository, settings.mirrors / f"{name}.git", branch, path, False, remote, proposal, look_seconds)
+    create = place.remote is None and (spec if spec else with_).get("create") is True
+    return Target(place, branch, path, create, proposal, look_seconds)
 
 
 def owned(previous: Mapping[str, Any] | None, target: Target) -> list[str]:

@@ -5,12 +5,15 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from dulwich.object_store import commit_tree_changes
+from dulwich.object_store import commit_tree_changes, iter_tree_contents
 from dulwich.objects import Blob, Commit, ObjectID, Tree
 
 from entresol_provisioning import drivers
 from entresol_provisioning.drivers import StepFailed, fields
 from entresol_provisioning.drivers.objects import Objects
+
+Entry = tuple[int, ObjectID]
+"""Mode, and name of the content."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,15 +102,30 @@ def commit(
     committer: str,
 ) -> ObjectID:
     """Add the commit and everything in it: the tree of the start with the difference. Not saved yet."""
-    root = Tree() if start is None else objects.commit(start).tree
-    changes: list[tuple[bytes, int | None, ObjectID | None]] = []
+    entries: dict[str, Entry | None] = dict.fromkeys(difference.removed)
     for path in (*difference.added, *difference.changed):
-        blob = Blob.from_string(change.write[path])
-        objects.add_object(blob)
-        changes.append((path.encode(), stat.S_IFREG | 0o644, blob.id))
-    changes += [(path.encode(), None, None) for path in difference.removed]
+        entries[path] = (stat.S_IFREG | 0o644, add(objects, change.write[path]))
+    return record(objects, parents, grow(objects, start, entries), message, committer)
+
+
+def add(objects: Objects, content: bytes) -> ObjectID:
+    """Add a file's content; return its name."""
+    blob = Blob.from_string(content)
+    objects.add_object(blob)
+    return blob.id
+
+
+def grow(objects: Objects, start: ObjectID | None, entries: Mapping[str, Entry | None]) -> ObjectID:
+    """Add the tree of the start, a commit, with these entries and without those that are None."""
+    root = Tree() if start is None else objects.commit(start).tree
+    changes = [(path.encode(errors="surrogateescape"), *(entry or (None, None))) for path, entry in entries.items()]
+    return commit_tree_changes(objects, root, changes)  # type: ignore[arg-type]
+
+
+def record(objects: Objects, parents: Sequence[ObjectID], tree: ObjectID, message: str, committer: str) -> ObjectID:
+    """Add a commit of the tree."""
     new = Commit()
-    new.tree = commit_tree_changes(objects, root, changes)  # type: ignore[arg-type]
+    new.tree = tree
     new.parents = list(parents)
     new.author = new.committer = committer.encode()
     new.author_time = new.commit_time = int(time.time())
@@ -116,6 +134,16 @@ def commit(
     new.message = message.encode()
     objects.add_object(new)
     return new.id
+
+
+def entries(objects: Objects, commit: ObjectID | None) -> dict[str, Entry]:
+    """Every file, link and submodule of the commit."""
+    if commit is None:
+        return {}
+    found = iter_tree_contents(objects, objects.commit(commit).tree)  # type: ignore[arg-type]
+    return {
+        (one.path or b"").decode(errors="surrogateescape"): (one.mode or 0, ObjectID(one.sha or b"")) for one in found
+    }
 
 
 def listed(paths: Iterable[str], mark: str) -> Iterator[str]:

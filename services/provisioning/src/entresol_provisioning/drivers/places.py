@@ -1,0 +1,71 @@
+"""Where the repository of a step is: here, beneath the service's root, or elsewhere and reached through a mirror."""
+
+import asyncio
+import hashlib
+from collections.abc import Collection
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from entresol_provisioning.drivers import StepFailed, StepWork, paths
+from entresol_provisioning.drivers.remotes import Remote
+from entresol_provisioning.drivers.rounds import Job, Rounds
+from entresol_provisioning.drivers.urls import checked_url, is_url
+from entresol_provisioning.settings import Settings
+
+MOST = 64
+"""Repositories that nobody works at, and are remembered nevertheless."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A repository."""
+
+    repository: str
+    directory: Path
+    """The repository itself, or the mirror of a remote one."""
+    remote: Remote | None
+
+    @property
+    def missing(self) -> bool:
+        """Whether it should lie here and does not."""
+        return self.remote is None and not self.directory.exists()
+
+
+def place(settings: Settings, work: StepWork, driver: str) -> Place:
+    """That of the step's destination, or else of `with.repository`; raise StepFailed for what is not harmless."""
+    spec = work.destination or {}
+    repository = spec.get("repository") or work.with_.get("repository")
+    if not isinstance(repository, str) or not repository:
+        raise StepFailed(f"a {driver} step needs with.repository, or with.destination that names a repository")
+    if not is_url(repository):
+        return Place(repository, paths.beneath(settings.repositories, repository), None)
+    if not spec:
+        raise StepFailed("with.repository is a name beneath the service's root; a URL belongs into a Destination")
+    url = checked_url(repository, local=settings.allow_local_repositories)
+    secret_ref = spec.get("secretRef")
+    # With another login another mirror: nobody sees through it what theirs does not open. And one for each driver:
+    # two would take each other's locks in it for what a crash has left.
+    name = hashlib.sha256(f"{url}\n{secret_ref or ''}".encode()).hexdigest()[:32]
+    return Place(repository, settings.mirrors / f"{driver}-{name}.git", Remote(url, secret_ref, settings.git_seconds))
+
+
+class Repositories:
+    """The rounds at each repository that a driver works at."""
+
+    def __init__(self) -> None:
+        self._rounds: dict[Path, Rounds] = {}
+
+    def at(self, place: Place) -> Rounds:
+        if place.directory not in self._rounds:
+            if len(self._rounds) >= MOST:
+                self._rounds = {where: one for where, one in self._rounds.items() if not one.idle}
+            self._rounds[place.directory] = Rounds(place.directory, place.remote)
+        return self._rounds[place.directory]
+
+    async def read(self, place: Place, branches: Collection[str], job: Job) -> Any:
+        """What the job sees at the heads of the branches."""
+        return await self.at(place).ask(job, branches, reads=True)
+
+    async def close(self) -> None:
+        await asyncio.gather(*(rounds.close() for rounds in list(self._rounds.values())))
