@@ -50,14 +50,14 @@ def reason(error: Exception, template: str) -> str:
     if isinstance(error, UnsafeTemplateError):
         return f"{error} The operator can allow it for this template (trusted_templates)."
     said = error.message if isinstance(error, TemplateError) and error.message else str(error)
-    said = said or type(error).__name__
+    said = (said or type(error).__name__).replace(os.getcwd() + os.sep, "")
     if isinstance(error, TemplateSyntaxError):
         return f"{error.name or 'copier.yml'} line {error.lineno}: {said}"
     root = os.path.realpath(template) + os.sep
     for frame in reversed(traceback.extract_tb(error.__traceback__)):
         if frame.filename.startswith(root):
             return f"{frame.filename.removeprefix(root)} line {frame.lineno}: {said}"
-    return said.replace(root, "")
+    return said
 
 
 def main() -> None:
