@@ -312,6 +312,17 @@ async def test_a_program_that_must_not_run_twice_is_not_started_again_in_the_dar
     assert (tmp_path / "ledger").read_text() == "x\n"
 
 
+async def test_a_program_that_must_not_run_twice_is_not_started_again_after_its_deadline(
+    driver: Exec, step: Callable[..., StepWork], tmp_path: Path
+) -> None:
+    asked = step(f"echo x >> {tmp_path}/ledger; exec sleep 600", with_={"once": True})
+    with pytest.raises(StepFailed, match="was not done in time"):
+        await driver.apply(replace(asked, deadline=asyncio.get_running_loop().time() + 2))
+    with pytest.raises(StepFailed, match="nobody knows how the program given ended"):
+        await driver.apply(replace(asked, attempted=True))
+    assert (tmp_path / "ledger").read_text() == "x\n"
+
+
 async def test_its_deadline_ends_it(driver: Exec, step: Callable[..., StepWork]) -> None:
     asked = step("trap '' TERM; while true; do sleep 1; done")
     quick = replace(asked, deadline=asyncio.get_running_loop().time() + 0.5)

@@ -153,6 +153,7 @@ async def test_what_it_leaves_is_read_with_care(driver: Exec, step: Callable[...
         ('{"suspend": true}', "suspend: true without a message"),
         ('{"suspend": "x", "retryAfter": "soon"}', "retryAfter: 'soon' is no duration"),
         ('{"suspend": "x", "memory": [1]}', "memory must be an object"),
+        (f'{{"suspend": "x", "memory": {{"a": "{"x" * 20_000}"}}}}', "memory exceeds 16 KiB"),
         ("nonsense", "its status.json line 1"),
     ],
 )

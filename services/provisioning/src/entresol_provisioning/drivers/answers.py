@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from entresol_manifests import durations, json_text
+from entresol_manifests.digest import canonical
 from entresol_manifests.positions import TextError
 
 from entresol_provisioning.drivers import Difference, Observation, Plan, StepFailed, StepSuspended, Touched
 
 LARGEST_BYTES = 1024 * 1024
+LARGEST_MEMORY = 16 * 1024
 MOST_ENTRIES = 10_000
 LONGEST_LINE = 500
 LAST_LINES = 12
@@ -143,6 +145,8 @@ def suspension(status: Mapping[str, Any], round_: int) -> StepSuspended | None:
     after, memory, resumable = status.get("retryAfter"), status.get("memory", {}), status.get("resumable", False)
     if not isinstance(memory, dict) or not isinstance(resumable, bool):
         raise StepFailed("its status.json: memory must be an object, and resumable true or false")
+    if len(canonical(memory)) > LARGEST_MEMORY:
+        raise StepFailed(f"its status.json: memory exceeds {LARGEST_MEMORY // 1024} KiB")
     try:
         seconds = None if after is None else durations.seconds(str(after))
     except ValueError as error:

@@ -110,7 +110,7 @@ class Exec:
             execution = executions.of(home, does, work.idempotency_key, order.digest, round_)
             ended = execution.ended()
             if ended is None or not _is_final(ended):
-                if order.once and ended is None and execution.attempts:
+                if order.once and execution.attempts and (ended is None or _is_in_the_dark(ended)):
                     remedy = "look at what it has done, and set it right by another request"
                     raise StepFailed(f"nobody knows how the program {order.name} ended; {remedy}")
                 if work.approved is not None and not round_:
@@ -213,6 +213,11 @@ class Exec:
 def _is_final(ended: Ended) -> bool:
     """Whether the program itself has said how it went, and not that it should be tried again."""
     return ended.stopped is None and ended.code not in (None, TRY_AGAIN)
+
+
+def _is_in_the_dark(ended: Ended) -> bool:
+    """Whether it was started, and something else than itself has ended it."""
+    return ended.error is None and ended.code != TRY_AGAIN
 
 
 def _round(work: StepWork) -> int:
