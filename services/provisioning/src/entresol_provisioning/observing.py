@@ -63,8 +63,9 @@ class Observer:
                         for resource_id in ended:
                             del looking[resource_id]
                     free = self._settings.observe_concurrency - len(looking)
-                    for resource_id in await self._asked(service, frozenset(looking), free) if free else ():
-                        looking[resource_id] = asyncio.create_task(self._look(service, resource_id))
+                    asked = await self._asked(service, frozenset(looking), free) if free else {}
+                    for resource_id, subject in asked.items():
+                        looking[resource_id] = asyncio.create_task(self._look(resource_id, subject))
                     if looking:
                         await asyncio.sleep(BUSY_SECONDS)
                         await asyncio.wait(looking.values(), timeout=LOOK_SECONDS, return_when=asyncio.FIRST_COMPLETED)
@@ -75,10 +76,15 @@ class Observer:
                 task.cancel()
             await asyncio.gather(*looking.values(), return_exceptions=True)
 
-    async def _asked(self, service: Service, looking: frozenset[str], free: int) -> list[str]:
+    async def _asked(self, service: Service, looking: frozenset[str], free: int) -> dict[str, Subject | None]:
+        """Those that have been asked for the longest, with what it takes to look at them."""
         query = select(tables.look.c.resource_id).order_by(tables.look.c.asked_at).limit(free + len(looking))
-        found = await service.read(lambda session: session.connection().execute(query).scalars().all())
-        return [one for one in found if one not in looking][:free]
+
+        def read(session: Session) -> dict[str, Subject | None]:
+            found = session.connection().execute(query).scalars().all()
+            return {one: self._subject(session, one) for one in [one for one in found if one not in looking][:free]}
+
+        return await service.read(read)
 
     async def _record(self, service: Service, seen: Sequence[Sight]) -> None:
         at = now()
@@ -101,18 +107,16 @@ class Observer:
             except Unavailable:
                 await asyncio.sleep(1.0)
 
-    async def _look(self, service: Service, resource_id: str) -> Sight:
+    async def _look(self, resource_id: str, subject: Subject | None) -> Sight:
         """Raises nothing but the cancellation."""
-        subject: Subject | None = None
+        if subject is None:
+            return Sight(resource_id, 0, unknown="it is not there any more, or paused")
         try:
-            subject = await service.read(lambda session: self._subject(session, resource_id))
-            if subject is None:
-                return Sight(resource_id, 0, unknown="it is not there any more")
             seen = await asyncio.gather(*(self._observe(subject, one) for one in subject.footprints))
         except Exception as error:
             reason = error.reason if isinstance(error, StepFailed) else repr(error)
             log.warning("a resource can't be observed", extra={"resource": resource_id, "reason": reason})
-            return Sight(resource_id, 0 if subject is None else subject.resource.revision, unknown=reason)
+            return Sight(resource_id, subject.resource.revision, unknown=reason)
         found = list(zip(subject.footprints, seen, strict=True))
         return Sight(
             resource_id,

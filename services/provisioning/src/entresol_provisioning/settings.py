@@ -21,7 +21,7 @@ class Settings(RuntimeSettings):
     )
     retry_seconds: float = Field(default=1.0, gt=0, description="Wait before the first retry; doubled each time.")
     retry_longest_seconds: float = Field(default=300.0, gt=0, description="Longest wait between two attempts.")
-    observe_concurrency: int = Field(default=16, ge=1, description="Resources compared with the world at once.")
+    observe_concurrency: int = Field(default=64, ge=1, description="Resources compared with the world at once.")
     observe_seconds: float = Field(default=120.0, gt=0, description="How long comparing one step may take.")
     outputs_bytes: int = Field(default=48 * 1024, ge=1024, description="Largest outputs of one step, as JSON.")
 
