@@ -146,6 +146,16 @@ class TestCompensation:
         assert (end.compensated, end.left) == (None, ["one", "two"])
         assert desk.facts(request)[-2:] == ["CompensationFailed", "RunFailed"]
 
+    def test_a_dry_run_that_fails_has_nothing_to_undo(self, desk: Desk) -> None:
+        steps = [{**one, "compensate": {"with": {}}} for one in THREE]
+        desk.apply(make_offering(actions={"create": {"steps": steps, "onFailure": "compensate"}}))
+        request = desk.ask(dry_run=True)
+        desk.done("one", plan={"step": "one", "driver": "noop"}, undo=None)
+        desk.done("two", "failed", message="no room", undo=None)
+        assert desk.ready() == []
+        assert desk.last().compensated is None
+        assert "CompensationSucceeded" not in desk.facts(request)
+
     def test_undoing_is_tried_again(self, desk: Desk) -> None:
         desk.ask()
         desk.done("one")

@@ -248,7 +248,7 @@ class Runs:
         """The run was told to stop, and nothing runs any more; return whether the request begins again at once."""
         done = [] if request.plans else [name for name, one in steps.items() if one.state == "succeeded"]
         applied = [*request.applied, *(name for name in done if name not in request.applied)]
-        if request.phase == APPLY and stop["outcome"] in (CANCELLED, FAILED):
+        if request.phase == APPLY and not request.dry_run and stop["outcome"] in (CANCELLED, FAILED):
             offering = self._offerings.get(connection, request.offering_digest)
             if rows := compensating.rows(connection, request, offering, steps):
                 store.add_steps(connection, rows)
