@@ -13,7 +13,7 @@ import pytest
 from entresol_eventing.testing import eventually
 from entresol_provisioning.conformance import Case, Conformance, later, make_work
 from entresol_provisioning.drivers import Observation, StepFailed, StepSuspended, StepWork, Touched
-from entresol_provisioning.drivers.programs import Exec
+from entresol_provisioning.drivers.exec import Exec
 from entresol_provisioning.settings import Settings
 
 THING = f"""#!{sys.executable} -IS

@@ -15,7 +15,7 @@ import asyncio, json, sys
 from pathlib import Path
 from entresol_eventing.failpoints import arm, failpoint
 from entresol_provisioning.conformance import make_work
-from entresol_provisioning.drivers.programs import Exec
+from entresol_provisioning.drivers.exec import Exec
 from entresol_provisioning.settings import Settings
 
 async def main(data, point, attempted, approved):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from entresol_provisioning.drivers import StepFailed, StepWork
-from entresol_provisioning.drivers.programs import Exec
+from entresol_provisioning.drivers.exec import Exec
 from entresol_provisioning.settings import Settings
 
 LEAVES = f"""#!{sys.executable}

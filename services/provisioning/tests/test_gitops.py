@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from dulwich.objects import ObjectID
 from dulwich.repo import Repo
-from entresol_provisioning.drivers import PlanOutdated, StepFailed, StepWork, refs, trees
+from entresol_provisioning.drivers import PlanOutdated, StepFailed, StepWork
+from entresol_provisioning.drivers.git import refs, trees
+from entresol_provisioning.drivers.git.objects import Objects
 from entresol_provisioning.drivers.gitops import GitOps
-from entresol_provisioning.drivers.objects import Objects
 from entresol_provisioning.settings import Settings
 
 from services.provisioning.tests.repositories import fetched, files_of, git, push

@@ -10,10 +10,11 @@ import pytest
 from dulwich.repo import Repo
 from entresol_eventing import failpoints
 from entresol_eventing.testing import eventually
-from entresol_provisioning.drivers import StepFailed, StepResult, StepWork, history
+from entresol_provisioning.drivers import StepFailed, StepResult, StepWork
+from entresol_provisioning.drivers.git import history
+from entresol_provisioning.drivers.git.objects import Objects
+from entresol_provisioning.drivers.git.remotes import Remote
 from entresol_provisioning.drivers.gitops import GitOps
-from entresol_provisioning.drivers.objects import Objects
-from entresol_provisioning.drivers.remotes import Remote
 from entresol_provisioning.settings import Settings
 
 from services.provisioning.tests.repositories import (

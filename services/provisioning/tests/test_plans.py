@@ -6,7 +6,7 @@ import pytest
 from entresol_provisioning import store
 from entresol_provisioning.domain.graph import Impossible, StepState
 from entresol_provisioning.drivers import Plan, Touched
-from entresol_provisioning.drivers.changes import outline as terraform_outline
+from entresol_provisioning.drivers.terraform.changes import outline as terraform_outline
 from entresol_provisioning.plans import outline, tell
 
 

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 from entresol_provisioning.conformance import Case, Conformance, later, make_work
-from entresol_provisioning.drivers import Difference, Observation, StepFailed, StepWork, Touched, refs
+from entresol_provisioning.drivers import Difference, Observation, StepFailed, StepWork, Touched
+from entresol_provisioning.drivers.git import refs
 from entresol_provisioning.drivers.scaffold import Scaffold
 from entresol_provisioning.settings import Settings
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 from entresol_provisioning.conformance import Case, Conformance, make_work
-from entresol_provisioning.drivers import Difference, StepFailed, StepWork, sightings
-from entresol_provisioning.drivers.terraform import Terraform
+from entresol_provisioning.drivers import Difference, StepFailed, StepWork
+from entresol_provisioning.drivers.terraform import Terraform, sightings
 from entresol_provisioning.settings import Settings
 
 installed = pytest.mark.skipif(

@@ -2,8 +2,10 @@
 
 from typing import Any
 
-from entresol_provisioning.drivers import StepResult, StepWork, commits, trees
-from entresol_provisioning.drivers.executions import Execution
+from entresol_provisioning.drivers import StepResult, StepWork
+from entresol_provisioning.drivers.exec.executions import Execution
+from entresol_provisioning.drivers.git import trees
+from entresol_provisioning.drivers.gitops import commits
 from entresol_provisioning.drivers.http import carrying
 
 from tests.faults.planted.seams import replace

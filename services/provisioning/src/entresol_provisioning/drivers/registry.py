@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 
 from entresol_provisioning.drivers import Driver
+from entresol_provisioning.drivers.exec import Exec
 from entresol_provisioning.drivers.gitops import GitOps
 from entresol_provisioning.drivers.http import Http
 from entresol_provisioning.drivers.kubernetes.driver import Kubernetes
 from entresol_provisioning.drivers.noop import Noop
-from entresol_provisioning.drivers.programs import Exec
 from entresol_provisioning.drivers.scaffold import Scaffold
 from entresol_provisioning.drivers.terraform import Terraform
 from entresol_provisioning.settings import Settings

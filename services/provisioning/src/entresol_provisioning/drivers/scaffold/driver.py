@@ -21,27 +21,18 @@ from dulwich.repo import Repo
 from entresol_eventing.failpoints import failpoint
 from entresol_manifests.digest import digest
 
-from entresol_provisioning.drivers import (
-    Difference,
-    Observation,
-    Plan,
-    StepFailed,
-    StepResult,
-    StepWork,
-    Touched,
-    executions,
-    refs,
-    trees,
-)
-from entresol_provisioning.drivers.objects import Objects
-from entresol_provisioning.drivers.places import Repositories
-from entresol_provisioning.drivers.rounds import View
+from entresol_provisioning.drivers import Difference, Observation, Plan, StepFailed, StepResult, StepWork, Touched
+from entresol_provisioning.drivers.exec import executions
+from entresol_provisioning.drivers.git import refs, trees
+from entresol_provisioning.drivers.git.objects import Objects
+from entresol_provisioning.drivers.git.places import Repositories
+from entresol_provisioning.drivers.git.rounds import View
+from entresol_provisioning.drivers.git.trees import Entry
 from entresol_provisioning.drivers.scaffold import histories, merges, templates
 from entresol_provisioning.drivers.scaffold.histories import Known
 from entresol_provisioning.drivers.scaffold.merges import Wanted
 from entresol_provisioning.drivers.scaffold.renders import Copier, Render
 from entresol_provisioning.drivers.scaffold.targets import Target, target
-from entresol_provisioning.drivers.trees import Entry
 from entresol_provisioning.settings import Settings
 
 T = TypeVar("T")

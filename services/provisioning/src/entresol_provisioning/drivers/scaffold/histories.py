@@ -12,10 +12,11 @@ from dataclasses import dataclass
 
 from dulwich.objects import ObjectID
 
-from entresol_provisioning.drivers import StepWork, history, trees
-from entresol_provisioning.drivers.objects import Objects
+from entresol_provisioning.drivers import StepWork
+from entresol_provisioning.drivers.git import history, trees
+from entresol_provisioning.drivers.git.objects import Objects
+from entresol_provisioning.drivers.git.trees import Entry
 from entresol_provisioning.drivers.scaffold.merges import Wanted
-from entresol_provisioning.drivers.trees import Entry
 
 _TEMPLATE = re.compile(rb"^Entresol-Template: (\S+)@(\S+)$", re.MULTILINE)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from entresol_provisioning.drivers import StepFailed
-from entresol_provisioning.drivers.trees import Entry
+from entresol_provisioning.drivers.git.trees import Entry
 
 MOST_NAMED = 10
 _GIT = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": "/dev/null", "LC_ALL": "C"}

@@ -14,12 +14,13 @@ from typing import Any
 
 from dulwich.objects import Blob
 
-from entresol_provisioning.drivers import StepFailed, executions, paths
-from entresol_provisioning.drivers.answers import Answers, printable
+from entresol_provisioning.drivers import StepFailed, paths
+from entresol_provisioning.drivers.exec import executions
+from entresol_provisioning.drivers.exec.answers import Answers, printable
+from entresol_provisioning.drivers.git.trees import Entry
 from entresol_provisioning.drivers.processes import Ended, Limits, supervise
 from entresol_provisioning.drivers.scaffold import templates
 from entresol_provisioning.drivers.scaffold.templates import LARGEST_BYTES, MOST_FILES, File, Template
-from entresol_provisioning.drivers.trees import Entry
 
 LARGEST_ANSWERS = 256 * 1024
 _COPYING = Path(__file__).with_name("copying.py")

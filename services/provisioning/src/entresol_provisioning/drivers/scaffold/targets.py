@@ -2,8 +2,9 @@
 
 from dataclasses import dataclass
 
-from entresol_provisioning.drivers import StepFailed, StepWork, paths, places
-from entresol_provisioning.drivers.places import Place
+from entresol_provisioning.drivers import StepFailed, StepWork, paths
+from entresol_provisioning.drivers.git import places
+from entresol_provisioning.drivers.git.places import Place
 from entresol_provisioning.settings import Settings
 
 _KNOWN = frozenset({"template", "ref", "answers", "repository", "destination", "branch", "track", "onDelete"})

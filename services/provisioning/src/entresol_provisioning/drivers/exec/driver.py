@@ -21,21 +21,11 @@ from typing import Any, Literal
 from entresol_eventing.failpoints import failpoint
 from entresol_manifests.digest import canonical
 
-from entresol_provisioning.drivers import (
-    Observation,
-    Plan,
-    StepFailed,
-    StepResult,
-    StepWork,
-    Touched,
-    answers,
-    executions,
-    orders,
-    workspaces,
-)
-from entresol_provisioning.drivers.answers import Answers
-from entresol_provisioning.drivers.executions import Execution
-from entresol_provisioning.drivers.orders import Order
+from entresol_provisioning.drivers import Observation, Plan, StepFailed, StepResult, StepWork, Touched, workspaces
+from entresol_provisioning.drivers.exec import answers, executions, orders
+from entresol_provisioning.drivers.exec.answers import Answers
+from entresol_provisioning.drivers.exec.executions import Execution
+from entresol_provisioning.drivers.exec.orders import Order
 from entresol_provisioning.drivers.processes import Ended, Limits, supervise, supervises
 from entresol_provisioning.settings import Settings
 

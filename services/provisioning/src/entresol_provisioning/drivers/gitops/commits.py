@@ -5,10 +5,11 @@ from typing import Any
 
 from entresol_manifests.digest import digest
 
-from entresol_provisioning.drivers import StepResult, StepWork, history, trees
-from entresol_provisioning.drivers.rounds import View
-from entresol_provisioning.drivers.targets import Target
-from entresol_provisioning.drivers.trees import Change, Difference
+from entresol_provisioning.drivers import StepResult, StepWork
+from entresol_provisioning.drivers.git import history, trees
+from entresol_provisioning.drivers.git.rounds import View
+from entresol_provisioning.drivers.git.trees import Change, Difference
+from entresol_provisioning.drivers.gitops.targets import Target
 
 
 def add(view: View, work: StepWork, target: Target, change: Change, committer: str) -> StepResult:

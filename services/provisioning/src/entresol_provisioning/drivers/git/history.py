@@ -6,7 +6,7 @@ from collections.abc import Callable, Collection, Iterator
 from dulwich.objects import ObjectID
 
 from entresol_provisioning.drivers import StepWork
-from entresol_provisioning.drivers.objects import Objects
+from entresol_provisioning.drivers.git.objects import Objects
 
 TRAILER = "Entresol-Step"
 _MARK = f"\n{TRAILER}: ".encode()

@@ -7,8 +7,9 @@ from typing import Any
 
 from entresol_manifests import durations
 
-from entresol_provisioning.drivers import StepFailed, StepWork, paths, places
-from entresol_provisioning.drivers.places import Place
+from entresol_provisioning.drivers import StepFailed, StepWork, paths
+from entresol_provisioning.drivers.git import places
+from entresol_provisioning.drivers.git.places import Place
 from entresol_provisioning.settings import Settings
 
 LOOK_SECONDS = 30.0

@@ -24,8 +24,8 @@ from dulwich.repo import Repo, UnsupportedExtension, UnsupportedVersion
 from entresol_manifests.secrets import SecretMissing, resolve
 
 from entresol_provisioning.drivers import StepFailed
+from entresol_provisioning.drivers.git.refs import head_of
 from entresol_provisioning.drivers.processes import Finished, run
-from entresol_provisioning.drivers.refs import head_of
 
 _QUIET = (
     "core.hooksPath=/dev/null",

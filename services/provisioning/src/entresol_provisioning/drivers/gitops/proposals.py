@@ -13,10 +13,12 @@ from typing import Any
 
 from dulwich.objects import ObjectID
 
-from entresol_provisioning.drivers import StepFailed, StepResult, StepSuspended, StepWork, commits, history, trees
-from entresol_provisioning.drivers.rounds import View
-from entresol_provisioning.drivers.targets import Target
-from entresol_provisioning.drivers.trees import Change
+from entresol_provisioning.drivers import StepFailed, StepResult, StepSuspended, StepWork
+from entresol_provisioning.drivers.git import history, trees
+from entresol_provisioning.drivers.git.rounds import View
+from entresol_provisioning.drivers.git.trees import Change
+from entresol_provisioning.drivers.gitops import commits
+from entresol_provisioning.drivers.gitops.targets import Target
 
 
 def propose(view: View, work: StepWork, at: Target, change: Change, committer: str) -> StepResult:

@@ -21,17 +21,9 @@ from typing import Any
 
 from entresol_eventing.failpoints import failpoint
 
-from entresol_provisioning.drivers import (
-    Observation,
-    Plan,
-    StepFailed,
-    StepResult,
-    StepWork,
-    changes,
-    sightings,
-    workspaces,
-)
+from entresol_provisioning.drivers import Observation, Plan, StepFailed, StepResult, StepWork, workspaces
 from entresol_provisioning.drivers.processes import LARGEST_BYTES, Finished, run
+from entresol_provisioning.drivers.terraform import changes, sightings
 from entresol_provisioning.drivers.workspaces import Workspace
 from entresol_provisioning.settings import Settings
 

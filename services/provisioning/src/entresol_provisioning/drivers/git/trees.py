@@ -10,7 +10,7 @@ from dulwich.objects import Blob, Commit, ObjectID, Tree
 
 from entresol_provisioning import drivers
 from entresol_provisioning.drivers import StepFailed, fields
-from entresol_provisioning.drivers.objects import Objects
+from entresol_provisioning.drivers.git.objects import Objects
 
 Entry = tuple[int, ObjectID]
 """Mode, and name of the content."""

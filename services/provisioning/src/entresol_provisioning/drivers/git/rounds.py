@@ -19,9 +19,10 @@ from dulwich.objects import ObjectID
 from dulwich.repo import Repo
 from entresol_eventing.failpoints import failpoint
 
-from entresol_provisioning.drivers import StepFailed, history, paths, refs
-from entresol_provisioning.drivers.objects import Objects
-from entresol_provisioning.drivers.remotes import Move, Remote, remember
+from entresol_provisioning.drivers import StepFailed, paths
+from entresol_provisioning.drivers.git import history, refs
+from entresol_provisioning.drivers.git.objects import Objects
+from entresol_provisioning.drivers.git.remotes import Move, Remote, remember
 
 ATTEMPTS = 50
 """How often a branch may be moved by somebody else before a step is put off."""
