@@ -16,9 +16,8 @@ from typing import Any
 import httpx2
 from entresol_provisioning.conformance import later, make_work
 from entresol_provisioning.drivers import StepFailed, StepSuspended, StepWork
-from entresol_provisioning.drivers.kubernetes import kubeconfig
+from entresol_provisioning.drivers.kubernetes import Kubernetes, kubeconfig
 from entresol_provisioning.drivers.kubernetes.api import Cluster
-from entresol_provisioning.drivers.kubernetes.driver import Kubernetes
 from entresol_provisioning.drivers.kubernetes.objects import Identity
 from entresol_provisioning.settings import Settings
 

@@ -10,9 +10,8 @@ from typing import Any
 import pytest
 from entresol_provisioning.conformance import make_work
 from entresol_provisioning.drivers import StepWork
-from entresol_provisioning.drivers.kubernetes import kubeconfig
+from entresol_provisioning.drivers.kubernetes import Kubernetes, kubeconfig
 from entresol_provisioning.drivers.kubernetes.api import Cluster, _path
-from entresol_provisioning.drivers.kubernetes.driver import Kubernetes
 from entresol_provisioning.drivers.kubernetes.objects import Identity
 from entresol_provisioning.settings import Settings
 

@@ -13,7 +13,7 @@ import pytest
 from entresol_eventing import failpoints
 from entresol_provisioning.conformance import Case, Conformance, finished, later
 from entresol_provisioning.drivers import Difference, StepFailed, StepSuspended, StepWork
-from entresol_provisioning.drivers.kubernetes.driver import Kubernetes
+from entresol_provisioning.drivers.kubernetes import Kubernetes
 from entresol_provisioning.drivers.kubernetes.objects import Identity
 from entresol_provisioning.settings import Settings
 

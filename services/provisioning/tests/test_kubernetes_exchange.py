@@ -14,7 +14,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 from entresol_provisioning.drivers import StepFailed
-from entresol_provisioning.drivers.kubernetes.driver import Kubernetes
+from entresol_provisioning.drivers.kubernetes import Kubernetes
 from entresol_provisioning.settings import Settings
 
 from services.provisioning.tests.kubernetes_exchange import PLACE, journey

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from entresol_provisioning.conformance import finished, later, make_work
 from entresol_provisioning.drivers import StepFailed, StepWork
-from entresol_provisioning.drivers.kubernetes.driver import Kubernetes
+from entresol_provisioning.drivers.kubernetes import Kubernetes
 from entresol_provisioning.drivers.kubernetes.refusals import Refused, refused
 from entresol_provisioning.settings import Settings
 

@@ -8,7 +8,7 @@ from entresol_provisioning.drivers import Driver
 from entresol_provisioning.drivers.exec import Exec
 from entresol_provisioning.drivers.gitops import GitOps
 from entresol_provisioning.drivers.http import Http
-from entresol_provisioning.drivers.kubernetes.driver import Kubernetes
+from entresol_provisioning.drivers.kubernetes import Kubernetes
 from entresol_provisioning.drivers.noop import Noop
 from entresol_provisioning.drivers.scaffold import Scaffold
 from entresol_provisioning.drivers.terraform import Terraform

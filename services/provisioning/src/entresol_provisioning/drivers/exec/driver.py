@@ -23,10 +23,10 @@ from entresol_manifests.digest import canonical
 
 from entresol_provisioning.drivers import Observation, Plan, StepFailed, StepResult, StepWork, Touched, workspaces
 from entresol_provisioning.drivers.exec import answers, executions, orders
-from entresol_provisioning.drivers.exec.answers import Answers
 from entresol_provisioning.drivers.exec.executions import Execution
 from entresol_provisioning.drivers.exec.orders import Order
 from entresol_provisioning.drivers.processes import Ended, Limits, supervise, supervises
+from entresol_provisioning.drivers.remains import Remains, discard
 from entresol_provisioning.settings import Settings
 
 NOT_SUPPORTED = 64
@@ -107,7 +107,7 @@ class Exec:
                     work.hold_to((await self._plan(work, order, lock, does)).digest)
                 await asyncio.to_thread(self._make_room, home, execution)
                 ended = await self._run(work, order, execution, lock, does)
-            left = Answers(execution.work, order.secrets)
+            left = Remains(execution.work, order.secrets)
             return await asyncio.to_thread(_result, order, ended, left, execution, round_)
 
     async def _plan(self, work: StepWork, order: Order, lock: int, does: str = "") -> Plan:
@@ -142,13 +142,13 @@ class Exec:
         """Run it where it must have no effect."""
         home = workspaces.of(self._root, work).place
         execution = Execution(home / "look")
-        await asyncio.to_thread(executions.discard, execution.place)
+        await asyncio.to_thread(discard, execution.place)
         execution.place.mkdir(parents=True, mode=0o700)
         return await self._run(work, order, execution, lock, does, destroys=destroys), execution
 
     async def _answer(self, order: Order, ended: Ended, execution: Execution, name: str) -> dict[str, Any] | None:
         """What it wrote when it was only to look; None if it can't do that."""
-        left = Answers(execution.work, order.secrets)
+        left = Remains(execution.work, order.secrets)
         try:
             if ended.code == NOT_SUPPORTED:
                 return None
@@ -156,7 +156,7 @@ class Exec:
                 raise await asyncio.to_thread(_failure, order, ended, left, execution)
             return await asyncio.to_thread(left.document, name)
         finally:
-            await asyncio.to_thread(executions.discard, execution.place)
+            await asyncio.to_thread(discard, execution.place)
 
     async def _run(
         self,
@@ -215,7 +215,7 @@ def _round(work: StepWork) -> int:
     return found if isinstance(found, int) else 0
 
 
-def _result(order: Order, ended: Ended, left: Answers, execution: Execution, round_: int) -> StepResult:
+def _result(order: Order, ended: Ended, left: Remains, execution: Execution, round_: int) -> StepResult:
     if ended.code != 0:
         raise _failure(order, ended, left, execution)
     status: Mapping[str, Any] = left.document(STATUS) or {}
@@ -225,7 +225,7 @@ def _result(order: Order, ended: Ended, left: Answers, execution: Execution, rou
     return StepResult(outputs, answers.said(status, "message"), answers.said(status, "kept"))
 
 
-def _failure(order: Order, ended: Ended, left: Answers, execution: Execution) -> StepFailed:
+def _failure(order: Order, ended: Ended, left: Remains, execution: Execution) -> StepFailed:
     if ended.error is not None:
         return StepFailed(f"the program {order.name} can't be started: {ended.error}")
     if ended.stopped in _TOO_MUCH:
@@ -237,6 +237,6 @@ def _failure(order: Order, ended: Ended, left: Answers, execution: Execution) ->
     except StepFailed:
         status = {}
     how = f"with signal {ended.signal}" if ended.code is None else f"with exit code {ended.code}"
-    words = answers.said(status, "message") or Answers(execution.place, order.secrets).last_words("err")
+    words = answers.said(status, "message") or Remains(execution.place, order.secrets).last_words("err")
     reason = f"the program {order.name} failed {how}" + (f": {words}" if words else "")
     return StepFailed(reason, retryable=ended.code in (None, TRY_AGAIN))

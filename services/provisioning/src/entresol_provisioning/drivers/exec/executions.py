@@ -12,7 +12,6 @@ import contextlib
 import hashlib
 import json
 import os
-import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from entresol_provisioning.drivers.processes import Ended, read_end
+from entresol_provisioning.drivers.remains import discard
 
 ENDED = "ended.json"
 
@@ -94,23 +94,3 @@ def sweep(root: Path, days: float) -> None:
         with contextlib.suppress(OSError):
             if time.time() - record.stat().st_mtime > days * 86_400:
                 discard(record.parent)
-
-
-def discard(place: Path) -> None:
-    """Remove what is there, whatever it is. Folders may nest deeper than a path can be long or a call can recurse."""
-    with contextlib.suppress(OSError):
-        if place.is_symlink() or not place.is_dir():
-            place.unlink()
-            return
-        waiting = [place]
-        while waiting:
-            folder = waiting.pop()
-            folder.chmod(0o700)
-            for one in list(folder.iterdir()):
-                if one.is_symlink() or not one.is_dir():
-                    one.unlink()
-                else:
-                    waiting.append(one.rename(place / f"going-{secrets.token_hex(8)}"))
-            if folder != place:
-                folder.rmdir()
-        place.rmdir()

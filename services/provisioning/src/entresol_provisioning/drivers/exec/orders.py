@@ -17,7 +17,7 @@ from entresol_manifests.digest import digest
 from entresol_manifests.secrets import SecretMissing, resolve
 
 from entresol_provisioning.drivers import StepFailed, StepWork
-from entresol_provisioning.drivers.exec.answers import texts
+from entresol_provisioning.drivers.remains import texts
 
 MOST_ARGUMENTS = 1000
 LONGEST_ARGUMENT = 100 * 1024

@@ -22,12 +22,12 @@ from entresol_eventing.failpoints import failpoint
 from entresol_manifests.digest import digest
 
 from entresol_provisioning.drivers import Difference, Observation, Plan, StepFailed, StepResult, StepWork, Touched
-from entresol_provisioning.drivers.exec import executions
 from entresol_provisioning.drivers.git import refs, trees
 from entresol_provisioning.drivers.git.objects import Objects
 from entresol_provisioning.drivers.git.places import Repositories
 from entresol_provisioning.drivers.git.rounds import View
 from entresol_provisioning.drivers.git.trees import Entry
+from entresol_provisioning.drivers.remains import discard
 from entresol_provisioning.drivers.scaffold import histories, merges, templates
 from entresol_provisioning.drivers.scaffold.histories import Known
 from entresol_provisioning.drivers.scaffold.merges import Wanted
@@ -224,9 +224,9 @@ def _is_empty(directory: Path) -> bool:
 def _delete(place: Path) -> None:
     """At once for everybody who looks, because of the rename."""
     going = place.with_name(f".{place.name}.going")
-    executions.discard(going)
+    discard(going)
     place.rename(going)
-    executions.discard(going)
+    discard(going)
 
 
 def _outputs(target: Target, known: Known) -> dict[str, Any]:

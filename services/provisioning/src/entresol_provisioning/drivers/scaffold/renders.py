@@ -15,10 +15,9 @@ from typing import Any
 from dulwich.objects import Blob
 
 from entresol_provisioning.drivers import StepFailed, paths
-from entresol_provisioning.drivers.exec import executions
-from entresol_provisioning.drivers.exec.answers import Answers, printable
 from entresol_provisioning.drivers.git.trees import Entry
 from entresol_provisioning.drivers.processes import Ended, Limits, supervise
+from entresol_provisioning.drivers.remains import Remains, discard, printable
 from entresol_provisioning.drivers.scaffold import templates
 from entresol_provisioning.drivers.scaffold.templates import LARGEST_BYTES, MOST_FILES, File, Template
 
@@ -70,7 +69,7 @@ class Copier:
                 files, once = await asyncio.to_thread(_read, place, template, ended, into)
                 return Render(template.name, revision, files, once)
             finally:
-                await asyncio.shield(asyncio.to_thread(executions.discard, place))
+                await asyncio.shield(asyncio.to_thread(discard, place))
 
     def _prepare(self, place: Path, template: Template, answers: str, folder: str) -> tuple[str, Path]:
         revision, files = template.read()
@@ -96,7 +95,7 @@ class Copier:
             env=env,
             directory=place / "work",
             said=place,
-            ended=place / executions.ENDED,
+            ended=place / "ended.json",
             limits=self._limits,
             seconds=2 * self._limits.cpu_seconds,
             facts={},
@@ -120,9 +119,9 @@ def _read(place: Path, template: Template, ended: Ended, into: Path) -> tuple[di
     name = template.name
     if ended.stopped is not None:
         raise StepFailed(f"the template {name} took more time, memory or disk than it may, and was stopped")
-    answer = Answers(place / "work", {}).document("output/answer.json") if ended.code == 0 else None
+    answer = Remains(place / "work", {}).document("output/answer.json") if ended.code == 0 else None
     if answer is None:
-        words = Answers(place, {}).last_words("err").rpartition("\n")[2]
+        words = Remains(place, {}).last_words("err").rpartition("\n")[2]
         raise StepFailed(f"the template {name} could not be rendered: {words or 'it needed too much memory'}")
     if "error" in answer:
         raise StepFailed(f"the template {name}: {printable(str(answer['error']))}")
