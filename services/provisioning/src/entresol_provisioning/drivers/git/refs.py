@@ -5,6 +5,7 @@ that stops the next attempt: dulwich's own locks would stay for good.
 """
 
 import contextlib
+import errno
 import hashlib
 import os
 import shutil
@@ -65,15 +66,27 @@ def move(repo: Repo, branch: str, old: ObjectID | None, new: ObjectID | None) ->
 
 
 def create(place: Path, branch: str) -> None:
-    """Make an empty bare repository whose first branch it is; do nothing if the repository is there."""
+    """Make an empty bare repository whose first branch it is; do nothing if the repository is there.
+
+    It is there as a whole or not at all, however many make it at once.
+    """
     if (place / "HEAD").exists():
         return
     unfinished = place.with_name(f".{place.name}.unfinished")
     with _ONE_AT_A_TIME:
+        if (place / "HEAD").exists():
+            return
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
         Repo.init_bare(str(unfinished), default_branch=branch.encode()).close()
-        os.replace(unfinished, place)
+        try:
+            os.replace(unfinished, place)
+        except OSError as error:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
+                raise
+            reason = "something that is no repository is where it should be made"
+            raise StepFailed(f"{place.name}: {reason}") from None
 
 
 def _remove_empty(folder: Path) -> None:
