@@ -21,6 +21,7 @@ from tests.fleet import free_port
 
 WRITERS = 50
 END_SECONDS = 120.0
+NOTHING = 40 * "0"
 ENV = {
     "PATH": os.environ["PATH"],
     "GIT_CONFIG_GLOBAL": "/dev/null",
@@ -41,12 +42,12 @@ def git(place: Path, *arguments: str, check: bool = True) -> subprocess.Complete
 def prove_writers_converge(trial: Trial) -> Evidence:
     """Fifty writers at a time, to a repository kept here, to one by its path, and to one by the git protocol."""
     rounds = trial.count(1, 1, 50)
-    evidence = Evidence({"rounds": 0, "commits of steps": 0, "commits of outsiders": 0, "heads seen": 0})
+    evidence = Evidence({"rounds": 0, "commits of steps": 0, "commits of outsiders": 0, "heads seen": 0, "pushes": 0})
     served = trial.scratch / "served"
     served.mkdir()
     with git_daemon(served) as address:
         for number in range(rounds):
-            for kind in (("here",), ("here", "git"), ("here", "path", "git"))[trial.scale]:
+            for kind in (("here", "git"), ("here", "path", "git"), ("here", "path", "git"))[trial.scale]:
                 began = time.monotonic()
                 name = f"{kind}-{number}"
                 root = trial.scratch / name / "repositories" if kind == "here" else served
@@ -67,6 +68,7 @@ async def _round(trial: Trial, name: str, repository: Path, url: str, several: i
     for one in drivers:
         one._settings.repositories_root = settings.repositories
     watch = Watch(repository)
+    git(repository, "config", "core.logAllRefUpdates", "true")
     outsider = Outsider(repository, trial.scratch / name / "outside", trial.dice)
     with watch, outsider:
         works = [_work(number, url, f"{name}-{number}") for number in range(WRITERS)]
@@ -77,6 +79,7 @@ async def _round(trial: Trial, name: str, repository: Path, url: str, several: i
     evidence.counts["rounds"] += 1
     evidence.counts["commits of outsiders"] += len(outsider.commits)
     evidence.counts["heads seen"] += len(watch.heads)
+    evidence.counts["pushes"] += len(pushes(repository))
     evidence.counts["commits of steps"] += len({result.outputs["commit"] for result in done})
     evidence.breaches += _judge(name, repository, works, done, outsider, watch)
 
@@ -103,6 +106,7 @@ def _judge(
     for head in watch.heads:
         if head not in history:
             yield f"{name}: the branch was at {head}, and was forced away from it"
+    yield from (f"{name}: {one}" for one in forced(repository))
     files = set(git(repository, "ls-tree", "-r", "--name-only", "main").stdout.split())
     missing = {f"things/{work.name}.yaml" for work in works} - files
     if missing:
@@ -205,6 +209,21 @@ class Watch:
                 self.heads.add(self._ref.read_text().strip())
             except FileNotFoundError:
                 continue
+
+
+def pushes(repository: Path) -> list[tuple[str, str]]:
+    """From where to where each push has moved the branch, by the repository's own log."""
+    log = repository / "logs" / "refs" / "heads" / "main"
+    return [(line.split()[0], line.split()[1]) for line in log.read_text().splitlines()] if log.exists() else []
+
+
+def forced(repository: Path) -> Iterator[str]:
+    """The pushes that took something away from the branch."""
+    history = git(repository, "rev-list", "--reverse", "--topo-order", "main").stdout.split()
+    place = {commit: number for number, commit in enumerate(history)}
+    for old, new in pushes(repository):
+        if place.get(new, -1) <= place.get(old, -1 if old == NOTHING else len(place)):
+            yield f"a push moved the branch from {old} to {new}, by force"
 
 
 def bare(repository: Path, *, empty: bool = False) -> None:
