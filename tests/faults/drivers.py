@@ -7,6 +7,7 @@ of the world, never of our databases: commits, terraform's state, the books of a
 import asyncio
 import random
 import shutil
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,6 +28,8 @@ FURTHEST = 60
 """A place that a run comes by more often than that is not followed further."""
 DRAWN, APART = 2, 6
 """How many visits to a place of the runtime are tried unless all of them are, and how far apart at the most."""
+MOST_SECONDS = (20, 90, 2400)
+"""How long one driver is tried, by scale; what was not tried then is counted, and drawn by another seed."""
 BUG_SECONDS = 20.0
 """How long a run with a bug is waited for."""
 
@@ -69,7 +72,7 @@ class Every:
     tried: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
-        self.open_ = {action: list(POINTS) for action in self.actions}
+        self.open_ = {action: self.dice.sample(POINTS, len(POINTS)) for action in self.actions}
 
     @property
     def left(self) -> bool:
@@ -118,7 +121,7 @@ def prove_every_driver(trial: Trial) -> Evidence:
         return Every(kind.actions, dice, all_=trial.scale == Scale.LONG)
 
     fork_server()
-    evidence = Evidence({"drivers": 0, "runs": 0, "crashes": 0, "effects": 0})
+    evidence = Evidence({"drivers": 0, "runs": 0, "crashes": 0, "effects": 0, "drivers not tried to the end": 0})
     missing = [] if shutil.which("terraform") or shutil.which("tofu") else ["terraform"]
     chosen = {name: kind for name, kind in GROUNDS.items() if name not in missing}
     if missing:
@@ -139,10 +142,13 @@ async def _tour(
     async def go(name: str, kind: type[Ground]) -> None:
         async with turns:
             say = partial(_say, trial, name)
-            done = await tour(kind(trial.scratch / name), places(name, kind), say=say)
+            way = places(name, kind)
+            seconds = MOST_SECONDS[trial.scale]
+            done = await tour(kind(trial.scratch / name), way, seconds=seconds, say=say)
         evidence.counts["drivers"] += 1
         evidence.counts["runs"] += len(done.runs)
         evidence.counts["crashes"] += done.crashes.total()
+        evidence.counts["drivers not tried to the end"] += way.left
         evidence.counts["effects"] += done.ground.effects().total()
         evidence.breaches += [f"{name}: {one}" for one in done.found]
         by_place.update(done.crashes)
@@ -162,19 +168,21 @@ async def tour(
     places: Places,
     planted: str = "",
     patience_seconds: float = END_SECONDS,
+    seconds: float = float("inf"),
     say: Callable[[str], None] = lambda _: None,
 ) -> Lives:
-    """Lives of resources until no place is left; what is found ends it."""
+    """Lives of resources until no place is left, or the time is over; what is found ends it."""
+    began = time.monotonic()
     async with lives(ground, planted, patience_seconds) as made:
         number = 0
-        while places.left and not made.found:
+        while places.left and not made.found and time.monotonic() - began < seconds:
             await made.live(f"thing-{number}", places)
             number += 1
             if number % 10 == 0:
                 say(f"{number} lives, {made.crashes.total()} crashes")
         await asyncio.to_thread(made.worker.kill)
         made.found += await asyncio.to_thread(lambda: list(made.judge_whole()))
-        say(f"{number} lives, {made.crashes.total()} crashes")
+        say(f"{number} lives, {made.crashes.total()} crashes: {made.found or 'nothing found'}")
         return made
 
 
