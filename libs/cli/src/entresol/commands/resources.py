@@ -32,7 +32,9 @@ from entresol.telling import drifts, revisions
 def extend(
     session: Session,
     resource: Resource,
-    lifetime: Annotated[str, typer.Option("--for", metavar="5d", help="How long from now.", show_default=False)],
+    lifetime: Annotated[
+        str, typer.Option("--for", "--lifetime", metavar="5d", help="How long from now.", show_default=False)
+    ],
     reason: Reason = None,
     wait: Wait = False,
     timeout: Timeout = 60.0,
@@ -72,7 +74,9 @@ def delete(
 def pause(
     session: Session,
     resource: Resource,
-    lifetime: Annotated[str, typer.Option("--for", metavar="2h", help="How long from now.", show_default=False)],
+    lifetime: Annotated[
+        str, typer.Option("--for", "--lifetime", metavar="2h", help="How long from now.", show_default=False)
+    ],
     reason: Annotated[
         str, typer.Option(metavar="TEXT", help="Why; whoever is refused meanwhile reads it.", show_default=False)
     ],
