@@ -12,6 +12,7 @@ from tests.faults.grounds.modules import Modules
 from tests.faults.grounds.orders import Orders
 from tests.faults.grounds.programs import Answered, Needing, Programs, Undone
 from tests.faults.grounds.repositories import Remote, Repository
+from tests.faults.grounds.templates import Made
 
 __all__ = ["GROUNDS", "SIZES", "STEPS", "Ground"]
 
@@ -21,6 +22,7 @@ GROUNDS: Mapping[str, type[Ground]] = {
     "terraform": Modules,
     "http": Orders,
     "exec": Programs,
+    "scaffold": Made,
     "kubernetes": Cluster,
     "suspended": Answered,
     "compensated": Undone,
