@@ -9,8 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from entresol_provisioning.drivers import PlanOutdated, StepFailed, StepWork, terraform
+from entresol_provisioning.drivers import PlanOutdated, StepFailed, StepWork
 from entresol_provisioning.drivers.terraform import Terraform
+from entresol_provisioning.drivers.terraform import driver as terraform
 from entresol_provisioning.settings import Settings
 
 installed = pytest.mark.skipif(
