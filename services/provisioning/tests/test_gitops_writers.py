@@ -146,6 +146,20 @@ async def test_when_all_have_given_up_nothing_goes_on(
     assert (await drivers[0].apply(step(9))).message == "1 added"
 
 
+async def test_who_asks_while_the_last_one_gives_up_is_served_all_the_same(
+    drivers: list[GitOps], step: Callable[..., StepWork], repository: Path
+) -> None:
+    leaving = asyncio.create_task(drivers[0].apply(step(1)))
+    await eventually(lambda: any(one._acting for one in drivers[0]._rounds.values()))
+    leaving.cancel()
+    (rounds,) = drivers[0]._rounds.values()
+    await asyncio.sleep(0)
+    staying = asyncio.create_task(rounds.ask(lambda view: "served", {"main"}, reads=True))
+    assert await staying == "served"
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+
+
 async def test_a_crash_between_push_and_record_repeats_nothing(
     drivers: list[GitOps], step: Callable[..., StepWork], repository: Path, tmp_path: Path
 ) -> None:

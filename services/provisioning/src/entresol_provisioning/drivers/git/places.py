@@ -9,8 +9,9 @@ from typing import Any
 
 from entresol_provisioning.drivers import StepFailed, StepWork, paths
 from entresol_provisioning.drivers.git.remotes import Remote
-from entresol_provisioning.drivers.git.rounds import Job, Rounds
+from entresol_provisioning.drivers.git.rounds import Rounds
 from entresol_provisioning.drivers.git.urls import checked_url, is_url
+from entresol_provisioning.drivers.git.views import Job
 from entresol_provisioning.settings import Settings
 
 MOST = 64

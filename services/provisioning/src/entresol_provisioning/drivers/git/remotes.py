@@ -86,7 +86,7 @@ class Remote:
         repository on this machine nothing is fetched, the mirror shares its objects; it is pushed to as any other.
         """
         await self._prepare(mirror)
-        if (here := self._shared(mirror, branches)) is not None:
+        if (here := await asyncio.to_thread(self._shared, mirror, branches)) is not None:
             return here
         if moved and not (await self._run(mirror, *self._fetching(branches))).code:
             return dict(zip(branches, await asyncio.to_thread(_held, mirror, branches), strict=True))
@@ -109,9 +109,9 @@ class Remote:
         place = Path(self.url.removeprefix("file://"))
         if not place.is_absolute() or "%" in self.url or not (place / "objects").is_dir():
             return None
-        if (place / "objects" / "info" / "alternates").exists():
+        if _alternates(place).exists():
             return None
-        alternates = mirror / "objects" / "info" / "alternates"
+        alternates = _alternates(mirror)
         wanted = f"{place / 'objects'}\n"
         if not alternates.exists() or alternates.read_text() != wanted:
             alternates.parent.mkdir(exist_ok=True)
@@ -123,16 +123,20 @@ class Remote:
             return None
         return {branch: None if head is None else head.decode() for branch, head in heads.items()}
 
+    def shares(self, mirror: Path) -> bool:
+        """Whether the mirror sees all objects of the remote, without having any."""
+        return _alternates(mirror).exists()
+
     def _fetching(self, branches: Collection[str]) -> tuple[str, ...]:
         options = ("--quiet", "--no-tags", "--no-write-fetch-head")
         return ("fetch", *options, "--", self.url, *map(_fetched, branches))
 
     async def moved(self, mirror: Path, heads: Mapping[str, str | None], seconds: float) -> None:
         """Wait until somebody moves one of the branches, so that the time until they do it again is the longest."""
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(TimeoutError, StepFailed):
             async with asyncio.timeout(seconds):
                 while True:
-                    now = self._shared(mirror, heads) or await self._listed(mirror, heads)
+                    now = await asyncio.to_thread(self._shared, mirror, heads) or await self._listed(mirror, heads)
                     if now != heads:
                         return
                     await asyncio.sleep(MOVED_SECONDS)
@@ -245,6 +249,10 @@ class Remote:
             for part in {self._secret(), self._secret().partition(":")[2]} - {""}:
                 said = said.replace(part, "…")
         return StepFailed(f"git {command} failed: {said}", retryable=True)
+
+
+def _alternates(repository: Path) -> Path:
+    return repository / "objects" / "info" / "alternates"
 
 
 def _place(branch: str) -> str:

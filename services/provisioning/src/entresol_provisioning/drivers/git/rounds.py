@@ -11,7 +11,7 @@ import copy
 import random
 import time
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
@@ -20,9 +20,10 @@ from dulwich.repo import Repo
 from entresol_eventing.failpoints import failpoint
 
 from entresol_provisioning.drivers import StepFailed, paths
-from entresol_provisioning.drivers.git import history, refs
+from entresol_provisioning.drivers.git import refs
 from entresol_provisioning.drivers.git.objects import Objects
 from entresol_provisioning.drivers.git.remotes import Move, Remote, remember
+from entresol_provisioning.drivers.git.views import Job, View
 
 ATTEMPTS = 50
 """How often a branch may be moved by somebody else before a step is put off."""
@@ -40,29 +41,8 @@ OTHERS_SECONDS = 10.0
 """How long somebody who has moved a branch is expected to do it again."""
 
 
-@dataclass(slots=True)
-class View:
-    """The branches of a repository at the beginning of a round, and what the steps of the round make of them."""
-
-    objects: Objects
-    heads: Mapping[str, ObjectID | None]
-    tips: dict[str, ObjectID | None]
-    trailers: Collection[bytes]
-    _found: dict[tuple[str, ObjectID | None], dict[bytes, ObjectID]] = field(default_factory=dict)
-
-    def find(self, branch: str, trailer: bytes, known: ObjectID | None = None) -> ObjectID | None:
-        """The commit on the branch that has the trailer; the history is read once for all steps of a round."""
-        key = (branch, known)
-        if key not in self._found:
-            wanted = {trailer} if known else {trailer, *self.trailers}
-            self._found[key] = history.find(self.objects, self.heads[branch], wanted, known)
-        return self._found[key].get(trailer)
-
-
 P = ParamSpec("P")
 T = TypeVar("T")
-Job = Callable[[View], Any]
-"""Looks at the branches and may set their tips as the last that it does; runs in a thread, again in each round."""
 
 
 @dataclass(slots=True, eq=False)
@@ -125,15 +105,23 @@ class Rounds:
         try:
             return await answer
         except asyncio.CancelledError:
-            if not any(one.remaining for one in (*self._waiting, *self._acting)):
-                await self.close()
+            if not self._left():
+                await self._stop()
             raise
 
     async def close(self) -> None:
         """Stop in the middle of a round; what got onto a branch is found there by its trailer."""
+        for one in self._left():
+            one.answer.cancel()
+        await self._stop()
+
+    async def _stop(self) -> None:
         if (running := self._running) is not None:
             running.cancel()
             await asyncio.wait((running,))
+
+    def _left(self) -> list[_Asked]:
+        return [one for one in (*self._acting, *self._waiting) if one.remaining]
 
     async def _await_turn(self, refusals: int) -> None:
         """Whoever was faster has to come by again before the next try: right after that there is most time for it."""
@@ -147,16 +135,8 @@ class Rounds:
         try:
             while self._take():
                 began, acting = time.monotonic(), len(self._acting)
-                try:
-                    refused = await self._round()
-                except Exception as error:
-                    for one in self._acting:
-                        one.fail(copy.copy(error) if isinstance(error, StepFailed) else error)
-                    refused = False
+                refused = await self._round_or_fail()
                 refusals = refusals + 1 if refused else 0
-                self._done += 1
-                if self._remote is not None and self._done % TIDY_ROUNDS == 0:
-                    await self._remote.tidy(self._place)
                 self._hurries = refused
                 if not refused:
                     self._most = min(MOST, 4 * self._most)
@@ -167,9 +147,22 @@ class Rounds:
                 elif self._waiting and began < self._others_until:
                     await asyncio.sleep(REST_SECONDS)
         finally:
-            for one in (*self._acting, *self._waiting):
-                one.answer.cancel()
-            self._acting, self._waiting, self._running = [], [], None
+            # Somebody may have asked while it was being stopped, because nobody was left.
+            self._acting, self._waiting, self._running = [], self._left(), None
+            if self._waiting:
+                self._running = asyncio.create_task(self._run())
+
+    async def _round_or_fail(self) -> bool:
+        try:
+            refused = await self._round()
+        except Exception as error:
+            for one in self._acting:
+                one.fail(copy.copy(error) if isinstance(error, StepFailed) else error)
+            return False
+        self._done += 1
+        if self._remote is not None and self._done % TIDY_ROUNDS == 0:
+            await self._remote.tidy(self._place)
+        return refused
 
     def _take(self) -> bool:
         waiting = [one for one in self._waiting if one.remaining]
@@ -257,10 +250,11 @@ class Rounds:
         try:
             refused = await self._remote.push(self._place, texts)
         finally:
-            if refused.keys() == texts.keys():
+            if refused.keys() == texts.keys() or self._remote.shares(self._place):
                 for file in packed:
                     file.unlink(missing_ok=True)
-        await _in_thread(remember, repo, {one: tip for one, tip in moves.items() if one not in refused})
+        if not self._remote.shares(self._place):
+            await _in_thread(remember, repo, {one: tip for one, tip in moves.items() if one not in refused})
         return refused
 
 

@@ -7,8 +7,8 @@ from entresol_manifests.digest import digest
 
 from entresol_provisioning.drivers import StepResult, StepWork
 from entresol_provisioning.drivers.git import history, trees
-from entresol_provisioning.drivers.git.rounds import View
 from entresol_provisioning.drivers.git.trees import Change, Difference
+from entresol_provisioning.drivers.git.views import View
 from entresol_provisioning.drivers.gitops.targets import Target
 
 

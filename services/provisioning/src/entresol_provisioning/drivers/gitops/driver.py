@@ -17,8 +17,8 @@ from collections.abc import Mapping
 from entresol_provisioning.drivers import Difference, Observation, Plan, StepFailed, StepResult, StepWork, Touched
 from entresol_provisioning.drivers.git import history, refs, trees
 from entresol_provisioning.drivers.git.places import Repositories
-from entresol_provisioning.drivers.git.rounds import View
 from entresol_provisioning.drivers.git.trees import Change
+from entresol_provisioning.drivers.git.views import View
 from entresol_provisioning.drivers.gitops import commits, proposals
 from entresol_provisioning.drivers.gitops.targets import Target, owned, target
 from entresol_provisioning.rendering import Renderer, RenderFailed

@@ -15,8 +15,8 @@ from dulwich.objects import ObjectID
 
 from entresol_provisioning.drivers import StepFailed, StepResult, StepSuspended, StepWork
 from entresol_provisioning.drivers.git import history, trees
-from entresol_provisioning.drivers.git.rounds import View
 from entresol_provisioning.drivers.git.trees import Change
+from entresol_provisioning.drivers.git.views import View
 from entresol_provisioning.drivers.gitops import commits
 from entresol_provisioning.drivers.gitops.targets import Target
 

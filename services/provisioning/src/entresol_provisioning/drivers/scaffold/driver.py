@@ -25,8 +25,8 @@ from entresol_provisioning.drivers import Difference, Observation, Plan, StepFai
 from entresol_provisioning.drivers.git import refs, trees
 from entresol_provisioning.drivers.git.objects import Objects
 from entresol_provisioning.drivers.git.places import Repositories
-from entresol_provisioning.drivers.git.rounds import View
 from entresol_provisioning.drivers.git.trees import Entry
+from entresol_provisioning.drivers.git.views import View
 from entresol_provisioning.drivers.remains import discard
 from entresol_provisioning.drivers.scaffold import histories, merges, templates
 from entresol_provisioning.drivers.scaffold.histories import Known
