@@ -138,11 +138,11 @@ async def test_when_all_have_given_up_nothing_goes_on(
     drivers: list[GitOps], step: Callable[..., StepWork], repository: Path
 ) -> None:
     acting = [asyncio.create_task(drivers[0].apply(step(number))) for number in range(8)]
-    await eventually(lambda: bool(drivers[0]._rounds))
+    await eventually(lambda: bool(drivers[0]._repositories._rounds))
     for task in acting:
         task.cancel()
     await asyncio.gather(*acting, return_exceptions=True)
-    assert all(one._running is None for one in drivers[0]._rounds.values())
+    assert all(one._running is None for one in drivers[0]._repositories._rounds.values())
     assert (await drivers[0].apply(step(9))).message == "1 added"
 
 
@@ -150,9 +150,9 @@ async def test_who_asks_while_the_last_one_gives_up_is_served_all_the_same(
     drivers: list[GitOps], step: Callable[..., StepWork], repository: Path
 ) -> None:
     leaving = asyncio.create_task(drivers[0].apply(step(1)))
-    await eventually(lambda: any(one._acting for one in drivers[0]._rounds.values()))
+    await eventually(lambda: any(one._acting for one in drivers[0]._repositories._rounds.values()))
     leaving.cancel()
-    (rounds,) = drivers[0]._rounds.values()
+    (rounds,) = drivers[0]._repositories._rounds.values()
     await asyncio.sleep(0)
     staying = asyncio.create_task(rounds.ask(lambda view: "served", {"main"}, reads=True))
     assert await staying == "served"
