@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from entresol_provisioning.drivers import StepFailed, StepWork, terraform
+from entresol_provisioning.drivers import StepFailed, StepWork
 from entresol_provisioning.drivers.gitops import GitOps
 from entresol_provisioning.drivers.terraform import Terraform
+from entresol_provisioning.drivers.terraform import driver as terraform
 from entresol_provisioning.settings import Settings
 
 from services.provisioning.tests.repositories import bare, cloned, files_of, git
