@@ -8,7 +8,7 @@ READY := .venv/.ready
 MEMBERS := $(shell sed -nE 's/^name = "(.*)"/\1/p' $(PACKAGES:%=%/pyproject.toml))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint typecheck schemas contracts bench bench-long faults faults-long faults-trust up down lock clean
+.PHONY: help setup demo test test-long lint typecheck schemas contracts bench bench-long faults faults-long faults-trust up down lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 14
@@ -32,6 +32,9 @@ demo: $(READY) ## start the whole platform, run the main job on real input, show
 
 test: $(READY) ## every test that needs no container
 	@$(BIN)/python -m pytest -q -n 3 --dist loadfile
+
+test-long: $(READY) ## tests that prove over again, in more places, what a test of make test proves in one
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile -m long
 
 lint: $(READY) ## style, layers and declared dependencies
 	@$(BIN)/ruff check .

@@ -54,8 +54,19 @@ def call(data: Path, point: str = "", attempted: str = "", approved: str = "") -
     return subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
 
 
-@pytest.mark.parametrize("approves", [False, True], ids=["", "approved"])
-@pytest.mark.parametrize("point", ["effect.before", "effect.middle", "effect.running", "effect.after"])
+@pytest.mark.parametrize(
+    ("point", "approves"),
+    [
+        ("effect.before", False),
+        ("effect.middle", False),
+        ("effect.running", False),
+        ("effect.after", False),
+        ("effect.running", True),
+        pytest.param("effect.before", True, marks=pytest.mark.long),
+        pytest.param("effect.middle", True, marks=pytest.mark.long),
+        pytest.param("effect.after", True, marks=pytest.mark.long),
+    ],
+)
 def test_a_crash_of_the_service_repeats_no_effect(data: Path, point: str, approves: bool) -> None:
     approved = call(data, "plan").stdout.strip() if approves else ""
     # The first program that runs is the one that looks, if there is a plan to hold to.

@@ -96,7 +96,7 @@ class TestRemoteGitOps(Conformance):
 
 
 class TestProposingGitOps(Conformance):
-    @pytest.fixture(params=[merge, squash, rebase])
+    @pytest.fixture(params=[merge, *(pytest.param(one, marks=pytest.mark.long) for one in (squash, rebase))])
     async def case(self, request: pytest.FixtureRequest, settings: Settings, tmp_path: Path) -> AsyncIterator[Case]:
         remote = bare(tmp_path / "elsewhere.git")
         clone = cloned(remote, tmp_path / "merging")

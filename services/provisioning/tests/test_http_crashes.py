@@ -13,7 +13,8 @@ from entresol_provisioning.settings import Settings
 from services.provisioning.tests.http_api import fake_api
 from services.provisioning.tests.test_planned_crashes import ENDS, kind, start
 
-POINTS = ["commit.before@2", "commit.after@2", "effect.before", "effect.middle", "effect.after", "commit.before@3"]
+OTHER_POINTS = ["commit.before@2", "commit.after@2", "effect.before", "effect.after", "commit.before@3"]
+POINTS = ["effect.middle", *(pytest.param(one, marks=pytest.mark.long) for one in OTHER_POINTS)]
 
 
 def step(url: str) -> dict[str, Any]:

@@ -33,11 +33,12 @@ STEP = {
         "objects": [config_map("a", size="1"), secret("b", password="canary-${inputs.size}")],
     },
 }
-POINTS = [
+OTHER_POINTS = [
     *(f"commit.before@{visit}" for visit in range(1, 6)),
     *("commit.after@3", "publish.before@2", "publish.after@1"),
-    *("effect.before", "effect.middle@1", "effect.middle@2", "effect.after"),
+    *("effect.before", "effect.middle@2", "effect.after"),
 ]
+POINTS = ["effect.middle@1", *(pytest.param(one, marks=pytest.mark.long) for one in OTHER_POINTS)]
 
 
 @pytest.fixture

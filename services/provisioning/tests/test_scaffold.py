@@ -14,6 +14,8 @@ from entresol_provisioning.drivers.git import refs
 from entresol_provisioning.drivers.scaffold import Scaffold
 from entresol_provisioning.settings import Settings
 
+from services.provisioning.tests.repositories import bare
+
 ENV = {
     "PATH": os.environ["PATH"],
     "GIT_CONFIG_GLOBAL": "/dev/null",
@@ -126,6 +128,7 @@ class TestScaffold(Conformance):
         )
 
 
+@pytest.mark.long
 class TestScaffoldThatIsTrackedAndDeleted(Conformance):
     @pytest.fixture
     def case(self, settings: Settings, template: Path, repository: Path) -> Case:
@@ -141,6 +144,7 @@ class TestScaffoldThatIsTrackedAndDeleted(Conformance):
         )
 
 
+@pytest.mark.long
 class TestScaffoldElsewhere(Conformance):
     @pytest.fixture
     def case(self, settings: Settings, template: Path, tmp_path: Path) -> Case:
@@ -205,12 +209,8 @@ async def test_a_ref_a_plain_folder_and_a_repository_here_can_be_templates(
     assert files_of(settings.repositories / "plain.git") == {"a.txt": "plain"}
 
 
-@pytest.mark.parametrize(
-    "answer", ["{{ 7 * 7 }}", "{% for x in y %}", "{# no #}", '${file("/etc/passwd")}', "a\nb: c", "é'\"\\"]
-)
-async def test_an_answer_stays_what_it_is(
-    driver: Scaffold, step: Callable[..., StepWork], repository: Path, answer: str
-) -> None:
+async def test_an_answer_stays_what_it_is(driver: Scaffold, step: Callable[..., StepWork], repository: Path) -> None:
+    answer = " ".join(("{{ 7 * 7 }}", "{% for x in y %}", "{# no #}", '${file("/etc/passwd")}', "a\nb: c", "é'\"\\"))
     await driver.apply(step(answers={"team": answer}))
     assert f"By {answer}." in files_of(repository)["README.md"]
 
@@ -269,6 +269,19 @@ async def test_a_conflict_names_its_files_and_changes_nothing(
             "the template and the repository have both changed deploy.yaml, large.txt; "
         )
     assert git(repository, "rev-parse", "main") == before
+
+
+async def test_a_repository_elsewhere_is_begun_and_kept_current(
+    driver: Scaffold, step: Callable[..., StepWork], tmp_path: Path
+) -> None:
+    remote = bare(tmp_path / "remote.git")
+    given = {"template": "service", "destination": "forge"}
+    for number, size in ((1, "small"), (2, "large")):
+        asked = make_work(with_=with_size(size) | given, destination={"repository": f"file://{remote}"})
+        result = await driver.apply(later(asked, number))
+        assert result.outputs["commit"] == git(remote, "rev-parse", "main")
+    assert files_of(remote)["large.txt"] == "only where it is large"
+    assert git(remote, "rev-list", "--count", "main") == "2"
 
 
 async def test_with_track_the_template_has_its_way_in_its_files(
