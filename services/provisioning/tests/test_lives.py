@@ -192,6 +192,29 @@ class TestCompensation:
         assert left["one"].former is None
         assert desk.last().left is None
 
+    def test_what_an_earlier_create_has_left_is_taken_down_too(self, desk: Desk) -> None:
+        desk.apply(make_offering(version="0.9.0", actions={"create": {"steps": THREE}}))
+        desk.ask(offering_version="0.9.0")
+        desk.done("one")
+        desk.done("two", "failed", message="no room")
+        desk.ask()
+        desk.done("one")
+        desk.done("two", "failed", message="no room")
+        for step in ("undo/two", "undo/one"):
+            (intent,) = desk.ready()
+            assert (intent.key[1], intent.act) == (step, "destroy")
+            desk.done(step, act="destroy")
+        assert store.footprints_of(desk.session.connection(), ID) == []
+
+    def test_what_could_not_be_adopted_wholly_is_left_as_it_is(self, desk: Desk) -> None:
+        desk.ask("adopt")
+        desk.done("one", act="adopt")
+        desk.done("two", "failed", message="there is nothing to adopt", act="adopt")
+        assert desk.ready() == []
+        end = desk.last()
+        assert (end.reason, end.left, end.compensated) == ("there is nothing to adopt", None, None)
+        assert store.footprints_of(desk.session.connection(), ID) == []
+
     def test_a_step_may_say_how_it_is_undone(self, desk: Desk) -> None:
         own = {"driver": "noop", "with": {"outputs": {"undo": "${steps.one.outputs.id}"}}}
         steps = [{**THREE[0], "compensate": own}, THREE[1]]

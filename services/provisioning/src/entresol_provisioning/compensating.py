@@ -2,7 +2,8 @@
 
 Steps are undone in the reverse order of their making, and one only when everything that was built on it is undone. A
 step that failed may have left something, so it is undone too. What a step says for itself goes before what is usual:
-what was made is taken down, what was changed is made again as it stood before.
+what was made is taken down, what was changed is made again as it stood before. What is adopted was there before and
+has not been changed, so nothing of it is undone.
 """
 
 from collections.abc import Mapping
@@ -22,7 +23,7 @@ def rows(
 ) -> list[dict[str, Any]]:
     """The steps that undo, to be added to the run; none if nothing has to be undone."""
     action = None if offering is None else offering.action(request.action, request.implementation)
-    if action is None or not action.compensates:
+    if action is None or not action.compensates or request.action == "adopt":
         return []
     own = {one.name: one.compensate for one in action.steps or () if one.compensate is not None}
     left = {
@@ -34,7 +35,7 @@ def rows(
     for name, one in steps.items():
         if name in own and one.state == "succeeded":
             acts[name] = (own[name].driver, APPLY)
-        elif name in left and left[name].former is None:
+        elif name in left and (request.action == "create" or left[name].former is None):
             acts[name] = (left[name].driver, DESTROY)
         elif name in left:
             acts[name] = (left[name].former["driver"], RESTORE)  # type: ignore[index]

@@ -32,12 +32,19 @@ def remember(connection: Connection, request: Request, verdict: Verdict) -> None
         store.leave_footprint(connection, request.resource_id, name, outputs, known=verdict.known, **left)
 
 
+def disown(connection: Connection, request: Request) -> None:
+    """What an adoption that did not succeed has taken to be owned was there before, and is nobody's again."""
+    for one in store.footprints_of(connection, request.resource_id):
+        if one.run_id == request.run_id:
+            store.remove_footprint(connection, request.resource_id, one.step)
+
+
 def _undone(connection: Connection, request: Request, name: str, verdict: Verdict) -> None:
     """The books are as before the run that was undone."""
     found = next((one for one in store.footprints_of(connection, request.resource_id) if one.step == name), None)
     if found is None:
         return
-    if found.former is None:
+    if request.action == "create" or found.former is None:
         store.remove_footprint(connection, request.resource_id, name)
         return
     former: dict[str, Any] = {**found.former, "former": None}

@@ -193,7 +193,8 @@ class Runs:
                 store.change_step(connection, request.run_id or "", name, one.state, state="dropped")
                 steps[name] = replace(one, state="dropped")
                 yield Cancel(f"{RETRY}:{request.run_id}:{name}")
-                if (other := waits.needless(connection, request, one)) is not None:
+                other = None if stop["outcome"] == AGAIN else waits.needless(connection, request, one)
+                if other is not None:
                     yield from self.cancel(connection, other, f"{request.resource_id} needs it no more", at)
         yield from self._settle(connection, request.but(stop=stop), steps, at)
 
@@ -255,6 +256,8 @@ class Runs:
                 values = {"phase": UNDO, "steps": len(steps) + len(rows), "stop": dict(stop), "applied": applied}
                 store.change_request(connection, request.id, **values)
                 return True
+        if request.action == "adopt" and request.phase == APPLY:
+            effects.disown(connection, request)
         outcomes: Iterator[Outcome] = iter(())
         if stop["outcome"] == CANCELLED:
             outcomes = endings.cancel(connection, request, stop["reason"], applied, at)
