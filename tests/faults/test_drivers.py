@@ -32,6 +32,7 @@ def test_each_visit_to_a_place_is_tried_until_a_run_does_not_come_by() -> None:
     assert crashes == {(action, place) for action in ("create", "delete") for place in came_by}
 
 
+@pytest.mark.long
 @pytest.mark.timeout(200)
 @pytest.mark.parametrize("ground", ["http", "required"])
 def test_a_crash_after_an_effect_repeats_nothing_and_leaves_nothing(ground: str, tmp_path: Path) -> None:

@@ -149,7 +149,7 @@ def test_what_is_needed_is_made_and_shown(run: Run) -> None:
 def test_versions_are_proposed_promoted_and_weighed(run: Run, child: Child) -> None:
     done(run(*ask("early")))
     done(run("apply", str(child.data / "newer.yaml"), "--proposed"))
-    assert stages(run) == {"1.0.0": "default", "1.1.0": "proposed"}
+    eventually(lambda: stages(run) == {"1.0.0": "default", "1.1.0": "proposed"})
     explained = ("offering", "explain", "thing", "-p", "shop", "-e")
     assert "1.0.0: it is the default" in run(*explained, "dev").stdout
     assert "✓  careful" in run(*explained, "prod", "--version", "1.1.0").stdout

@@ -40,8 +40,16 @@ RUNNING = [
     *("effect.running@5", "effect.running@10"),
     *("effect.middle", "effect.after"),
 ]
-EACH = [pytest.param(FILES, point, id=f"gitops-{point}") for point in POINTS]
-EACH += [pytest.param(MODULE, point, id=f"terraform-{point}", marks=installed) for point in RUNNING]
+OFTEN = ("commit.before@2", "publish.before@2", "effect.middle", "effect.running@10")
+"""Tried by every run of the tests; the others prove the same in more places."""
+
+
+def each(name: str, step: dict[str, Any], points: list[str], *marks: pytest.MarkDecorator) -> list[Any]:
+    rare = {point: () if point in OFTEN else (pytest.mark.long,) for point in points}
+    return [pytest.param(step, point, id=f"{name}-{point}", marks=(*marks, *rare[point])) for point in points]
+
+
+EACH = [*each("gitops", FILES, POINTS), *each("terraform", MODULE, RUNNING, installed)]
 
 
 def start(settings: Settings, point: str = "") -> subprocess.Popen[bytes]:
