@@ -10,6 +10,7 @@ from tests.faults.trials import SQLITE, Scale, Trial
 
 
 # urllib leaves a connection to the collector when the server is killed in the middle of an answer.
+@pytest.mark.long
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 @pytest.mark.timeout(400)
 def test_every_request_ends_once_whatever_is_killed(tmp_path: Path) -> None:

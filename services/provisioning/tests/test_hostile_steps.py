@@ -193,6 +193,7 @@ async def test_a_linked_workspace_is_refused(work: Callable[..., StepWork], sett
 
 
 @installed
+@pytest.mark.long
 async def test_what_takes_fifty_megabytes_to_tell_is_observed_within_bounded_memory(
     work: Callable[..., StepWork], settings: Settings
 ) -> None:

@@ -22,6 +22,9 @@ from entresol_provisioning.drivers.scaffold import templates
 from entresol_provisioning.drivers.scaffold.templates import LARGEST_BYTES, MOST_FILES, File, Template
 
 LARGEST_ANSWERS = 256 * 1024
+MOST_KEPT = 64
+LARGEST_KEPT = 1024**2
+"""Renders that are remembered, and the bytes of the largest: a plan, its application and each look render the same."""
 _COPYING = Path(__file__).with_name("copying.py")
 _ANSWER = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}\Z")
 
@@ -42,12 +45,17 @@ class Render:
 
 
 class Copier:
-    """Renders, a few at the same time."""
+    """Renders, a few at the same time.
+
+    What a template gives depends on nothing but its revision, the answers and the folder; one that is trusted to run
+    tasks may do anything, so it is rendered each time.
+    """
 
     def __init__(self, scratch: Path, seconds: float, most: int, trusted: frozenset[str]) -> None:
         self._scratch = scratch
         self._trusted = trusted
         self._turns = asyncio.Semaphore(most)
+        self._kept: dict[tuple[str, str, str, str], Render] = {}
         self._limits = Limits(
             cpu_seconds=seconds,
             memory_bytes=1024**3,
@@ -60,31 +68,42 @@ class Copier:
     async def render(self, template: Template, answers: Mapping[str, Any], folder: str) -> Render:
         """`folder` is what the template sees as the repository's name. Raises StepFailed."""
         checked = _checked(answers)
+        revision, sources = await asyncio.to_thread(template.read)
+        key = (template.name, revision, checked, folder)
+        if (kept := self._kept.get(key)) is not None:
+            return kept
         async with self._turns:
             self._scratch.mkdir(parents=True, exist_ok=True, mode=0o700)
             place = Path(await asyncio.to_thread(tempfile.mkdtemp, prefix="scaffold-", dir=self._scratch))
             try:
-                revision, into = await asyncio.to_thread(self._prepare, place, template, checked, folder)
+                into = await asyncio.to_thread(self._prepare, place, template.name, sources, checked, folder)
                 ended = await self._run(place, trusted=template.name in self._trusted)
                 files, once = await asyncio.to_thread(_read, place, template, ended, into)
-                return Render(template.name, revision, files, once)
             finally:
                 await asyncio.shield(asyncio.to_thread(discard, place))
+        return self._keep(key, Render(template.name, revision, files, once))
 
-    def _prepare(self, place: Path, template: Template, answers: str, folder: str) -> tuple[str, Path]:
-        revision, files = template.read()
+    def _keep(self, key: tuple[str, str, str, str], render: Render) -> Render:
+        small = sum(len(one.content) for one in render.files.values()) <= LARGEST_KEPT
+        if small and render.template not in self._trusted:
+            while len(self._kept) >= MOST_KEPT:
+                del self._kept[next(iter(self._kept))]
+            self._kept[key] = render
+        return render
+
+    def _prepare(self, place: Path, name: str, files: Mapping[str, File], answers: str, folder: str) -> Path:
         work = place / "work"
         (work / "output").mkdir(parents=True)
-        templates.write(template.name, files, work / "templates" / template.name)
+        templates.write(name, files, work / "templates" / name)
         into = work / "made" / folder
         asked = {
-            "template": f"templates/{template.name}",
+            "template": f"templates/{name}",
             "into": f"made/{folder}",
             "answers": json.loads(answers),
-            "trusted": template.name in self._trusted,
+            "trusted": name in self._trusted,
         }
         (work / "request.json").write_text(json.dumps(asked))
-        return revision, into
+        return into
 
     async def _run(self, place: Path, *, trusted: bool) -> Ended:
         env = {"HOME": str(place / "work"), "LANG": "C.UTF-8", "PYTHONHASHSEED": "0", "PYTHONDONTWRITEBYTECODE": "1"}

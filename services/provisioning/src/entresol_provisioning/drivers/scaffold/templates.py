@@ -9,7 +9,7 @@ import hashlib
 import os
 import re
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -112,7 +112,7 @@ def find(templates: Path, repositories: Path, name: object, ref: object) -> Temp
     return Template(name, place, True, ref)
 
 
-def write(name: str, files: dict[str, File], place: Path) -> None:
+def write(name: str, files: Mapping[str, File], place: Path) -> None:
     """Put the files there; raise StepFailed for a link that leads out of the template, or to anything but a file."""
     links = []
     for path, file in files.items():
