@@ -31,7 +31,7 @@ demo: $(READY) ## start the whole platform, run the main job on real input, show
 	@$(BIN)/entresol demo
 
 test: $(READY) ## every test that needs no container
-	@$(BIN)/python -m pytest -q -n 4 --dist loadfile
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile
 
 test-long: $(READY) ## tests that prove over again, in more places, what a test of make test proves in one
 	@$(BIN)/python -m pytest -q -n 3 --dist loadfile -m long
