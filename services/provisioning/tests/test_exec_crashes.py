@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -93,7 +94,11 @@ def test_the_next_attempt_waits_for_a_program_that_goes_on_by_itself(data: Path)
 def test_a_program_whose_supervisor_died_too_is_told_that_it_was_started_before(data: Path) -> None:
     (data / "hold").touch()
     assert call(data, "effect.running").returncode == -signal.SIGKILL
-    for supervisor in _supervisors(data):
+    until = time.monotonic() + 30
+    while not (supervisors := _supervisors(data)):  # it may not have begun yet
+        assert time.monotonic() < until
+        time.sleep(0.01)
+    for supervisor in supervisors:
         os.kill(supervisor, signal.SIGKILL)
     (data / "hold").unlink()
     assert json.loads(call(data, attempted="yes").stdout) == {"receipt": 1}
