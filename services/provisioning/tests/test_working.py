@@ -33,6 +33,8 @@ class World:
     name: str = "world"
     things: dict[str, Any] = field(default_factory=dict)
     calls: list[tuple[str, str]] = field(default_factory=list)
+    read: list[str] = field(default_factory=list)
+    """The request that templates could read, of each look."""
     sticky: bool = False
     """Whether what is taken down stays."""
     lingering: bool = False
@@ -77,6 +79,7 @@ class World:
 
     async def observe(self, work: StepWork) -> Observation:
         self.calls.append(("observe", work.step))
+        self.read.append(work.scope["request"]["id"])
         there = self.things.get(self._key(work))
         if work.destroys or there is None:
             return Observation(exists=there is not None)
@@ -293,3 +296,14 @@ async def test_a_suspended_step_goes_on_after_a_restart(
     async with platform_on(app.create(connected)) as platform:
         await platform.ended(request)
         assert (await platform.facts(request))[-1] == "RunSucceeded"
+
+
+async def test_a_look_reads_the_request_that_made_the_step_not_a_later_one(
+    running: Any, world: World, offering: Callable[..., Any]
+) -> None:
+    await running.apply(offering(actions=create(), drift={"every": "1h"}))
+    made = await running.ask(inputs={"size": 1})
+    await running.ended(made)
+    await running.ended(await running.ask("pause", lifetime_seconds=3600, reason="by hand"))
+    await running.ended(await running.ask("unpause"))
+    assert await eventually(lambda: set(world.read), seconds=30) == {made}

@@ -39,8 +39,8 @@ class Subject:
 
     resource: Resource
     footprints: tuple[Footprint, ...]
-    scope: Mapping[str, Any]
-    actor: str
+    scopes: tuple[Mapping[str, Any], ...]
+    """For each footprint, what its templates could read when it was made: of the request that made it."""
 
 
 class Observer:
@@ -112,7 +112,8 @@ class Observer:
         if subject is None:
             return Sight(resource_id, 0, unknown="it is not there any more, or paused")
         try:
-            seen = await asyncio.gather(*(self._observe(subject, one) for one in subject.footprints))
+            looks = zip(subject.footprints, subject.scopes, strict=True)
+            seen = await asyncio.gather(*(self._observe(subject.resource, *one) for one in looks))
         except Exception as error:
             reason = error.reason if isinstance(error, StepFailed) else repr(error)
             log.warning("a resource can't be observed", extra={"resource": resource_id, "reason": reason})
@@ -134,18 +135,21 @@ class Observer:
         resource = store.find_resource(connection, resource_id)
         if resource is None or not resource.exists or resource.paused is not None:
             return None
-        request = store.find_request(connection, resource.request_id)
-        assert request is not None
         left = tuple(store.footprints_of(connection, resource_id))
         outputs = {one.step: one.outputs for one in left}
-        scope = variables(request.but(effective=resource.inputs), resource, outputs, self._capabilities)
-        return Subject(resource, left, scope, request.actor["id"])
+        latest = store.find_request(connection, resource.request_id)
+        assert latest is not None
+        requests = [store.find_run(connection, one.run_id) or latest for one in left]
+        scopes = (
+            variables(one.but(effective=resource.inputs), resource, outputs, self._capabilities) for one in requests
+        )
+        return Subject(resource, left, tuple(scopes))
 
-    async def _observe(self, subject: Subject, left: Footprint) -> Observation:
+    async def _observe(self, resource: Resource, left: Footprint, scope: Mapping[str, Any]) -> Observation:
         driver = self._drivers.get(left.driver)
         if driver is None:
             raise StepFailed(f"the driver {left.driver} is not installed here")
-        resource, seconds = subject.resource, self._settings.observe_seconds
+        seconds = self._settings.observe_seconds
         work = StepWork(
             request_id=resource.request_id,
             run_id=left.run_id,
@@ -157,10 +161,10 @@ class Observer:
             environment=resource.environment,
             offering=resource.offering,
             name=resource.name,
-            actor=subject.actor,
+            actor=scope["actor"]["id"],
             with_=left.with_,
             inputs=resource.inputs,
-            scope=subject.scope,
+            scope=scope,
             previous=left.outputs,
             destination=left.destination,
             deadline=time.monotonic() + seconds,
