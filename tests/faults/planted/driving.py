@@ -4,7 +4,7 @@ from typing import Any
 
 from entresol_provisioning.drivers import StepResult, StepWork
 from entresol_provisioning.drivers.exec.executions import Execution
-from entresol_provisioning.drivers.git import trees
+from entresol_provisioning.drivers.git import history, trees
 from entresol_provisioning.drivers.gitops import commits
 from entresol_provisioning.drivers.http import carrying
 
@@ -19,7 +19,7 @@ def commit_not_looked_for() -> None:
             tip = view.tips[target.branch]
             difference = trees.compare(view.objects, tip, change)
             parents = () if tip is None else (tip,)
-            new = trees.commit(view.objects, parents, tip, change, difference, commits.message(work), committer)
+            new = trees.commit(view.objects, parents, tip, change, difference, history.message(work), committer)
             view.tips[target.branch] = new
             return StepResult(commits.outputs(target, change, new.decode()), "committed")
 
