@@ -64,14 +64,14 @@ bench-long: $(READY) ## memory over 200,000 requests, and the cost of one with u
 	@$(BIN)/python -m tests.bench --fill 1000000 $(if $(WRITE),--write)
 
 faults: $(READY) ## break things under load, and count what was lost; SCALE=short, run or long
-	@$(BIN)/python -m tests.faults.trust --scale $(SCALE)
+	@$(BIN)/python -m tests.faults.trust
 	@$(BIN)/python -m tests.faults --scale $(SCALE)
 
 faults-long: $(READY) ## the same for hours, and write docs/faults.md; goes on where it was stopped
 	@$(BIN)/python -m tests.faults --scale long --resume faults.jsonl --write docs/faults.md
 
-faults-trust: $(READY) ## plant bugs, and see that each is caught; a few of them with SCALE=short
-	@$(BIN)/python -m tests.faults.trust --scale $(SCALE)
+faults-trust: $(READY) ## plant bugs, and see that each is caught
+	@$(BIN)/python -m tests.faults.trust
 
 up: $(READY) ## run the platform in the foreground
 	@$(BIN)/entresol up

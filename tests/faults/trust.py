@@ -20,8 +20,6 @@ from tests.faults.planted import BUGS, Bug
 from tests.faults.trials import SQLITE, Scale, Trial
 from tests.forks import fork_server
 
-FEW = 6
-"""Bugs of a short run, others for each seed."""
 AT_A_TIME = 3
 
 
@@ -66,15 +64,13 @@ class Played:
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.faults.trust", description=__doc__)
-    parser.add_argument("--scale", choices=[one.name.lower() for one in Scale], default="run", help="short: a few bugs")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these bugs or scenarios alone")
     parser.add_argument("--seed", type=int, help="repeat a run: the seed that it printed")
     arguments = parser.parse_args()
     seed = random.randrange(2**32) if arguments.seed is None else arguments.seed
-    scale = Scale[arguments.scale.upper()]
-    print(f"seed {seed}, scale {arguments.scale}", flush=True)
+    print(f"seed {seed}", flush=True)
     began = time.monotonic()
-    played = run(chosen(arguments.only, scale, seed), seed)
+    played = run(chosen(arguments.only), seed)
     for one in played:
         if not one.is_as_it_should_be:
             print(f"\n{one.report()}")
@@ -86,14 +82,12 @@ def main() -> int:
     return 1 if dirty or caught < len(planted) else 0
 
 
-def chosen(only: Sequence[str] | None, scale: Scale, seed: int) -> list[tuple[str, Bug | None]]:
+def chosen(only: Sequence[str] | None = None) -> list[tuple[str, Bug | None]]:
     """What is to be played: the scenarios of some bugs without any, then each of the bugs."""
     known = {*scenarios.SCENARIOS, *drivers.SCENARIOS, *tallied.SCENARIOS}
     if unknown := set(only or ()) - known - set(BUGS):
         sys.exit(f"no bug or scenario {', '.join(sorted(unknown))}; there are {', '.join([*BUGS, *sorted(known)])}")
     bugs = [bug for bug in BUGS.values() if only is None or bug.name in only]
-    if only is None and scale == Scale.SHORT:
-        bugs = random.Random(seed).sample(bugs, FEW)
     controls = dict.fromkeys([*(bug.scenario for bug in bugs), *(one for one in only or () if one in known)])
     return [*((name, None) for name in controls), *((bug.scenario, bug) for bug in bugs)]
 
