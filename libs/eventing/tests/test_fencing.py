@@ -133,7 +133,7 @@ async def test_events_of_a_commit_whose_answer_was_lost_are_published_in_their_p
         await insisting(service, "c")
         assert [one.subject for one in await published(service)] == ["a", "b", "c"]
         await eventually(lambda: is_published(service, 3))
-        info = await service._publishing().connection.jetstream().stream_info("EVENTS")
+        info = await service._bus.publisher.connection.jetstream().stream_info("EVENTS")
         assert info.state.messages == 3
 
 

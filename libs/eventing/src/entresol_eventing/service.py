@@ -16,36 +16,29 @@ from pathlib import Path
 from typing import Any, TypeAlias, TypeVar
 
 from entresol_contracts import EVENT_TYPES
-from nats.aio.client import Client
-from sqlalchemy import MetaData, select
+from sqlalchemy import MetaData
 from sqlmodel import Session
 from starlette.types import ASGIApp
 
 from entresol_eventing import deadlines, migrate, parking, upkeep
+from entresol_eventing.bus import LOOK_SECONDS, Bus, Subjects
 from entresol_eventing.commits import Commits, Wake
 from entresol_eventing.consumer import BatchJob, Handling, Ingest, IngestJob, Message, RetryJob
-from entresol_eventing.envelope import Cause, covered
+from entresol_eventing.envelope import Cause
 from entresol_eventing.fencing import exclusive
-from entresol_eventing.log import Subscription, connect
 from entresol_eventing.parts import Parts
-from entresol_eventing.permissions import EVENTS, INGEST, INGEST_CONSUMER, inbox_prefix
-from entresol_eventing.publishing import Publisher
 from entresol_eventing.pull import Linger
 from entresol_eventing.reactions import Outcome, Reactions, Unit
 from entresol_eventing.relay import Relay
 from entresol_eventing.settings import RuntimeSettings
-from entresol_eventing.store import Database, cursor
+from entresol_eventing.store import Database
 from entresol_eventing.telemetry import Telemetry, Tracing
 from entresol_eventing.units import Job, UnitJob, backoff
-from entresol_eventing.wire import Wire
 from entresol_eventing.writer import Committed, Unavailable, Writer
 
 R = TypeVar("R")
 log = logging.getLogger(__name__)
 
-OPERATOR_SUBJECTS = ("entresol.intake.redrive.>", "entresol.intake.discard.>")
-"""What every service reads besides its own subjects: operators' orders about its dead letters."""
-LOOK_SECONDS = 5.0
 PRUNE_EVERY = 720
 """Looks between two removals of what is past its retention: once an hour."""
 
@@ -61,7 +54,7 @@ class Service:
         reactions: Reactions,
         metadata: MetaData,
         migrations: Path,
-        subjects: "Sequence[str] | Subjects",
+        subjects: Sequence[str] | Subjects,
         workers: "Sequence[Worker]" = (),
         http: ASGIApp | None = None,
         telemetry: Telemetry | None = None,
@@ -85,13 +78,10 @@ class Service:
         """Awaited at start, when the store is ready and before anything is read from the log."""
         self._subjects = subjects
         self._workers = workers
+        self._parts, self._at_work = Parts(name), Parts(name)
         self._ingest = ingest
         self._linger = linger
-        self._parts, self._at_work = Parts(name), Parts(name)
-        self._subscriptions: list[Subscription] = []
         self._stack = contextlib.ExitStack()
-        self._reader: Client | None = None
-        self._publisher: Publisher | None = None
         self._writer: Writer | None = None
         self._deadline_wake = Wake()
         self._parking_wake = Wake()
@@ -120,9 +110,21 @@ class Service:
         self._writer = Writer(
             self._pen, self.name, self.reactions.forget, self._committed, self._renewed, self._step_back
         )
-        self._relay = Relay(self.name, self._publishing, self.read, self._writer, self._count_published)
+        self._relay = Relay(self.name, lambda: self._bus.publisher, self.read, self._writer, self._count_published)
         self._handling = Handling(
             self.name, self.reactions, self._ingest, self.settings.max_attempts, self.tracing.span
+        )
+        self._bus = Bus(
+            name=self.name,
+            settings=self.settings,
+            parts=self._parts,
+            handling=self._handling,
+            subjects=self._subjects,
+            ingests=self._ingest is not None,
+            linger=self._linger,
+            read=self.read,
+            commit=self._commit,
+            publish=self._relay.run,
         )
         self._writer.start()
         await self.transact(_nothing)  # the right to write is ours, or nothing begins
@@ -131,7 +133,7 @@ class Service:
                 self.telemetry.metrics.recorded.labels(self.name, known.fact)
         for prepare in self.on_start:
             await prepare()
-        self._parts.begin(self._attach, "bus")
+        self._parts.begin(self._bus.attach, "bus")
         self._parts.begin(self._run_deadlines, "deadlines")
         self._parts.begin(self._run_retries, "retries")
         self._parts.begin(self._look, "look")
@@ -148,11 +150,9 @@ class Service:
         self.announce_stop()
         try:
             async with asyncio.timeout(self.settings.grace_seconds):
-                for subscription in self._subscriptions:
-                    await subscription.pause()
+                await self._bus.pause()
                 await self._at_work.end()
-                connected = self._publisher is not None and self._publisher.connection.is_connected
-                if connected and not self.fenced.is_set():
+                if self._bus.is_connected and not self.fenced.is_set():
                     await self._relay.drained()
         except TimeoutError:
             log.warning(
@@ -163,12 +163,10 @@ class Service:
     async def _end(self) -> None:
         await self._at_work.end()
         await self._parts.end()
-        if self._writer is not None and self._writer.alive:
-            await self._writer.stop()
-        for connection in (self._reader, self._publisher.connection if self._publisher else None):
-            with contextlib.suppress(Exception):
-                if connection is not None:
-                    await asyncio.wait_for(connection.close(), 2)
+        if self._writer is not None:
+            if self._writer.alive:
+                await self._writer.stop()
+            await self._bus.close()
         self._stack.close()
 
     async def transact(self, unit: Unit[R], *, actor: str | None = None, cause: Cause | None = None) -> R:
@@ -190,29 +188,23 @@ class Service:
 
     def health(self) -> dict[str, Any]:
         """What `/health/ready` tells: ready only if the log is being read and the outbox published."""
-        moment = asyncio.get_running_loop().time()
         problems = []
         if self.fenced.is_set():
             problems.append("another instance has taken over")
         elif not self.live:
             problems.append("the writer has ended")
-        if self._publisher is None or not self._publisher.connection.is_connected:
+        if not self._bus.is_connected:
             problems.append("not connected to the bus")
         if self._relay.held:
             problems.append("the bus has lost its log, and waits for `entresol refill`")
         elif self._relay.failing_since is not None:
             problems.append("the bus does not take events")
-        if not self._subscriptions:
-            problems.append("not reading the log yet")
-        for subscription in self._subscriptions:
-            if moment - subscription.lag.looked_at > 3 * LOOK_SECONDS:
-                problems.append(f"the consumer {subscription.cursor.split('@')[0]} was not seen for a while")
-        lag = max((one.lag.messages for one in self._subscriptions), default=0)
+        problems += self._bus.problems()
         return {
             "service": self.name,
             "ready": not problems,
             "problems": problems,
-            "lag_messages": lag,
+            "lag_messages": self._bus.lag_messages,
             "outbox_pending": self._pending,
         }
 
@@ -238,8 +230,7 @@ class Service:
         self.fenced.set()
         self._at_work.cancel()
         self._parts.cancel()
-        for subscription in self._subscriptions:
-            subscription.abandon()
+        self._bus.abandon()
 
     def _committed(self, committed: Committed) -> None:
         if committed.events:
@@ -257,67 +248,6 @@ class Service:
         self._pending = max(0, self._pending - count)
         self.telemetry.metrics.published.labels(self.name).inc(count)
 
-    def _publishing(self) -> Publisher:
-        assert self._publisher is not None
-        return self._publisher
-
-    async def _attach(self) -> None:
-        """Connect, make the consumers, read. Repeated until it succeeds once; from then on the client reconnects."""
-        attempt = 0
-        while True:
-            try:
-                if self._publisher is None:
-                    connection = await connect(self.settings, self.name, "publisher", lost=self._lost)
-                    self._publisher = Publisher(connection, inbox_prefix(self.name))
-                    self._parts.begin(self._relay.run, "relay")
-                if self._reader is None:
-                    self._reader = await connect(self.settings, self.name, "reader", reconnected=self._reconnected)
-                self._subscriptions = await self._subscribe(Wire(self._reader))
-                return
-            except Exception as error:
-                attempt += 1
-                log.warning("the bus can't be reached yet", extra={"service": self.name, "reason": repr(error)})
-                await asyncio.sleep(backoff(attempt, random.random(), first_seconds=0.1, most_seconds=5))
-
-    async def _lost(self) -> None:
-        if self._publisher is not None:
-            self._publisher.give_up()
-
-    async def _reconnected(self) -> None:
-        for one in self._subscriptions:
-            self._parts.begin(partial(_again, one), "reconnected")
-
-    async def _subscribe(self, wire: Wire) -> list[Subscription]:
-        """Begin to read."""
-        consumers: list[tuple[str, str, Sequence[str], type[BatchJob | IngestJob]]] = [
-            (EVENTS, self.name, await self._targets(), BatchJob)
-        ]
-        if self._ingest is not None:
-            consumers.append((INGEST, INGEST_CONSUMER, ["entresol.ingest.>"], IngestJob))
-        subscriptions: list[Subscription] = []
-        for stream, consumer, subjects, job in consumers:
-            subscription = Subscription(
-                wire=wire,
-                stream=stream,
-                name=consumer,
-                user=self.name,
-                subjects=subjects,
-                batch_size=self.settings.batch_size,
-                linger=self._linger,
-                wants=self._handling.wants if stream == EVENTS else lambda _: True,
-                commit=partial(self._commit, job),
-                load=self._load_cursor,
-                targets=self._targets if stream == EVENTS and callable(self._subjects) else None,
-            )
-            subscriptions.append(subscription)
-            self._parts.begin(subscription.run, "reader")
-            self._parts.begin(subscription.watch, "watch")
-        return subscriptions
-
-    async def _targets(self) -> list[str]:
-        wanted = await self.read(self._subjects) if callable(self._subjects) else self._subjects
-        return [*wanted, *(one for one in OPERATOR_SUBJECTS if not covered(one, wanted))]
-
     async def _commit(self, kind: type[BatchJob | IngestJob], messages: Sequence[Message], consumer: str) -> None:
         """Commit a batch, however long the database is away: what follows must not overtake it."""
         job = kind(self._handling, messages, consumer)
@@ -334,10 +264,6 @@ class Service:
         metrics = self.telemetry.metrics
         metrics.handled.labels(self.name).inc(len(job.messages))
         metrics.batch_seconds.labels(self.name).observe(time.perf_counter() - began)
-
-    async def _load_cursor(self, name: str) -> int:
-        query = select(cursor.c.position).where(cursor.c.name == name)
-        return await self.read(lambda session: session.execute(query).scalar() or 0)
 
     async def _run_deadlines(self) -> None:
         while True:
@@ -369,7 +295,7 @@ class Service:
         while True:
             with contextlib.suppress(Exception):
                 await self._measure()
-            if logs != (logs := {one.cursor for one in self._subscriptions}):
+            if logs != (logs := {one.cursor for one in self._bus.subscriptions}):
                 self._relay.doubt()
             if rounds % PRUNE_EVERY == 0:
                 moment, days = time.monotonic(), self.settings.retention_days
@@ -390,11 +316,8 @@ class Service:
         metrics.parked_oldest.labels(self.name).set(now_so.parked_seconds)
         metrics.deadlines.labels(self.name).set(now_so.deadlines)
         metrics.overdue.labels(self.name).set(now_so.overdue_seconds)
-        metrics.lag.labels(self.name).set(max((one.lag.messages for one in self._subscriptions), default=0))
+        metrics.lag.labels(self.name).set(self._bus.lag_messages)
 
-
-Subjects: TypeAlias = Callable[[Session], Sequence[str]]
-"""Tells from the service's state which subjects of the log it reads; asked again after each batch."""
 
 Worker: TypeAlias = Callable[[Service], Awaitable[None]]
 """Touches the world: looks at the service's own tables, acts, and records what happened with `transact`."""
@@ -406,10 +329,3 @@ def _nothing(_: Session) -> Generator[Outcome, None, None]:
 
 def _fact(log_subject: str) -> str:
     return ".".join(log_subject.split(".", 4)[2:4])
-
-
-async def _again(subscription: Subscription) -> None:
-    try:
-        await subscription.reset("the connection was lost for a while")
-    except Exception as error:  # the watch looks again within seconds
-        log.warning("the log can't be read anew yet", extra={"reason": repr(error)})
