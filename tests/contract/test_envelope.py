@@ -35,7 +35,7 @@ def event(known: EventType, size: str = "full", **attributes: Any) -> Event[Payl
     return Event[known.model].model_validate(required | attributes)  # type: ignore[name-defined]
 
 
-ALL_ATTRIBUTES = {
+ALL_ATTRIBUTES: dict[str, Any] = {
     "causationid": new_id(),
     "sequence": 7,
     "hopcount": 3,

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from entresol.commandline import build
 from entresol.demo.child import Child
@@ -15,6 +15,7 @@ from entresol.doors.lookup import resource_path
 from entresol.failures import Refused
 from typer.testing import CliRunner, Result
 
+T = TypeVar("T")
 Document = dict[str, Any]
 WAIT_SECONDS = 30.0
 
@@ -175,7 +176,9 @@ def _knows(person: Person) -> bool:
     return True
 
 
-def eventually(look: Callable[[], Any], what: str, found: Callable[[], Any], seconds: float = WAIT_SECONDS) -> Any:
+def eventually(
+    look: Callable[[], T | None], what: str, found: Callable[[], object], seconds: float = WAIT_SECONDS
+) -> T:
     """What `look` gives as soon as it gives anything; fail with what was found instead after `seconds`."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:

@@ -190,8 +190,8 @@ def test_a_file_that_somebody_removed_is_put_back(ada: Person, place: Town, infr
 
 def test_a_field_that_somebody_changed_at_an_api_is_put_back(ada: Person, place: Town, forge: Api) -> None:
     forge.things["ada"]["size"] = 9
-    told = {"specversion": "1.0", "id": "1", "source": "https://forge.example", "type": "forge.account.changed"}
-    place.admin.client.publish(told)
+    change = {"specversion": "1.0", "id": "1", "source": "https://forge.example", "type": "forge.account.changed"}
+    place.admin.client.publish(change)
     request = correction(ada, "shop/dev/account/ada")
     ada.sees(request["id"], "succeeded")
     assert forge.things["ada"]["size"] == 1

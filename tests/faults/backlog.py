@@ -48,6 +48,10 @@ async def _work_off(
     await eventually(reading.is_ready, seconds=WAITED_SECONDS)
     await eventually(publishing.is_live, seconds=WAITED_SECONDS)
     reading.signal(signal.SIGSTOP)
+
+    async def works_off(process: TallyProcess) -> None:
+        await eventually(lambda: process.handled_count() >= events, seconds=WAITED_SECONDS)
+
     growth, seconds = {}, {}
     for what, process in (("publishing", publishing), ("reading", reading)):
         before = resident_mib(process.pid)
@@ -57,7 +61,7 @@ async def _work_off(
             proxy.heal()
         else:
             process.signal(signal.SIGCONT)
-        await eventually(lambda process=process: process.handled_count() >= events, seconds=WAITED_SECONDS)
+        await works_off(process)
         seconds[what] = time.monotonic() - began
         growth[what] = _peak_mib(process.pid) - before
     breaches = []

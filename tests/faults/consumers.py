@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 from entresol_eventing.nats_server import NatsServer
@@ -121,7 +122,7 @@ async def _meddle(trial: Trial, bus: NatsServer) -> Evidence:
             trial.say(f"round {number + 1} of {rounds}")
         stopping.set()
         await loading
-        await asyncio.gather(*(eventually(lambda one=one: _is_up_to(one, teller.told), seconds=60) for one in readers))
+        await asyncio.gather(*(eventually(partial(_is_up_to, one, teller.told), seconds=60) for one in readers))
         found = [judge(teller.told, await handled(one.service), one.excused) for one in readers]
     breaches = [
         f"{kind}: healed after {seconds:.1f} s" for kind, seconds in slowest.items() if seconds > HEALED_SECONDS

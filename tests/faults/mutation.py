@@ -111,7 +111,7 @@ def _judge_inside(
     handled = dead = 0
     for service in ("catalog", *HANDLED):
         wanted = [one for one in inside if service == "catalog" or _lies_at(one) in HANDLED[service]]
-        _until(lambda service=service, wanted=wanted: not _missing(databases[service], wanted))  # type: ignore[misc]
+        _until(lambda service=service, wanted=wanted: not _missing(databases[service], wanted))
         missing = _missing(databases[service], wanted)
         evidence.breaches += [f"neither handled nor kept by {service}: {one}" for one in missing[:5]]
         if service == "catalog":

@@ -8,6 +8,7 @@ import urllib.request
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from entresol_eventing.nats_server import NatsServer
 from entresol_eventing.permissions import SERVICES
@@ -147,7 +148,7 @@ async def _freeze_a_service(trial: Trial, bus: NatsServer, frozen: TallyProcess)
             frozen.signal(signal.SIGSTOP)
             before = pair.teller.told.total()
             await asyncio.sleep(trial.dice.uniform(*((0.5, 1.0), (0.5, 5.0), (5.0, 60.0))[trial.scale]))
-            await eventually(lambda before=before: _goes_on(pair, before), seconds=WAITED_SECONDS)
+            await eventually(partial(_goes_on, pair, before), seconds=WAITED_SECONDS)
             frozen.signal(signal.SIGCONT)
         evidence = await pair.settled()
         total = pair.teller.told.total()
@@ -189,7 +190,7 @@ async def _outlive(trial: Trial, bus: NatsServer) -> Evidence:
             await asyncio.to_thread(bus.start)
             returned, waiting = time.monotonic(), pair.teller.told.total()
             await eventually(lambda: pair.ready, seconds=WAITED_SECONDS)
-            await eventually(lambda waiting=waiting: _goes_on(pair, waiting), seconds=WAITED_SECONDS)
+            await eventually(partial(_goes_on, pair, waiting), seconds=WAITED_SECONDS)
             took = time.monotonic() - returned
             slowest = max(slowest, took)
             if took > BACK_SECONDS:

@@ -54,7 +54,7 @@ def _poison(trial: Trial, kind: str, number: int) -> bytes:
             return good[: trial.dice.randrange(60, len(good) - 1)]
         case "wrong types":
             wrong = trial.dice.choice(["id", "type", "time", "data", "partitionkey"])
-            value = trial.dice.choice([[], {}, 7, None, True])
+            value: object = trial.dice.choice([[], {}, 7, None, True])
             return json.dumps(document | {wrong: value, "number": number}).encode()
         case "unknown type":
             return json.dumps(document | {"type": f"dev.entresol.change.unheard{number}.v1"}).encode()

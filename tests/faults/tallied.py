@@ -7,7 +7,7 @@ services, so a tally stands for them.
 import asyncio
 import json
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,7 +16,7 @@ from typing import Any
 from entresol_contracts.events import ChangeMerged, RedriveRequested
 from entresol_eventing.envelope import Event
 from entresol_eventing.pull import Delivery, Pull
-from entresol_eventing.reactions import Emit
+from entresol_eventing.reactions import Emit, Outcome
 from entresol_eventing.service import Service
 from entresol_eventing.settings import RuntimeSettings
 from entresol_eventing.store import parked
@@ -109,8 +109,11 @@ async def _poison(bench: Bench) -> list[str]:
 
         await bench.wait(given_up)
         choosy.refused.clear()
-        order = RedriveRequested(service="policy", by="user:ada", reason="mended")
-        await bench.telling.transact(lambda _: iter([Emit(order, subject="policy")]))  # type: ignore[arg-type]
+
+        def order(_: Session) -> Generator[Outcome, None, None]:
+            yield Emit(RedriveRequested(service="policy", by="user:ada", reason="mended"), subject="policy")
+
+        await bench.telling.transact(order)
         return await bench.judged(tally)
 
 

@@ -265,7 +265,8 @@ class TallyProcess:
         return self._look(lambda session: list(session.execute(_NAMES).scalars()))
 
     def handled_count(self) -> int:
-        return self._look(lambda session: session.execute(_COUNT).scalar_one())
+        count: int = self._look(lambda session: session.execute(_COUNT).scalar_one())
+        return count
 
     def _look(self, query: Callable[[Session], T]) -> T:
         self._database = self._database or Database(self.settings.database_for(self.name))

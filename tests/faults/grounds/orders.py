@@ -46,11 +46,11 @@ class Orders(Ground):
         }
 
     def _answer(self, _: FakeApi, call: Call) -> Said | None:
-        root, _, number = call.path.strip("/").partition("/")
+        root, number = call.path.strip("/").partition("/")[::2]
         if root != "orders":
             return None
         if call.method == "POST":
-            order = {**call.body, "id": len(self.things) + 1, "looks": 0, "gone": False}
+            order: dict[str, Any] = {**call.body, "id": len(self.things) + 1, "looks": 0, "gone": False}
             self.things[order["id"]] = order
             self.done[f"apply {order['name']} {order['size']}"] += 1
             return 201, order

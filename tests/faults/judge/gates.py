@@ -89,8 +89,8 @@ def _locked(records: Records) -> Findings:
         if submitted is None or fact.data.get("glass_broken") or fact.data.get("overridden"):
             continue
         known = places.get(fact.cause or "", 0)
-        said = dict(zip(("project", "environment", "offering"), submitted.key.split("/"), strict=False))
-        said |= {"resource": submitted.key, "action": submitted.data.get("action")}
+        said = {"resource": submitted.key, "action": submitted.data.get("action")}
+        said |= zip(("project", "environment", "offering"), submitted.key.split("/"), strict=False)
         for lock in locks:
             holds = lock.position < known and fact.position < ended.get(lock.data["lock_id"], fact.position + 1)
             if holds and all(said.get(name) == value for name, value in lock.data["scope"].items()):

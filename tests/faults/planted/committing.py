@@ -1,5 +1,6 @@
 """Bugs in what is committed together, and when."""
 
+import fcntl
 import json
 import socket
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
@@ -7,7 +8,7 @@ from dataclasses import replace as changed
 from typing import Any
 from urllib.parse import urlsplit
 
-from entresol_eventing import deadlines, fencing, units, upkeep
+from entresol_eventing import deadlines, units, upkeep
 from entresol_eventing.envelope import now
 from entresol_eventing.failpoints import failpoint
 from entresol_eventing.reactions import Cancel, Deadline, Outcome
@@ -131,7 +132,7 @@ def pruned_unpublished() -> None:
 
 def two_writers() -> None:
     """Nothing keeps a second instance of a service away from the database."""
-    replace(fencing.fcntl, "flock", lambda _: lambda *arguments: None)
+    replace(fcntl, "flock", lambda _: lambda *arguments: None)
 
 
 def cause_forgotten() -> None:

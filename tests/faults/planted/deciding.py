@@ -3,7 +3,6 @@
 from dataclasses import replace as changed
 from typing import Any
 
-from entresol_policy import books
 from entresol_policy.counting import Counting
 from entresol_policy.domain import approvals, decisions
 from entresol_policy.domain.decisions import Situation
@@ -51,4 +50,4 @@ def locks_in_memory() -> None:
         return lambda session: [row for row in locks(session) if row["id"] in own]
 
     replace(stored, "put_lock", noting)
-    replace(books.store, "locks", of_our_own)
+    replace(stored, "locks", of_our_own)

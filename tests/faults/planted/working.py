@@ -21,6 +21,7 @@ from entresol_provisioning.domain.requests import RUNNING, Request
 from entresol_provisioning.runs import Runs
 from entresol_provisioning.verdicts import Verdict
 from entresol_provisioning.workers import StepWorker
+from sqlalchemy import Connection
 from sqlmodel import Session
 
 from tests.faults.planted.committing import deadlines_never_cancelled
@@ -89,8 +90,8 @@ def second_verdict_counted() -> None:
             if request is not None and request.state != RUNNING:
                 verdict = changed(verdict, known=True)  # or its footprint, which is there, would be one too many
 
-            def still_running(*arguments: Any) -> Request | None:
-                found: Request | None = find(*arguments)
+            def still_running(connection: Connection, run_id: str) -> Request | None:
+                found = find(connection, run_id)
                 return found and found.but(state=RUNNING)
 
             def changes(*arguments: Any, **values: Any) -> bool:

@@ -5,7 +5,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
@@ -84,7 +84,11 @@ async def running(service: Service, *, ready_seconds: float = 10.0) -> AsyncIter
         await service.stop()
 
 
-async def eventually(check: Callable[[], T | Awaitable[T]], *, seconds: float = 10.0) -> T:
+@overload
+async def eventually(check: Callable[[], Awaitable[T | None]], *, seconds: float = 10.0) -> T: ...
+@overload
+async def eventually(check: Callable[[], T | None], *, seconds: float = 10.0) -> T: ...
+async def eventually(check: Callable[[], T | Awaitable[T | None] | None], *, seconds: float = 10.0) -> T:
     """Return the first true value of the check; raise AssertionError when the time is over."""
     deadline = time.monotonic() + seconds
     while True:
