@@ -266,7 +266,7 @@ def test_a_cancelled_create_never_becomes_a_resource(desk: Any) -> None:
 def test_a_step_that_had_not_begun_is_dropped_by_a_cancellation(desk: Any) -> None:
     request_id = desk.ask()
     desk.cancel(request_id)
-    desk.done("only", "dropped")
+    desk.done("only", "dropped", undo=None)
     assert desk.facts() == ["RunStarted", "RunCancelled"]
     assert desk.last().steps_done == []
 

@@ -91,6 +91,15 @@ class TestSuspended:
         assert desk.facts(request)[-1] == "RunCancelled"
         assert not desk.deadlines
 
+    def test_what_would_wait_in_a_run_that_was_cancelled_meanwhile_ends_it(self, desk: Desk) -> None:
+        desk.apply(make_offering())
+        request = desk.ask()
+        desk.cancel(request)
+        desk.done("only", "suspended", wait=wait(desk))
+        assert desk.facts(request) == ["RunStarted", "RunCancelled"]
+        assert desk.last().steps_done == ["only"]
+        assert not desk.deadlines
+
     def test_it_is_given_up_at_its_time_at_the_latest(self, desk: Desk) -> None:
         desk.apply(make_offering())
         desk.ask()
@@ -227,6 +236,88 @@ class TestCompensation:
         assert intent.variables({})["steps"]["one"]["outputs"] == {"id": 7}
         desk.done("undo/one")
         assert store.footprints_of(desk.session.connection(), ID) == []
+
+
+class TestStoppedUndoing:
+    HALTED = "undoing was stopped: cancelled by user:bo: a mistake"
+
+    @pytest.fixture(autouse=True)
+    def offered(self, desk: Desk) -> None:
+        desk.apply(make_offering(actions={"create": {"steps": THREE, "onFailure": "compensate"}}))
+
+    def undoing(self, desk: Desk) -> str:
+        """A failed create, of which two steps are to be undone."""
+        request = desk.ask()
+        desk.done("one")
+        desk.done("two")
+        desk.done("three", "failed", message="no room", undo=None)
+        desk.later(seconds=1)
+        return request
+
+    @pytest.mark.parametrize("state", ["suspended", "retrying"])
+    def test_what_waits_is_given_up_at_once_and_what_is_left_is_told(self, desk: Desk, state: str) -> None:
+        request = self.undoing(desk)
+        how = {"wait": wait(desk)} if state == "suspended" else {"retry_after_seconds": 60.0}
+        desk.done("undo/two", state, **how)
+        desk.cancel(request)
+        assert desk.ready() == []
+        assert not desk.deadlines
+        assert desk.facts(request)[-2:] == ["CompensationFailed", "RunFailed"]
+        assert (desk.emits(request)[-2].data.step, desk.emits(request)[-2].data.reason) == ("two", self.HALTED)
+        end = desk.last()
+        assert end.reason.startswith(f"no room; {self.HALTED}")
+        assert (end.step, end.left, end.compensated) == ("three", ["one", "two"], None)
+
+    def test_what_runs_is_finished_and_nothing_more_begins(self, desk: Desk) -> None:
+        request = self.undoing(desk)
+        desk.cancel(request)
+        assert "RunFailed" not in desk.facts(request)
+        desk.done("undo/two")
+        assert desk.ready() == []
+        end = desk.last()
+        assert (end.left, end.compensated) == (["one"], ["two"])
+
+    @pytest.mark.parametrize("state", ["suspended", "retrying"])
+    def test_what_runs_does_not_wait_any_more(self, desk: Desk, state: str) -> None:
+        request = self.undoing(desk)
+        desk.cancel(request)
+        how = {"wait": wait(desk)} if state == "suspended" else {"message": "cut"}
+        desk.done("undo/two", state, **how)
+        assert desk.facts(request)[-2:] == ["CompensationFailed", "RunFailed"]
+        assert desk.last().left == ["one", "two"]
+        assert not desk.deadlines
+
+    def test_of_a_cancelled_request_it_ends_as_cancelled(self, desk: Desk) -> None:
+        request = desk.ask()
+        desk.done("one")
+        desk.cancel(request)
+        desk.done("two", "failed", message="half way")
+        desk.later(seconds=1)
+        desk.cancel(request)
+        desk.done("undo/two", "suspended", wait=wait(desk))
+        end = desk.last()
+        assert desk.facts(request)[-1] == "RunCancelled"
+        assert (end.steps_done, end.compensated) == (["one", "two"], None)
+        assert end.reason.endswith(self.HALTED)
+
+    def test_the_next_request_on_the_resource_begins(self, desk: Desk) -> None:
+        request = self.undoing(desk)
+        after = desk.ask("delete")
+        desk.done("undo/two", "suspended", wait=wait(desk))
+        desk.cancel(request)
+        assert desk.facts(after) == ["RunStarted"]
+        assert names(desk) == ["two"]
+
+    def test_a_delete_that_waits_for_what_it_takes_down_can_be_cancelled(self, desk: Desk) -> None:
+        desk.ask()
+        for step in ("one", "two", "three"):
+            desk.done(step)
+        request = desk.ask("delete")
+        desk.done("three", act="destroy")
+        desk.done("two", "suspended", act="destroy", wait=wait(desk))
+        desk.cancel(request)
+        assert desk.facts(request)[-1] == "RunCancelled"
+        assert [one.step for one in store.footprints_of(desk.session.connection(), ID)] == ["one", "two"]
 
 
 class TestChanges:

@@ -111,18 +111,20 @@ def cancel(
     connection: Connection,
     request: Request,
     reason: str,
-    remaining: Sequence[str],
+    applied: Sequence[str],
     at: datetime,
     compensated: Sequence[str] = (),
 ) -> Iterator[Outcome]:
-    """Stopped because somebody asked; the steps in `remaining` have left something."""
+    """Stopped because somebody asked; those steps were applied, and others may have left something half way."""
+    half_way = () if request.action == "delete" else _left(connection, request)
+    remaining = [one for one in dict.fromkeys((*applied, *half_way)) if one not in compensated]
     _end(connection, request, CANCELLED, at, reason)
     yield about(
         request,
         RunCancelled,
         action=request.action,
         reason=reason,
-        steps_done=list(remaining),
+        steps_done=remaining,
         compensated=list(compensated) or None,
     )
 

@@ -12,17 +12,13 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from entresol_contracts.events import (
-    CompensationFailed,
-    CompensationSucceeded,
-    RunStarted,
-)
+from entresol_contracts.events import RunStarted
 from entresol_eventing.envelope import new_id
 from entresol_eventing.reactions import Cancel, Deadline, Outcome
 from sqlalchemy import Connection
 from sqlmodel import Session
 
-from entresol_provisioning import beginnings, claims, compensating, effects, endings, plans, progress, store, waits
+from entresol_provisioning import beginnings, compensating, effects, endings, plans, progress, store, waits
 from entresol_provisioning.domain.graph import DONE, Impossible, StepState, finished, ready
 from entresol_provisioning.domain.requests import (
     AGAIN,
@@ -79,11 +75,14 @@ class Runs:
             yield from self._interrupt(connection, request, {"outcome": REFUSED, "reason": reason}, at)
 
     def cancel(self, connection: Connection, request: Request, reason: str, at: datetime) -> Iterator[Outcome]:
-        """Stop an open request: at once if nothing of it runs, else when what runs has ended."""
+        """Stop an open request, or the undoing of it: at once if nothing of it runs, else when what runs has ended."""
         if request.state != RUNNING:
             store.forget_waiting(connection, request.id)
             yield from endings.cancel(connection, request.but(run_id=new_id()), reason, request.applied, at)
-        elif request.phase != UNDO and (request.stop is None or request.stop["outcome"] == AGAIN):
+        elif request.phase == UNDO:
+            if (yield from compensating.halt(connection, request, reason, at)):
+                yield from self._go_on(connection, request.resource_id, at)
+        elif request.stop is None or request.stop["outcome"] == AGAIN:
             yield from self._interrupt(connection, request, {"outcome": CANCELLED, "reason": reason}, at)
 
     def record(self, session: Session, verdict: Verdict, at: datetime) -> Generator[Outcome, None, None]:
@@ -93,7 +92,7 @@ class Runs:
         if request is None or request.state != RUNNING:
             return
         if verdict.state in WAITING and request.stopping:
-            verdict = replace(verdict, state=waits.given_up(request, verdict))
+            verdict = replace(verdict, state=waits.given_up(request, verdict), wait=None)
         before: dict[str, Any] | None = None
         values: dict[str, Any] = {"state": verdict.state}
         if verdict.state == "retrying":
@@ -158,7 +157,8 @@ class Runs:
             yield Deadline(f"{RETRY}:{verdict.run_id}:{verdict.step}", RETRY, due_at, args)
             return
         if request.phase == UNDO:
-            yield from self._undo_further(connection, request, verdict, steps, at)
+            if (yield from compensating.further(connection, request, verdict, steps, at)):
+                yield from self._go_on(connection, request.resource_id, at)
             return
         stop = _reason_to_stop(request.stop, verdict)
         if stop is not None and stop is not request.stop:
@@ -253,7 +253,8 @@ class Runs:
             offering = self._offerings.get(connection, request.offering_digest)
             if rows := compensating.rows(connection, request, offering, steps):
                 store.add_steps(connection, rows)
-                values = {"phase": UNDO, "steps": len(steps) + len(rows), "stop": dict(stop), "applied": applied}
+                stop = compensating.begun(stop, at)
+                values = {"phase": UNDO, "steps": len(steps) + len(rows), "stop": stop, "applied": applied}
                 store.change_request(connection, request.id, **values)
                 return True
         if request.action == "adopt" and request.phase == APPLY:
@@ -274,35 +275,6 @@ class Runs:
                 outcomes = endings.fail(connection, again, str(error), None, at)
         yield from because(outcomes, request.cause)
         return False
-
-    def _undo_further(
-        self,
-        connection: Connection,
-        request: Request,
-        verdict: Verdict,
-        steps: dict[str, StepState],
-        at: datetime,
-    ) -> Iterator[Outcome]:
-        """A step that undoes another one has ended. What stands below one that could not be undone stays, too."""
-        name = verdict.step.removeprefix(claims.UNDO)
-        if verdict.state in DONE:
-            yield about(request, CompensationSucceeded, step=name, message=verdict.message)
-        else:
-            yield about(request, CompensationFailed, step=name, reason=verdict.message or verdict.state)
-        undoing = {key: one for key, one in steps.items() if key.startswith(claims.UNDO)}
-        for key in ready(undoing):
-            store.change_step(connection, verdict.run_id, key, "waiting", state="ready")
-            undoing[key] = replace(undoing[key], state="ready")
-        if any(one.state in ("ready", *WAITING) for one in undoing.values()):
-            return
-        stop, undone = request.stop or {}, compensating.undone(steps)
-        if stop["outcome"] == CANCELLED:
-            left = [name for name in request.applied if name not in undone]
-            outcomes = endings.cancel(connection, request, stop["reason"], left, at, undone)
-        else:
-            outcomes = endings.fail(connection, request, stop["reason"], stop["step"], at, undone)
-        yield from because(outcomes, request.cause)
-        yield from self._go_on(connection, request.resource_id, at)
 
     def _go_on(self, connection: Connection, resource_id: str, at: datetime) -> Iterator[Outcome]:
         while (request_id := store.first_waiting(connection, resource_id)) is not None:

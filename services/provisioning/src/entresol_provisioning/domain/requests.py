@@ -85,8 +85,8 @@ class Request:
 
     @property
     def stopping(self) -> bool:
-        """Whether no further step may begin. Those that undo others begin because of it."""
-        return self.stop is not None and self.phase != UNDO
+        """Whether no further step may begin. Those that undo others begin because of it, until that is stopped, too."""
+        return self.stop is not None and (self.phase != UNDO or "halted" in self.stop)
 
     def but(self, **changes: Any) -> "Request":
         return replace(self, **changes)
