@@ -10,7 +10,9 @@ from entresol_catalog.handlers.projection import projection
 from entresol_catalog.settings import Settings
 from entresol_catalog.store import tables
 from entresol_catalog.store.shelf import adapter
+from entresol_catalog.workers import show
 from entresol_eventing.reactions import Emit
+from entresol_eventing.telemetry import Telemetry
 from entresol_eventing.testing import memory_session
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -85,6 +87,23 @@ def test_a_deleted_resource_shows_what_it_left_behind_and_nothing_else(session: 
     assert session.execute(select(tables.need)).all() == []
     project(Traffic().provisioned())
     assert shown(session).orphaned == []
+
+
+def test_a_deleted_resource_is_counted_for_what_it_left_until_it_is_made_again(
+    session: Session, project: Project
+) -> None:
+    def counted() -> float | None:
+        metrics = Telemetry().metrics
+        show(metrics, "catalog", session)
+        return metrics.registry.get_sample_value("entresol_resources_orphaned", {"service": "catalog"})
+
+    one, other = Traffic(), Traffic(name="other")
+    project(one.provisioned(), one.deleted(), other.provisioned())
+    assert counted() == 0
+    project(other.deleted("dns", "bucket"))
+    assert counted() == 1
+    project(Traffic(name="other").provisioned())
+    assert counted() == 0
 
 
 def test_facts_about_what_is_not_known_are_only_history(session: Session, project: Project) -> None:

@@ -32,7 +32,7 @@ from entresol_eventing.reactions import Outcome, Reactions, Unit
 from entresol_eventing.relay import Relay
 from entresol_eventing.settings import RuntimeSettings
 from entresol_eventing.store import Database
-from entresol_eventing.telemetry import Telemetry, Tracing
+from entresol_eventing.telemetry import Metrics, Telemetry, Tracing
 from entresol_eventing.units import Job, UnitJob, backoff
 from entresol_eventing.writer import Committed, Unavailable, Writer
 
@@ -41,6 +41,8 @@ log = logging.getLogger(__name__)
 
 PRUNE_EVERY = 720
 """Looks between two removals of what is past its retention: once an hour."""
+COUNTING_PAUSE = 200
+"""After a count nothing is counted for as many times as long as it took: however much there is, it costs little."""
 
 
 class Service:
@@ -60,6 +62,7 @@ class Service:
         telemetry: Telemetry | None = None,
         ingest: Ingest | None = None,
         linger: Linger = Linger(),  # noqa: B008  (immutable)
+        show: "Show | None" = None,
     ) -> None:
         self.name = name
         self.settings = settings
@@ -81,6 +84,7 @@ class Service:
         self._parts, self._at_work = Parts(name), Parts(name)
         self._ingest = ingest
         self._linger = linger
+        self._show, self._show_at = show, 0.0
         self._stack = contextlib.ExitStack()
         self._writer: Writer | None = None
         self._deadline_wake = Wake()
@@ -317,7 +321,14 @@ class Service:
         metrics.deadlines.labels(self.name).set(now_so.deadlines)
         metrics.overdue.labels(self.name).set(now_so.overdue_seconds)
         metrics.lag.labels(self.name).set(self._bus.lag_messages)
+        if self._show is not None and (began := time.monotonic()) >= self._show_at:
+            await self.read(partial(self._show, metrics, self.name))
+            ended = time.monotonic()
+            self._show_at = ended + COUNTING_PAUSE * (ended - began)
 
+
+Show: TypeAlias = Callable[[Metrics, str, Session], None]
+"""Counts for Prometheus what the service, whose name it is given, keeps."""
 
 Worker: TypeAlias = Callable[[Service], Awaitable[None]]
 """Touches the world: looks at the service's own tables, acts, and records what happened with `transact`."""

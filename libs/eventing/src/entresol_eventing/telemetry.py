@@ -48,6 +48,15 @@ class Metrics:
         self.held = gauge("requests_held", "Requests that a lock or a window holds")
         self.reviews = gauge("reviews_open", "Broken glasses that nobody has signed off yet")
         self.reviews_overdue = gauge("reviews_overdue", "Those of them whose review was due already")
+        self.drifted = gauge("resources_drifted", "Resources that are not what was made of them")
+        self.paused = gauge("resources_paused", "Resources that somebody works on by hand")
+        self.expiring = gauge("resources_expiring", "Resources whose life ends within a day")
+        self.expired = gauge("resources_expired", "Resources whose life is over, and that still exist")
+        self.orphaned = gauge("resources_orphaned", "Deleted resources that have left something in the world")
+        self.suspended = gauge("steps_suspended", "Steps that wait for a person, or for the world")
+        self.approvals = gauge("approvals_open", "Questions to people that a request waits for")
+        self.locks = gauge("locks_active", "Locks in force")
+        self.waivers = gauge("waivers_active", "Waivers in force")
         self.waiting = Gauge(
             "entresol_work_waiting", "Work for the outside world that waits", ["service", "what"], registry=registry
         )

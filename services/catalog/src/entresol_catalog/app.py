@@ -56,6 +56,7 @@ def create(settings: Settings, telemetry: Telemetry | None = None) -> Service:
         ),
         telemetry=telemetry,
         linger=Linger(0.05, URGENT),
+        show=workers.show,
     )
     service.http = build(service, settings, tail)
     return service

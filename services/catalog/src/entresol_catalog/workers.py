@@ -14,6 +14,7 @@ from entresol_contracts.events import RequestStalled
 from entresol_eventing.envelope import decode, now
 from entresol_eventing.reactions import Emit
 from entresol_eventing.service import Service
+from entresol_eventing.telemetry import Metrics
 from entresol_eventing.writer import Unavailable
 from sqlalchemy import ColumnElement, func, select, update
 from sqlmodel import Session
@@ -22,7 +23,7 @@ from entresol_catalog.domain.listings import Manifest
 from entresol_catalog.domain.patience import stalls_at
 from entresol_catalog.domain.requests import TERMINAL, Request
 from entresol_catalog.store.shelf import adapter
-from entresol_catalog.store.tables import approval, history, manifest, request
+from entresol_catalog.store.tables import approval, history, manifest, request, resource
 
 MOST = 200
 """Requests told of in one transaction."""
@@ -146,6 +147,12 @@ def standing(session: Session, at: datetime) -> Standing:
         reviews=_count(session, open_reviews),
         overdue=_count(session, open_reviews & (approval.c.review_by <= at)),
     )
+
+
+def show(metrics: Metrics, service: str, session: Session) -> None:
+    """Set the gauge of what only the catalog remembers: resources that are gone, but for something of them."""
+    left = (resource.c.state == "deleted") & resource.c.document.contains('"orphaned":[{', autoescape=True)
+    metrics.orphaned.labels(service).set(_count(session, left))
 
 
 def _count(session: Session, condition: ColumnElement[bool]) -> int:

@@ -9,6 +9,7 @@ from entresol_eventing.telemetry import Telemetry
 from entresol_policy.evaluation import Evaluator
 from entresol_policy.handlers import Gate
 from entresol_policy.settings import Settings
+from entresol_policy.standing import show
 from entresol_policy.store import Base
 
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -40,6 +41,7 @@ def create(settings: Settings, telemetry: Telemetry | None = None) -> Service:
         migrations=MIGRATIONS,
         subjects=SUBJECTS,
         telemetry=telemetry,
+        show=show,
     )
 
 

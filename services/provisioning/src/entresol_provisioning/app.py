@@ -15,6 +15,7 @@ from entresol_provisioning.offerings import Offerings
 from entresol_provisioning.requirements import Requirements
 from entresol_provisioning.runs import Runs
 from entresol_provisioning.settings import Settings
+from entresol_provisioning.standing import show
 from entresol_provisioning.tables import Base
 from entresol_provisioning.waits import RETRY
 from entresol_provisioning.workers import StepWorker
@@ -54,6 +55,7 @@ def create(settings: Settings, telemetry: Telemetry | None = None) -> Service:
             Observer(settings, offerings, drivers).work,
         ),
         telemetry=telemetry,
+        show=show,
         linger=Linger(0.05, URGENT),
     )
     requirements.bind(service)

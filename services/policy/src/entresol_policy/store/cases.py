@@ -8,7 +8,7 @@ from typing import Any
 from entresol_contracts.events import RequestSubmitted, RunPlanned
 from entresol_eventing.envelope import Cause
 from entresol_eventing.statements import Statement
-from sqlalchemy import bindparam, insert, select, update
+from sqlalchemy import bindparam, func, insert, select, update
 from sqlmodel import Session
 
 from entresol_policy.domain.approvals import Approval
@@ -99,6 +99,14 @@ def open_after(session: Session, request_id: str, most: int) -> list[str]:
     """The next requests that wait for people or are held, by id."""
     query = select(request.c.id).where(request.c.state.in_(OPEN), request.c.id > request_id)
     return list(session.connection().execute(query.order_by(request.c.id).limit(most)).scalars())
+
+
+def open_questions(session: Session) -> int:
+    """How many questions to people requests wait for; reviews are none, for nothing waits for them."""
+    query = select(func.count()).join_from(request, approval, approval.c.request_id == request.c.id)
+    query = query.where(request.c.state.in_(OPEN), approval.c.state == "pending")
+    count: int = session.connection().execute(query).scalar_one()
+    return count
 
 
 def ask(session: Session, asked: Asked, request_id: str, because: str | None, standing: Approval) -> None:
