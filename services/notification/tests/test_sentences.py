@@ -39,7 +39,7 @@ def envelope(fact: str, data: Any) -> dict[str, Any]:
         (
             "resource.expiring",
             {"resource_id": "r", "owner": "user:ada", "expires_at": "2026-12-24T10:00:00Z"},
-            "r of user:ada expires at 2026-12-24 10:00 UTC; it can still be extended",
+            "r of user:ada expires at 2026-12-24 10:00 UTC; it can still be extended: entresol extend r",
         ),
         (
             "approval.rejected",
@@ -107,12 +107,13 @@ def envelope(fact: str, data: Any) -> dict[str, Any]:
                 "differences": [{"step": "s", "path": "a.yaml#/spec/replicas", "change": "changed"}],
                 "gone": ["dns"],
             },
-            "r of user:ada has drifted (report): a.yaml#/spec/replicas changed; nothing is left of dns",
+            "r of user:ada has drifted (report): a.yaml#/spec/replicas changed; nothing is left of dns;"
+            " all of it: entresol drift r",
         ),
         (
             "resource.drifted",
             {"resource_id": "r", "owner": "user:ada", "mode": "ask", "differences": []},
-            "r of user:ada has drifted (ask)",
+            "r of user:ada has drifted (ask); all of it: entresol drift r",
         ),
         (
             "run.suspended",
@@ -124,12 +125,13 @@ def envelope(fact: str, data: Any) -> dict[str, Any]:
             {
                 "resource_id": "r",
                 "step": "s",
+                "request_id": "0199a1b2",
                 "reason": "look at it",
                 "resumable": True,
                 "until": "2026-11-21T12:00:00Z",
             },
             "the run of r, asked for by user:ada, waits in step s until 12:00 UTC at most for somebody to let it go on:"
-            " look at it",
+            " look at it; entresol resume 0199a1b2",
         ),
         (
             "resource.deleted",
@@ -209,7 +211,7 @@ def test_control_characters_never_get_through(hostile: str) -> None:
         "gone": [hostile],
     }
     assert sentence(envelope("resource.drifted", drifted)).isprintable()
-    waits = {"resource_id": hostile, "step": hostile, "reason": hostile, "resumable": True}
+    waits = {"resource_id": hostile, "request_id": hostile, "step": hostile, "reason": hostile, "resumable": True}
     assert sentence(envelope("run.suspended", waits) | {"actor": hostile}).isprintable()
 
 

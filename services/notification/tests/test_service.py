@@ -15,6 +15,7 @@ from typing import Any
 
 import nats
 import pytest
+from entresol_contracts import EVENT_TYPES
 from entresol_contracts.events import (
     ApprovalRequested,
     ManifestApplied,
@@ -28,6 +29,7 @@ from entresol_eventing.nats_server import NatsServer
 from entresol_eventing.service import Service
 from entresol_eventing.testing import assert_migrations_match, event, eventually, nats_server, published, running
 from entresol_eventing.testing.postgres import PostgresServer, binaries
+from entresol_manifests.reading import read
 from entresol_notification.app import MIGRATIONS, create
 from entresol_notification.settings import Settings
 from entresol_notification.store import Attempt, Base, Delivery
@@ -46,6 +48,25 @@ BAD = [
     "endless-headers",
     "slack-error",
 ]
+STARTER = Path(__file__).parents[3] / "libs/cli/src/entresol/starter/notifications.yaml"
+EXAMPLES = Path(__file__).parents[3] / "schemas/examples"
+OWNED = "shop/staging/database/orders of user:ada"
+TOLD = {
+    "resource.drifted": f"{OWNED} has drifted (report): shop/orders.yaml#/replicas changed; nothing is left of"
+    " database; all of it: entresol drift shop/staging/database/orders",
+    "resource.converged": f"{OWNED} is again what it says",
+    "resource.expiring": f"{OWNED} expires at 10:00 UTC; it can still be extended:"
+    " entresol extend shop/staging/database/orders",
+    "resource.expired": f"{OWNED} has expired and will be deleted",
+    "resource.deleted": "shop/staging/database/orders was deleted; left behind: database (the cloud can't be reached)",
+    "run.suspended": "the run of shop/staging/database/orders, asked for by user:ada, waits in step migrate until"
+    " 10:00 UTC at most for somebody to let it go on: the job runs; entresol"
+    " resume 0199a1b2-0000-7000-8000-000000000001",
+    "glass.broken": "GLASS BROKEN by user:grace for shop/prod/database/orders (update): the shop is down; what stood in"
+    " the way: policy production-approval asks group:sre; group:security must review it by 10:00 UTC",
+}
+NOBODYS = ("run.suspended", "resource.deleted")
+"""Nobody is told of them where a step goes on by itself, and where nothing was left behind."""
 REQUESTED = "dev.entresol.approval.requested.v1"
 LINK_KEY = "canary-key-of-the-links-32-bytes"
 SECRET = "whsec_" + base64.b64encode(b"canary-secret-of-this-channel!!!").decode()
@@ -218,6 +239,36 @@ async def test_the_log_channel_and_unmatched_events(bus: NatsServer, tmp_path: P
         (delivery,) = await rows(entresol.service, Delivery)
         assert delivery.message == "request shop/prod/database/orders-7 was denied: too large"
         assert delivery.ended_at is not None
+
+
+async def test_the_starter_tells_people_what_waits_for_them(
+    bus: NatsServer, tmp_path: Path, receiver: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    chat = await receiver("good")
+    monkeypatch.setenv("CHAT_URL", chat.url)
+    said = [example(fact) for fact in TOLD]
+    suspended, deleted = (example(fact) for fact in NOBODYS)
+    said += [
+        suspended.model_copy(update={"data": suspended.data.model_copy(update={"resumable": False})}),
+        deleted.model_copy(update={"data": deleted.data.model_copy(update={"orphaned": None})}),
+    ]
+    async with platform(bus, tmp_path) as entresol:
+        await entresol.apply("Channel", "log", kind="slack", urlRef="env:CHAT_URL")
+        for one in (manifest.document for manifest in read([STARTER])):
+            if one["kind"] == "Route":
+                await entresol.apply("Route", one["metadata"]["name"], **one["spec"])
+        await entresol.route("log")
+        await entresol.say(*said, denied())
+        await entresol.ended(len(TOLD) + 1)
+    *texts, last = (json.loads(one.body)["text"] for one in chat.received)
+    assert texts == list(TOLD.values())
+    assert "orders-0 was denied" in last, "nobody is told of what goes on by itself"
+
+
+def example(fact: str) -> Event[Any]:
+    known = next(one for one in EVENT_TYPES if one.fact == fact)
+    data = json.loads((EXAMPLES / f"{fact}.v1.full.json").read_text(encoding="utf-8"))
+    return event(known.model.model_validate(data), time=datetime(2026, 11, 21, 9, tzinfo=UTC))
 
 
 async def say_asked(entresol: Platform) -> None:

@@ -76,9 +76,11 @@ TEMPLATES: Final[Mapping[str, str]] = {
     "resource.changed": "{resource_id} was changed[ by {action}]",
     "resource.converged": "{resource_id} of {owner} is again what it says",
     "resource.deleted": "{resource_id} was deleted[; left behind: {orphaned}]",
-    "resource.drifted": "{resource_id} of {owner} has drifted ({mode})[: {differences}][; nothing is left of {gone}]",
+    "resource.drifted": "{resource_id} of {owner} has drifted ({mode})[: {differences}][; nothing is left of {gone}];"
+    " all of it: entresol drift {resource_id}",
     "resource.expired": "{resource_id} of {owner} has expired and will be deleted",
-    "resource.expiring": "{resource_id} of {owner} expires at {expires_at}; it can still be extended",
+    "resource.expiring": "{resource_id} of {owner} expires at {expires_at}; it can still be extended:"
+    " entresol extend {resource_id}",
     "resource.extended": "{resource_id} lives until {expires_at}",
     "resource.paused": "{by} paused {resource_id} until {until}: {reason}",
     "resource.provisioned": "{resource_id} was provisioned for {owner}[ until {expires_at}]",
@@ -116,7 +118,7 @@ VARIANTS: Final[Mapping[str, Mapping[str, str]]] = {
     "review": REVIEWS,
     "resumable": {
         "run.suspended": "the run of {resource_id}[, asked for by {envelope.actor},] waits in step {step}"
-        "[ until {until} at most] for somebody to let it go on: {reason}",
+        "[ until {until} at most] for somebody to let it go on: {reason}; entresol resume {request_id}",
     },
     "adopted": {"resource.provisioned": "{resource_id} was adopted for {owner}[ until {expires_at}]"},
 }
