@@ -198,14 +198,14 @@ def test_status_of_a_resource_shows_its_requests(run: Run, accepting: Any, item:
 @pytest.mark.parametrize("given", ["a1-approval", "a1", REQUEST[:9]])
 def test_an_approval_is_found_by_its_own_or_its_requests_id(run: Run, doors: Any, given: str) -> None:
     approval = {"id": "a1-approval", "request": REQUEST, "resource": "r", "policy": "p", "state": "pending"}
-    granted = approval | {"state": "granted"}
+    granted = approval | {"state": "granted", "answers": [{"by": "user:grace", "answer": "granted"}]}
 
     def answer(call: Any) -> tuple[int, Document]:
         answered = any(one.method == "POST" for one in doors.received)
         return 200, {"items": [granted if answered else approval], "next": None}
 
     doors.answers["GET", "/catalog/v1/approvals"] = answer
-    doors.says("POST", "/intake/v1/approvals/a1-approval", 202, {})
+    doors.says("POST", "/intake/v1/approvals/a1-approval", 202, {"id": "a1-approval", "by": "user:grace"})
     result = run("approve", given, "--reason", "fine")
     assert result.exit_code == 0, result.output
     assert doors.last("POST", "/intake/v1/approvals/a1-approval").body == {"answer": "granted", "reason": "fine"}
@@ -226,7 +226,7 @@ def test_an_answer_that_does_not_count_exits_with_4_and_the_reason(run: Run, doo
 
     def answer(_: Any) -> tuple[int, Document]:
         doors.lists("/catalog/v1/approvals", approval | {"refused": [earlier, refusal]})
-        return 202, {}
+        return 202, {"id": "a1", "by": "user:ada"}
 
     doors.answers["POST", "/intake/v1/approvals/a1"] = answer
     result = run("approve", "a1")

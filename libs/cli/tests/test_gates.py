@@ -55,14 +55,15 @@ def pending(doors: Any) -> Callable[..., None]:
 
         def written(_: Any) -> tuple[int, Document]:
             doors.lists("/catalog/v1/approvals", after)
-            return 202, {"id": before["id"]}
+            return 202, {"id": before["id"], "by": BY}
 
         doors.answers["POST", path] = written
 
     return show
 
 
-GRANTED = {"by": "user:grace", "answer": "granted", "reason": None, "at": "2026-11-21T03:02:00+00:00"}
+BY = "user:grace"
+GRANTED = {"by": BY, "answer": "granted", "reason": None, "at": "2026-11-21T03:02:00+00:00"}
 
 
 class TestApprovals:
@@ -71,14 +72,31 @@ class TestApprovals:
         pending(asked, "/intake/v1/approvals/a1", asked | {"answers": [GRANTED]})
         result = run("approve", "a1")
         assert result.exit_code == 0, result.output
-        assert "granted approval a1" in result.stdout
+        assert "granted approval a1; it waits for others as well" in result.stdout
         assert "plan: 1 to add, 0 to change, 2 to destroy, 40 a month  (sha256:aaaaaaaaaaaa)" in result.stdout
         assert "destroy cache" in result.stdout
-        pending(asked, "/intake/v1/approvals/a1", asked | {"state": "rejected"})
+        rejected = GRANTED | {"answer": "rejected"}
+        pending(asked, "/intake/v1/approvals/a1", asked | {"state": "rejected", "answers": [rejected]})
         assert json.loads(run("reject", "a1", "-o", "json").stdout)["plan"] == PLAN
 
+    def test_who_comes_second_is_told_so_though_the_approval_is_granted(self, run: Run, doors: Any) -> None:
+        mine = {"by": BY, "reason": "closed: it is granted already by user:heidi", "at": "…"}
+        earlier = {"by": BY, "reason": "nothing to take back", "at": "…"}
+        asked = approval(refused=[earlier])
+        granted = asked | {"state": "granted", "answers": [GRANTED | {"by": "user:heidi"}]}
+        looks = iter([asked, asked, granted, granted])
+
+        def look(_: Any) -> tuple[int, Document]:
+            return 200, {"items": [next(looks, granted | {"refused": [earlier, mine]})], "next": None}
+
+        doors.answers["GET", "/catalog/v1/approvals"] = look
+        doors.says("POST", "/intake/v1/approvals/a1", 202, {"id": "a1", "by": BY})
+        result = run("approve", "a1")
+        assert result.exit_code == 4
+        assert "it is granted already by user:heidi" in result.stderr
+
     def test_an_approval_is_handed_on(self, run: Run, doors: Any, pending: Any) -> None:
-        handed = approval(delegations=[{"by": "user:ada", "to": "user:bob", "reason": "on leave", "at": "…"}])
+        handed = approval(delegations=[{"by": BY, "to": "user:bob", "reason": "on leave", "at": "…"}])
         pending(approval(), "/intake/v1/approvals/a1/delegate", handed)
         result = run("delegate", REQUEST[:9], "--to", "user:bob", "--reason", "on leave")
         assert result.exit_code == 0, result.output
@@ -96,7 +114,7 @@ class TestApprovals:
 
     @pytest.mark.parametrize("arguments", [("withdraw", "a1"), ("delegate", "a1", "--to", "user:bob")])
     def test_what_policy_refuses_exits_with_4(self, run: Run, pending: Any, arguments: tuple[str, ...]) -> None:
-        refused = approval(refused=[{"by": "user:ada", "reason": "it is not yours to give", "at": "…"}])
+        refused = approval(refused=[{"by": BY, "reason": "it is not yours to give", "at": "…"}])
         pending(approval(), f"/intake/v1/approvals/a1/{arguments[0]}", refused)
         result = run(*arguments)
         assert result.exit_code == 4
@@ -127,7 +145,7 @@ class TestReviews:
     def test_a_review_is_answered(
         self, run: Run, doors: Any, pending: Any, arguments: tuple[str, ...], answer: Document, told: str
     ) -> None:
-        pending(review(), "/intake/v1/approvals/v1", review(state="granted"))
+        pending(review(), "/intake/v1/approvals/v1", review(state="granted", answers=[GRANTED | answer]))
         result = run("review", *arguments)
         assert result.exit_code == 0, result.output
         assert told in result.stdout

@@ -19,6 +19,8 @@ Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="Kept with the 
 Document = dict[str, Any]
 
 _MOMENT_SECONDS = 10.0
+_SETTLED_SECONDS = 0.25
+"""The catalog shows what was said before it hears that policy refused it. Policy says nothing of what counts."""
 _LOOK_SECONDS = 0.05
 
 
@@ -73,43 +75,55 @@ def answer(session: Session, wanted: str, said: str, reason: str | None, verb: s
     """Answer an approval or a review, and tell what it was about; raise Failure if the answer does not count."""
     item = _look(session, wanted)
     accepted = session.client.answer(wanted, said, reason)
-    counted = _verdict(session, item, wanted, "answers")
-    document = {"approval": wanted, "answer": said, "counted": counted, "plan": item.get("plan"), **(accepted or {})}
-    line = f"{verb or said} {'review' if item.get('review') else 'approval'} {wanted}{_undecided(counted)}"
+    after = _verdict(session, item, accepted, "answers")
+    document = {"approval": wanted, "answer": said, "counted": after and True, "plan": item.get("plan"), **accepted}
+    line = f"{verb or said} {'review' if item.get('review') else 'approval'} {wanted}{_outcome(after)}"
     session.terminal.result(document, Text(clean(line)), *outline(item.get("plan")))
 
 
 def _say(session: Session, wanted: str, path: str, body: Document, shown_in: str, text: str) -> None:
     item = _look(session, wanted)
     accepted = session.client.write("POST", f"/v1/approvals/{segment(wanted)}/{path}", body)
-    counted = _verdict(session, item, wanted, shown_in)
-    document = {"approval": wanted, "counted": counted, **(accepted or {})}
-    session.terminal.result(document, Text(clean(f"{text} approval {wanted}{_undecided(counted)}")))
+    after = _verdict(session, item, accepted, shown_in)
+    document = {"approval": wanted, "counted": after and True, **accepted}
+    session.terminal.result(document, Text(clean(f"{text} approval {wanted}{_undecided(after)}")))
 
 
-def _undecided(counted: bool | None) -> str:
-    return "" if counted else "; policy has not said yet whether it counts"
+def _undecided(after: Document | None) -> str:
+    return "" if after else "; policy has not said yet whether it counts"
 
 
-def _verdict(session: Session, before: Document, approval: str, shown_in: str) -> bool | None:
-    """Whether policy counted what was said; None if it hasn't said within a moment; raise Failure if it does not.
+def _outcome(after: Document | None) -> str:
+    waits = after is not None and after.get("state") == "pending"
+    return "; it waits for others as well" if waits else _undecided(after)
 
-    The catalog may show an answer a moment before it hears that policy refused it, so it is looked at once more.
+
+def _verdict(session: Session, before: Document, accepted: Document, shown_in: str) -> Document | None:
+    """The approval as it is once what was said counts; None if policy hasn't said within a moment; raise Failure if
+    it does not count.
+
+    What others say at the same time is told apart by who said it: their grant may end an approval before one's own
+    is refused.
     """
-    refused, said = (len(before.get(name) or []) for name in ("refused", shown_in))
+    approval, by = accepted["id"], accepted["by"]
+    refused, said = (len(_of(by, before, name)) for name in ("refused", shown_in))
     deadline = time.monotonic() + _MOMENT_SECONDS
-    seen = False
-    while time.monotonic() < deadline:
+    seen_at: float | None = None
+    while (now := time.monotonic()) < deadline:
         item = _look(session, approval)
-        if len(item.get("refused") or []) > refused:
-            raise Failure(f"the answer does not count: {item['refused'][-1]['reason']}", Code.NOT_ALLOWED)
-        known = len(item.get(shown_in) or []) > said
-        ended = item.get("state") != before.get("state")
-        if ended or (seen and known and item.get("state") == "pending"):
-            return True
-        seen = known
+        if len(refusals := _of(by, item, "refused")) > refused:
+            raise Failure(f"the answer does not count: {refusals[-1]['reason']}", Code.NOT_ALLOWED)
+        if len(_of(by, item, shown_in)) > said:
+            seen_at = seen_at or now
+            decided = shown_in == "answers" and item.get("state") in ("granted", "rejected")
+            if decided or now - seen_at >= _SETTLED_SECONDS:
+                return item
         time.sleep(_LOOK_SECONDS)
     return None
+
+
+def _of(by: str, item: Document, name: str) -> list[Document]:
+    return [one for one in item.get(name) or [] if one["by"] == by]
 
 
 def _look(session: Session, approval: str) -> Document:

@@ -33,7 +33,7 @@ def router(desk: Desk) -> APIRouter:
         "/v1/approvals/{approval_id}",
         status_code=202,
         summary="Grant or reject",
-        responses=shapes.answers(202, shapes.NAMED, "Stored; policy says whether it counts"),
+        responses=shapes.answers(202, shapes.SAID, "Stored; policy says whether it counts"),
         openapi_extra=shapes.takes(shapes.ANSWER),
     )
     async def answer(approval_id: str, request: Request, who: Annotated[Principal, answers]) -> Response:
@@ -51,7 +51,7 @@ def router(desk: Desk) -> APIRouter:
         "/v1/approvals/{approval_id}/withdraw",
         status_code=202,
         summary="Take back what one granted",
-        responses=shapes.answers(202, shapes.NAMED, "Stored; policy says whether it still counts"),
+        responses=shapes.answers(202, shapes.SAID, "Stored; policy says whether it still counts"),
         openapi_extra=shapes.takes(shapes.REASON, required=False),
     )
     async def withdraw(approval_id: str, request: Request, who: Annotated[Principal, answers]) -> Response:
@@ -72,13 +72,13 @@ def router(desk: Desk) -> APIRouter:
             yield emit
 
         await desk.transact(unit, who.actor)
-        return JSONResponse({"id": found.approval_id}, 202)
+        return _stored(emit)
 
     @routes.post(
         "/v1/approvals/{approval_id}/delegate",
         status_code=202,
         summary="Hand the question on to another person",
-        responses=shapes.answers(202, shapes.NAMED, "Stored; policy says whether it counts"),
+        responses=shapes.answers(202, shapes.SAID, "Stored; policy says whether it counts"),
         openapi_extra=shapes.takes(shapes.DELEGATION),
     )
     async def delegate(approval_id: str, request: Request, who: Annotated[Principal, answers]) -> Response:
@@ -141,4 +141,9 @@ async def _find(desk: Desk, approval_id: str, who: Principal) -> Approval:
 
 async def _say(desk: Desk, emit: Emit) -> Response:
     await desk.say(emit, emit.actor or "")
-    return JSONResponse({"id": emit.subject}, 202)
+    return _stored(emit)
+
+
+def _stored(emit: Emit) -> Response:
+    """Who said it goes back as well: what policy says of it is found by that name."""
+    return JSONResponse({"id": emit.subject, "by": emit.actor}, 202)
