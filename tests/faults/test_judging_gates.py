@@ -79,10 +79,17 @@ def ask_again(one: Trace) -> None:
     one.say("policy", "approval.requested", "again", "submitted", approval_id="a9", **QUESTION, plan={"digest": "d1"})
 
 
+def close(one: Trace) -> None:
+    """Nobody grants it: the question is closed in place of that."""
+    granted = next(event for event in one.log if event["id"] == "granted1")
+    granted["type"] = granted["type"].replace("granted", "closed")
+
+
 FAULTS: list[tuple[str, str, Callable[[Trace], object]]] = [
     ("overstepped", "by 1 of 2 people", lambda one: event(one, "hopper1").update(by="user:grace")),
     ("overstepped", "by 1 of 2 people", lambda one: event(one, "hopper1").update(answer="rejected")),
     ("overstepped", "came while people were asked", lambda one: event(one, "granted1").update(approval_id="a9")),
+    ("overstepped", "which nobody granted", close),
     ("overstepped", "is about another plan", lambda one: event(one, "asked1").update(plan={"digest": "d0"})),
     ("overstepped", "and the newest is d9", lambda one: event(one, "planned1").update(digest="d9")),
     ("overstepped", "passed lock.placed locked", lambda one: one.drop("lifted")),

@@ -94,6 +94,12 @@ def test_a_question_stands_as_long_as_the_same_people_are_asked(ask: Ask, stands
     assert found == (AskPeople((), ()) if stands else AskPeople((WANTED,), ("a1",)))
 
 
+@pytest.mark.parametrize("state", ["closed", "expired", "rejected"])
+def test_a_question_that_nobody_granted_is_asked_again(state: str) -> None:
+    assert decide(situation(ask=True, asked=[asked(state)])) == AskPeople((WANTED,), ())
+    assert decide(situation(ask=True, asked=[asked(state), asked("granted")])) == Allow(("a1",), ())
+
+
 def test_two_rules_that_ask_alike_need_two_grants() -> None:
     known = replace(situation(asked=[asked("granted")]), judgement=Judgement(wanted=(WANTED, WANTED)))
     assert decide(known) == AskPeople((WANTED,), ())

@@ -326,6 +326,34 @@ def test_a_changed_policy_examines_what_waits_and_not_what_has_ended(world: Worl
     assert refused.reason == "closed: the request is denied already"
 
 
+@pytest.mark.parametrize("kept_waiting_by", ["another question", "a lock"])
+@pytest.mark.parametrize("gone", ["changed", "audited", "removed", "waived"])
+def test_a_question_that_went_and_came_back_is_asked_anew(world: World, kept_waiting_by: str, gone: str) -> None:
+    world.policy("eyes", ASK)
+    if kept_waiting_by == "a lock":
+        world.lock()
+    else:
+        world.policy("others", {"approve": {"from": ["group:data"]}, "because": "their data"})
+    first = next(one for one in world.ask() if one.policy == "eyes")
+    match gone:
+        case "changed":
+            said = world.policy("eyes", {"approve": {"from": ["group:security"]}, "because": "somebody else"})
+        case "audited":
+            said = world.policy("eyes", ASK, mode="audit")
+        case "removed":
+            said = world.hear(ManifestRemoved(kind="Policy", name="eyes"))
+        case _:
+            said = world.waive("Policy/eyes", AT + timedelta(hours=1))
+    assert (type(said[0]), said[0].approval_id) == (ApprovalClosed, first.approval_id)
+    back = world.policy("eyes", ASK) if gone != "waived" else world.pass_time(timedelta(hours=1))
+    (again,) = [one for one in back if isinstance(one, ApprovalRequested)]
+    assert again.policy == "eyes"
+    (refused,) = world.answer(first)
+    assert refused.reason == "closed: nobody is asked any more"
+    said = world.answer(again) + world.hear(LockLifted(lock_id="l1", by="user:eve"))
+    assert (RequestAllowed in kinds(said)) == (kept_waiting_by == "a lock")
+
+
 def test_a_removed_policy_lets_go_of_what_waits(world: World) -> None:
     world.policy("eyes", ASK)
     world.ask()

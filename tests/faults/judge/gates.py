@@ -74,8 +74,11 @@ def _allowed(records: Records, about: Mapping[str, list[Fact]]) -> Findings:
                     ends = {one.fact for one in about[approval] if one.position < fact.position}
                     if not ends & _SETTLED:
                         yield Finding(OVERSTEPPED, f"{fact} came while people were asked by {asked}")
-                    if approval in (fact.data.get("approvals") or ()) and asked.data.get("plan") != digest:
-                        yield Finding(OVERSTEPPED, f"{fact} counts {asked}, which is about another plan")
+                    if approval in (fact.data.get("approvals") or ()):
+                        if asked.data.get("plan") != digest:
+                            yield Finding(OVERSTEPPED, f"{fact} counts {asked}, which is about another plan")
+                        if "approval.granted" not in ends:
+                            yield Finding(OVERSTEPPED, f"{fact} counts {asked}, which nobody granted")
 
 
 def _locked(records: Records) -> Findings:

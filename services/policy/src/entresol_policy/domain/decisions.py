@@ -13,6 +13,9 @@ from entresol_policy.domain.judging import Ask, Glass, Judgement, Wanted
 from entresol_policy.domain.quotas import Use
 from entresol_policy.domain.scopes import entitled
 
+STANDING = frozenset({"pending", "granted"})
+"""States in which a question still says something about the request."""
+
 
 @dataclass(frozen=True, slots=True)
 class Hold:
@@ -138,8 +141,11 @@ def decide(situation: Situation) -> Decision:
 
 
 def _matched(wanted: Sequence[Wanted], situation: Situation) -> tuple[list[Wanted], list[Asked]]:
-    """What nobody was asked yet, and the questions that stand: about this plan, of the same people by the same rule."""
-    left = [one for one in situation.asked if one.plan_digest == situation.plan_digest]
+    """What nobody was asked yet, and the questions that stand: about this plan, of the same people by the same rule.
+
+    A question that was closed stands for nothing: nobody granted it.
+    """
+    left = [one for one in situation.asked if one.plan_digest == situation.plan_digest and one.state in STANDING]
     missing: list[Wanted] = []
     kept: list[Asked] = []
     for want in wanted:
