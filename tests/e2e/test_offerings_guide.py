@@ -2,15 +2,15 @@
 
 import re
 import shlex
+from collections.abc import Iterator
 from pathlib import Path
 
-import entresol
 import pytest
+from entresol.demo.child import running
 
-from tests.e2e.people import Town
+from tests.e2e.conftest import THING
+from tests.e2e.people import Town, town
 
-STARTER = Path(entresol.__file__).parent / "starter"
-USED = (STARTER / "blueprints.yaml", STARTER / "destinations.yaml")
 GUIDE = (Path(__file__).parents[2] / "docs" / "offerings.md").read_text()
 FENCE = re.compile(r"^```(?P<language>\w+)(?: (?P<file>\S+))?\n(?P<body>.*?)^```", re.MULTILINE | re.DOTALL)
 FAILS = "# fails"
@@ -27,10 +27,19 @@ def parts() -> list[tuple[str, str]]:
     return found
 
 
+@pytest.fixture
+def place(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
+    """The platform that the page starts from: with the starter and its policies."""
+    data = tmp_path_factory.mktemp("platform") / "data"
+    with running(data) as child:
+        for found in town(child):
+            found.apply(data, THING)
+            yield found
+
+
 @pytest.mark.timeout(120)
 def test_who_follows_the_guide_arrives(place: Town, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    place.admin.does("apply", *map(str, USED))
     commands = 0
     for file, text in parts():
         if file:
