@@ -31,9 +31,9 @@ RUN --mount=type=cache,target=/root/.cache/pip \
 
 FROM ${PYTHON_IMAGE} AS run
 ARG SERVICE
-# Only provisioning calls the git command; Debian's has no compiler behind it.
+# Only provisioning calls the git command, which calls ssh; Debian's has no compiler behind it.
 RUN if [ "$SERVICE" = provisioning ]; then \
-        apt-get update && apt-get install --yes --no-install-recommends ca-certificates git && rm -rf /var/lib/apt/lists/*; \
+        apt-get update && apt-get install --yes --no-install-recommends ca-certificates git openssh-client && rm -rf /var/lib/apt/lists/*; \
     fi && \
     useradd --uid 10001 --user-group --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin entresol && \
     install --directory --owner=10001 --group=10001 --mode=0700 /var/lib/entresol

@@ -6,7 +6,6 @@ import json
 import shutil
 import socket
 import ssl
-import subprocess
 import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -23,6 +22,7 @@ from entresol_provisioning.drivers.kubernetes import Kubernetes
 from entresol_provisioning.drivers.kubernetes.refusals import Refused, refused
 from entresol_provisioning.settings import Settings
 
+from services.provisioning.tests.git_https import self_signed
 from services.provisioning.tests.kubernetes_api import WEAK, Api
 from services.provisioning.tests.kubernetes_places import Place, config_map, place, secret
 
@@ -267,13 +267,7 @@ def at(text: str, tmp_path: Path, **cluster: Any) -> StepWork:
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed: no certificate to try TLS with")
-    place = tmp_path_factory.mktemp("tls") / "server.crt"
-    names = ("-subj", "/CN=here", "-addext", "subjectAltName=IP:127.0.0.1")
-    key = ("-newkey", "rsa:2048", "-nodes", "-keyout", str(place.with_suffix(".key")))
-    subprocess.run(
-        ["openssl", "req", "-x509", *key, "-out", str(place), "-days", "2", *names], check=True, capture_output=True
-    )
-    return place
+    return self_signed(tmp_path_factory.mktemp("tls") / "server.crt")
 
 
 async def test_a_certificate_that_nobody_vouches_for_is_refused(

@@ -34,6 +34,9 @@ class Settings(RuntimeSettings):
     )
     render_seconds: float = Field(default=5.0, gt=0, description="How long rendering one step's templates may take.")
     git_seconds: float = Field(default=120.0, gt=0, description="How long one command of git may take.")
+    git_known_hosts: Path | None = Field(
+        default=None, description="Keys of hosts that are reached by ssh. Empty: where ssh itself looks for them."
+    )
     committer: str = Field(
         default="Entresol <entresol@localhost>", pattern=r"^[^<>\n]+ <[^<>\s]+>$", description="Name in commits."
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from entresol_provisioning.drivers import StepFailed, StepWork, paths
+from entresol_provisioning.drivers.git.access import Access
 from entresol_provisioning.drivers.git.remotes import Remote
 from entresol_provisioning.drivers.git.rounds import Rounds
 from entresol_provisioning.drivers.git.urls import checked_url, is_url
@@ -48,7 +49,8 @@ def place(settings: Settings, work: StepWork, driver: str) -> Place:
     # With another login another mirror: nobody sees through it what theirs does not open. And one for each driver:
     # two would take each other's locks in it for what a crash has left.
     name = hashlib.sha256(f"{url}\n{secret_ref or ''}".encode()).hexdigest()[:32]
-    return Place(repository, settings.mirrors / f"{driver}-{name}.git", Remote(url, secret_ref, settings.git_seconds))
+    remote = Remote(url, Access(url, secret_ref, settings.git_known_hosts), settings.git_seconds)
+    return Place(repository, settings.mirrors / f"{driver}-{name}.git", remote)
 
 
 class Repositories:

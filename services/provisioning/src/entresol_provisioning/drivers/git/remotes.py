@@ -1,16 +1,13 @@
 """Remote git repositories, spoken to through the git program: what it takes to reach each kind safely.
 
 Nothing that a user wrote can become an option, a command or a prompt: URLs are checked, `--` stands before them,
-and git runs without hooks, helpers and configuration of its machine. Pushes are never forced: a lease only guards what
-is deleted.
+and git runs without hooks, helpers and configuration of its machine. `access` is the login. Pushes are never forced: a
+lease only guards what is deleted.
 """
 
 import asyncio
-import base64
 import contextlib
 import hashlib
-import os
-import shlex
 import shutil
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -21,9 +18,9 @@ from dulwich.file import FileLocked
 from dulwich.objects import ObjectID
 from dulwich.refs import Ref
 from dulwich.repo import Repo, UnsupportedExtension, UnsupportedVersion
-from entresol_manifests.secrets import SecretMissing, resolve
 
 from entresol_provisioning.drivers import StepFailed
+from entresol_provisioning.drivers.git.access import Access
 from entresol_provisioning.drivers.git.refs import head_of
 from entresol_provisioning.drivers.processes import Finished, run
 
@@ -33,6 +30,7 @@ _QUIET = (
     "core.symlinks=false",
     "credential.helper=",
     "protocol.ext.allow=never",
+    "http.followRedirects=false",  # the login would go along
     "submodule.recurse=false",
     "fetch.recurseSubmodules=false",
     "gc.auto=0",
@@ -51,16 +49,6 @@ _RACES = (
     "incorrect old value",
 )
 """How git and its servers say that somebody else's commit came first."""
-_PASSED_ON = (
-    "PATH",
-    "HOME",
-    "SSH_AUTH_SOCK",
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR",
-    "https_proxy",
-    "HTTPS_PROXY",
-    "no_proxy",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +64,7 @@ class Remote:
     """A repository elsewhere and how to reach it."""
 
     url: str
-    secret_ref: str | None
+    access: Access
     seconds: float
 
     async def heads(self, mirror: Path, branches: Collection[str], *, moved: bool = False) -> dict[str, str | None]:
@@ -144,6 +132,11 @@ class Remote:
     async def _listed(self, mirror: Path, branches: Collection[str]) -> dict[str, str | None]:
         refs = {f"refs/heads/{branch}": branch for branch in branches}
         listed = await self._git(mirror, "ls-remote", "--", self.url, *refs)
+        if not listed.out and self.url.startswith("https://"):
+            # To git, a page that says anything at all is a server of old without any branches.
+            listed = await self._git(mirror, "ls-remote", "--", self.url, *refs, env={"GIT_TRACE_PACKET": "1"})
+            if " packet: " not in listed.err:
+                raise StepFailed("what answers at the repository's URL is no server of git", retryable=True)
         heads: dict[str, str | None] = dict.fromkeys(branches)
         for line in listed.out.splitlines():
             commit, _, ref = line.partition("\t")
@@ -182,7 +175,8 @@ class Remote:
                 _, refs, said = line.split("\t", 2)
                 is_race = any(sign in said for sign in _RACES)
                 branch = refs.rpartition(":")[2].removeprefix("refs/heads/")
-                refused[branch] = None if is_race else self._failure("push", Finished(done.code, "", said))
+                told = "\n".join([*_remarks(done.err), said])
+                refused[branch] = None if is_race else self._failure("push", Finished(done.code, "", told))
         if not refused:
             raise self._failure("push", done)
         return refused
@@ -192,63 +186,32 @@ class Remote:
         with contextlib.suppress(StepFailed):
             await self._git(mirror, "repack", "--quiet", "-d", "-l", "--geometric=2")
 
-    async def _git(self, directory: Path, *arguments: str) -> Finished:
-        done = await self._run(directory, *arguments)
+    async def _git(self, directory: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Finished:
+        done = await self._run(directory, *arguments, env=env)
         if done.code:
             raise self._failure(arguments[0], done)
         return done
 
-    async def _run(self, directory: Path, *arguments: str) -> Finished:
+    async def _run(self, directory: Path, *arguments: str, env: Mapping[str, str] | None = None) -> Finished:
         options = [part for one in _QUIET for part in ("-c", one)]
         try:
             async with asyncio.timeout(self.seconds):
-                return await run(("git", *options, *arguments), env=self._environment(), directory=directory)
+                return await run(
+                    ("git", *options, *arguments), env=self.access.environment() | dict(env or {}), directory=directory
+                )
         except TimeoutError:
             raise StepFailed(f"git {arguments[0]} took longer than {self.seconds:g} s", retryable=True) from None
         except FileNotFoundError:
             raise StepFailed("the program git is missing here; install it") from None
 
-    def _environment(self) -> dict[str, str]:
-        env = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-        env |= {
-            "GIT_TERMINAL_PROMPT": "0",
-            "GIT_ASKPASS": "/bin/false",
-            "GIT_CONFIG_NOSYSTEM": "1",
-            "GIT_CONFIG_GLOBAL": "/dev/null",
-            "GIT_ALLOW_PROTOCOL": "https:ssh:git:file",
-            "GIT_SSH_COMMAND": "ssh -o BatchMode=yes",
-            "LC_ALL": "C",
-        }
-        if self.secret_ref is None:
-            return env
-        if self.url.startswith("https://"):
-            # By the environment, because the arguments of a process can be read by everybody on the machine.
-            login = self._secret()
-            login = login if ":" in login else f"entresol:{login}"
-            env["GIT_CONFIG_COUNT"] = "1"
-            env["GIT_CONFIG_KEY_0"] = "http.extraHeader"
-            env["GIT_CONFIG_VALUE_0"] = f"Authorization: Basic {base64.b64encode(login.encode()).decode()}"
-        elif self.secret_ref.startswith("file:"):
-            key = shlex.quote(self.secret_ref.removeprefix("file:"))
-            env["GIT_SSH_COMMAND"] += f" -o IdentitiesOnly=yes -i {key}"
-        else:
-            raise StepFailed("a destination that is reached by ssh needs its key as file:/PATH")
-        return env
-
-    def _secret(self) -> str:
-        assert self.secret_ref is not None
-        try:
-            return resolve(self.secret_ref)
-        except SecretMissing as error:
-            raise StepFailed(str(error)) from None
-
     def _failure(self, command: str, done: Finished) -> StepFailed:
-        lines = [line for line in done.err.strip().splitlines() if line.strip()][-3:]
-        said = "; ".join(lines)[:500] or f"exit code {done.code}"
-        if self.secret_ref is not None and self.url.startswith("https://"):
-            for part in {self._secret(), self._secret().partition(":")[2]} - {""}:
-                said = said.replace(part, "…")
-        return StepFailed(f"git {command} failed: {said}", retryable=True)
+        reason, lasts = self.access.explain(done.err)
+        return StepFailed(f"git {command} failed: {reason or f'exit code {done.code}'}", retryable=not lasts)
+
+
+def _remarks(err: str) -> list[str]:
+    """What the server's hooks say, who may refuse a push."""
+    return [line for line in err.splitlines() if line.startswith("remote: ")][-2:]
 
 
 def _alternates(repository: Path) -> Path:
