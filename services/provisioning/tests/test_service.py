@@ -184,7 +184,7 @@ async def test_a_dry_run_touches_nothing(platform: Any, offering: Callable[..., 
             "needs": ["base"],
             "with": {"repository": "infra", "create": True, "files": {"b": "{{ steps.base.outputs.host }}"}},
         },
-        {"name": "last", "driver": "noop", "needs": ["base"], "with": {"x": "${steps.base.outputs.host}"}},
+        {"name": "last", "driver": "noop", "needs": ["base"], "with": {"outputs": {"x": "${steps.base.outputs.host}"}}},
     ]
     await platform.apply(offering(actions={"create": {"steps": steps}}))
     request_id = await platform.ask(inputs={"size": 1}, dry_run=True)

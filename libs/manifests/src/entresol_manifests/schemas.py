@@ -51,6 +51,19 @@ TYPES_IN_WORDS: Final[Mapping[str, str]] = {
 }
 _FORMATS: Final[Mapping[str, str]] = {"date-time": "must be a time with its zone, such as 2026-11-21T10:00:00Z"}
 _KIND = jsonschema_rs.ValidationErrorKind
+_LIMITS: Final[Mapping[type, str]] = {
+    _KIND.Minimum: "be at least {}",
+    _KIND.Maximum: "be at most {}",
+    _KIND.ExclusiveMinimum: "be more than {}",
+    _KIND.ExclusiveMaximum: "be less than {}",
+    _KIND.MinLength: "have at least {} characters",
+    _KIND.MaxLength: "have at most {} characters",
+    _KIND.MinItems: "have at least {} items",
+    _KIND.MaxItems: "have at most {} items",
+    _KIND.MinProperties: "have at least {} fields",
+    _KIND.MaxProperties: "have at most {} fields",
+}
+_WEIGHING = (_KIND.OneOfNotValid, _KIND.OneOfMultipleValid, _KIND.AnyOf, _KIND.Not)
 
 
 class SchemaError(ValueError):
@@ -127,13 +140,33 @@ def _told(error: jsonschema_rs.ValidationError, schema: Mapping[str, Any]) -> It
         yield Finding(pointer, text or f"must match {kind.pattern}")
     elif isinstance(kind, _KIND.Format):
         yield Finding(pointer, _FORMATS.get(kind.format, f"must be a {kind.format}"))
+    elif (limit := getattr(kind, "limit", None)) is not None and type(kind) in _LIMITS:
+        yield Finding(pointer, f"must {_LIMITS[type(kind)].format(limit)}")
     elif isinstance(kind, _KIND.PropertyNames):
         yield from (Finding(pointer, f"a key in it {each.message}") for each in _told(kind.error, schema))
+    elif choice := _keys_only(error, schema):
+        several = isinstance(kind, _KIND.OneOfMultipleValid | _KIND.Not)
+        told = f"has both {' and '.join(choice)}; keep one" if several else f"needs {' or '.join(choice)}"
+        yield Finding(pointer, told)
     elif isinstance(kind, _KIND.OneOfNotValid | _KIND.AnyOf):
         for each in min(kind.context, key=_strangeness, default=[]):
             yield from _told(each, schema)
     else:
         yield Finding(pointer, error.message[:200])
+
+
+def _keys_only(error: jsonschema_rs.ValidationError, schema: Mapping[str, Any]) -> list[str]:
+    """The fields that the schema weighs against each other, if that is all that it does at the place of the error."""
+    said: Any = schema
+    for key in error.schema_path if isinstance(error.kind, _WEIGHING) else ():
+        try:
+            said = said[key]
+        except (KeyError, IndexError, TypeError):
+            return []
+    branches = said if isinstance(said, list) else [said]
+    if not all(isinstance(each, dict) and each.keys() == {"required"} for each in branches):
+        return []
+    return list(dict.fromkeys(name for each in branches for name in each["required"]))
 
 
 def _strangeness(errors: list[jsonschema_rs.ValidationError]) -> int:

@@ -16,6 +16,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from entresol_manifests.schemas import differences, validator
+
 from entresol_provisioning.drivers import (
     Driver,
     Observation,
@@ -24,6 +26,7 @@ from entresol_provisioning.drivers import (
     StepResult,
     StepSuspended,
     StepWork,
+    contract_of,
 )
 
 PATIENCE_SECONDS = 60.0
@@ -107,6 +110,17 @@ class Conformance:
     async def test_it_can_work_here(self, case: Case) -> None:
         assert case.driver.available()
         assert case.driver.name
+
+    async def test_what_it_says_of_itself_is_so(self, case: Case) -> None:
+        if (contract := contract_of(case.driver)) is None:
+            return
+        assert contract.summary
+        takes = validator(contract.settings)
+        for size in ("small", "large"):
+            assert differences(dict(case.good(size)), contract.settings, takes) == []
+        if contract.outputs is not None:
+            given = (await finished(case.driver.apply, case.wanted)).outputs
+            assert differences(given, contract.outputs, validator(contract.outputs)) == []
 
     async def test_a_plan_tells_of_additions_and_changes_nothing(self, case: Case) -> None:
         first = await case.driver.plan(case.wanted)

@@ -172,8 +172,26 @@ class StepSuspended(Exception):
         """Whether a person may let it go on."""
 
 
+@dataclass(frozen=True, slots=True)
+class Contract:
+    """What a driver's steps take and give, for who writes offerings; `contracts.contract` makes one of a model.
+
+    It is published when the service starts. From then on an offering whose steps don't hold to it is refused.
+    """
+
+    summary: str
+    """What a step of the driver does, in a sentence."""
+    settings: Mapping[str, Any]
+    """JSON Schema of `with`, once its placeholders are filled."""
+    outputs: Mapping[str, Any] | None = None
+    """JSON Schema of the outputs, an object; None if they depend on what the step asks for."""
+
+
 class Driver(Protocol):
-    """A way to touch the world."""
+    """A way to touch the world.
+
+    One that has a `contract` beside what is named here is held to it, and so are the offerings that name the driver.
+    """
 
     name: str
 
@@ -207,3 +225,9 @@ class Driver(Protocol):
     async def close(self) -> None:
         """Let go of processes and connections; a later call may open them again."""
         ...
+
+
+def contract_of(driver: Driver) -> Contract | None:
+    """What the driver says of itself; None if it says nothing, and then nothing of its steps is judged beforehand."""
+    found: Contract | None = getattr(driver, "contract", None)
+    return found

@@ -1,19 +1,33 @@
-"""The driver that does nothing: for benchmarks and for trying out contracts.
-
-`with`: `outputs` are returned as they are; `seconds` is how long it takes; `fail` makes it fail with that reason;
-`suspend` is a reason to wait until a person lets it go on, and what that person says is among the outputs.
-"""
+"""The driver that does nothing: for benchmarks and for trying out offerings."""
 
 import asyncio
 from typing import Any
 
 from entresol_manifests.digest import digest
+from pydantic import Field
 
 from entresol_provisioning.drivers import Observation, Plan, StepFailed, StepResult, StepSuspended, StepWork, Touched
+from entresol_provisioning.drivers.contracts import Strict, contract, read
+
+
+class Spec(Strict):
+    """Does nothing: for trying out offerings."""
+
+    outputs: dict[str, Any] = Field(default_factory=dict)
+    """Given back as they are."""
+    seconds: float = Field(default=0, ge=0, le=86_400)
+    """How long it takes."""
+    fail: str | None = None
+    """Why it fails; empty or left out: it does not."""
+    retryable: bool = False
+    """Whether it is tried again where it fails."""
+    suspend: str | None = None
+    """Why it waits until a person lets it go on; what that person says is among the outputs."""
 
 
 class Noop:
     name = "noop"
+    contract = contract(Spec)
 
     def available(self) -> bool:
         return True
@@ -33,13 +47,13 @@ class Noop:
 
     async def apply(self, work: StepWork) -> StepResult:
         work.hold_to(_digest(work, destroys=False))
-        if seconds := work.with_.get("seconds"):
-            await asyncio.sleep(_seconds(seconds))
-        if reason := work.with_.get("fail"):
-            raise StepFailed(str(reason), retryable=work.with_.get("retryable") is True)
-        if (reason := work.with_.get("suspend")) and work.answer is None:
-            raise StepSuspended(str(reason), look_after_seconds=None)
-        return StepResult(_outputs(work) | dict(work.answer or {}))
+        asked = read(Spec, work)
+        await asyncio.sleep(asked.seconds)
+        if asked.fail:
+            raise StepFailed(asked.fail, retryable=asked.retryable)
+        if asked.suspend and work.answer is None:
+            raise StepSuspended(asked.suspend, look_after_seconds=None)
+        return StepResult(asked.outputs | dict(work.answer or {}))
 
     async def destroy(self, work: StepWork) -> StepResult:
         work.hold_to(_digest(work, destroys=True))
@@ -62,13 +76,4 @@ def _digest(work: StepWork, *, destroys: bool) -> str:
 
 
 def _outputs(work: StepWork) -> dict[str, Any]:
-    outputs = work.with_.get("outputs", {})
-    if not isinstance(outputs, dict):
-        raise StepFailed("with.outputs must be an object")
-    return outputs
-
-
-def _seconds(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= 86_400:
-        raise StepFailed("with.seconds must be a number from 0 to 86400")
-    return float(value)
+    return read(Spec, work).outputs

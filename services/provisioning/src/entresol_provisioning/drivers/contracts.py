@@ -1,0 +1,151 @@
+"""The `with` of a driver's steps as a model: read by it when a step is done, published as JSON Schema before.
+
+A docstring beneath a field is its description in the schema, for who writes offerings. The schema holds no references,
+and no null: what may be left out may also be null once placeholders are filled, but nobody has to write that.
+"""
+
+from collections.abc import Mapping
+from functools import cache
+from typing import Annotated, Any, ClassVar, Final, Self, TypeAlias, TypeVar
+
+from entresol_manifests import durations
+from entresol_manifests.findings import Finding
+from entresol_manifests.pointers import join
+from entresol_manifests.schemas import differences, validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    GetJsonSchemaHandler,
+    ValidationError,
+    WithJsonSchema,
+    model_validator,
+)
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
+
+from entresol_provisioning.drivers import Contract, StepFailed, StepWork
+
+LONGEST_REASON: Final = 500
+LONGEST_POINTER: Final = 200
+
+
+class Strict(BaseModel):
+    """A part of a `with`: nothing in it is converted, and nothing unknown is let through."""
+
+    model_config = ConfigDict(
+        extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True, validate_by_name=True
+    )
+    exactly_one: ClassVar[tuple[str, ...]] = ()
+    """Fields of which one has to be there, and no other."""
+    at_most_one: ClassVar[tuple[str, ...]] = ()
+
+    @model_validator(mode="after")
+    def _weigh(self) -> Self:
+        given = [name for name in self.exactly_one or self.at_most_one if getattr(self, name) is not None]
+        if len(given) > 1:
+            raise ValueError(f"has both {' and '.join(given)}; keep one")
+        if self.exactly_one and not given:
+            raise ValueError(f"needs {' or '.join(self.exactly_one)}")
+        return self
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        schema = handler.resolve_ref_schema(handler(core))
+        if cls.exactly_one:
+            schema["oneOf"] = [{"required": [name]} for name in cls.exactly_one]
+        elif cls.at_most_one:
+            schema["not"] = {"required": list(cls.at_most_one)}
+        return schema
+
+
+S = TypeVar("S", bound=Strict)
+
+
+def _seconds(text: str) -> str:
+    durations.seconds(text)
+    return text
+
+
+Length: TypeAlias = Annotated[
+    str, AfterValidator(_seconds), WithJsonSchema({"type": "string", "pattern": "^([0-9]+(ms|s|m|h|d|w))+$"})
+]
+"""A duration such as 90s."""
+Destination: TypeAlias = Annotated[str, Field(min_length=1)]
+Files: TypeAlias = Annotated[dict[str, str], Field(min_length=1)]
+"""Texts by their relative path."""
+
+
+def contract(model: type[Strict], *, outputs: Mapping[str, Any] | None = None) -> Contract:
+    """The contract of a driver whose steps' `with` is the model; `outputs` are schemas by name, if always the same."""
+    given = None
+    if outputs is not None:
+        given = {
+            "type": "object",
+            "properties": dict(outputs),
+            "required": sorted(outputs),
+            "additionalProperties": False,
+        }
+    return Contract(" ".join((model.__doc__ or "").split()), schema_of(model), given)
+
+
+@cache
+def schema_of(model: type[Strict]) -> Mapping[str, Any]:
+    """The JSON Schema of the model, every part of it in its place."""
+    schema = model.model_json_schema()
+    plain: dict[str, Any] = _plain(schema, schema.get("$defs", {}))
+    plain.pop("description", None)
+    return plain
+
+
+def read(model: type[S], work: StepWork) -> S:
+    """The `with` of the step; raise StepFailed that says where in it what is wrong, and what to do.
+
+    What a step was done with may be older than the model: to take it down, unknown fields are not looked at.
+    """
+    given = dict(work.with_)
+    try:
+        return model.model_validate(given, extra="ignore" if work.destroys else None)
+    except ValidationError as error:
+        raise StepFailed(_told(model, given, error)[:LONGEST_REASON]) from None
+
+
+def _told(model: type[Strict], given: Mapping[str, Any], error: ValidationError) -> str:
+    schema = schema_of(model)
+    try:
+        found = next(iter(differences(given, schema, validator(schema))), None)
+    except ValueError:  # it is no JSON: nested too deeply, or with characters that are no text
+        found = None
+    if found is None:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        found = Finding(join(first["loc"]), first["msg"].removeprefix("Value error, "))
+    text = f"/with{found.pointer[:LONGEST_POINTER]}: {found.message}"
+    return "".join(one if one.isprintable() else "\ufffd" for one in text)
+
+
+def _plain(schema: Any, definitions: Mapping[str, Any]) -> Any:
+    """The schema with references replaced by what they lead to, without titles and nulls."""
+    if isinstance(schema, list):
+        return [_plain(each, definitions) for each in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        schema = {**definitions[schema["$ref"].rpartition("/")[2]], **schema}
+    whole: dict[str, Any] = {
+        key: _named(value, definitions) if key == "properties" else _plain(value, definitions)
+        for key, value in schema.items()
+        if key not in ("$ref", "$defs", "title") and not (key == "default" and value is None)
+    }
+    branches = [each for each in whole.pop("anyOf", ()) if each != {"type": "null"}]
+    if len(branches) == 1:
+        whole = {**branches[0], **whole}
+    elif branches and all(each.keys() == {"type"} for each in branches):
+        whole["type"] = [each["type"] for each in branches]
+    elif branches:
+        whole["anyOf"] = branches
+    return whole
+
+
+def _named(properties: Mapping[str, Any], definitions: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _plain(each, definitions) for name, each in properties.items()}

@@ -1,0 +1,115 @@
+"""A driver's contract: the model of its `with`, and the JSON Schema that is published of it."""
+
+from typing import Any
+
+import pytest
+from entresol_manifests.schemas import validator
+from entresol_provisioning.conformance import make_work
+from entresol_provisioning.drivers import StepFailed, contract_of
+from entresol_provisioning.drivers.contracts import Files, Length, Strict, contract, read, schema_of
+from entresol_provisioning.drivers.registry import assemble
+from entresol_provisioning.settings import Settings
+from pydantic import Field, model_validator
+
+
+class Wire(Strict):
+    """A wire that beads are strung on."""
+
+    exactly_one = ("metal", "silk")
+
+    metal: str | None = None
+    silk: str | None = None
+
+
+class Spec(Strict):
+    """Strings beads
+    on wires."""
+
+    beads: int = Field(ge=1)
+    """How many."""
+    wire: Wire | None = None
+    pause: Length = "1s"
+    marks: list[str | int] = Field(default_factory=list)
+    files: Files | None = None
+
+    @model_validator(mode="after")
+    def _enough(self) -> "Spec":
+        if len(self.marks) > self.beads:
+            raise ValueError("there are more marks than beads")
+        return self
+
+
+def why(**given: Any) -> str:
+    with pytest.raises(StepFailed) as failed:
+        read(Spec, make_work(with_=given))
+    return failed.value.reason
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({}, "/with: beads is missing"),
+        ({"beads": "1"}, "/with/beads: must be a whole number"),
+        ({"beads": True}, "/with/beads: must be a whole number"),
+        ({"beads": 0}, "/with/beads: must be at least 1"),
+        ({"beads": 1, "bedas": 2}, "/with/bedas: unknown field bedas; did you mean beads?"),
+        ({"beads": 1, "a/b": 2}, "/with/a~1b: unknown field a/b"),
+        ({"beads": 1, "a\nb": 2}, "/with/a\ufffdb: unknown field a\ufffdb"),
+        ({"beads": 1, "pause": "soon"}, "/with/pause: must be a duration such as 90s, 4h, 5d or 1d12h"),
+        ({"beads": 1, "pause": "90000w"}, "/with/pause: '90000w' is longer than a hundred years"),
+        ({"beads": 1, "marks": [1, 1.5]}, "/with/marks/1: must be a whole number or text"),
+        ({"beads": 1, "marks": [1, 2]}, "/with: there are more marks than beads"),
+        ({"beads": 1, "files": {}}, "/with/files: must have at least 1 fields"),
+        ({"beads": 1, "wire": {}}, "/with/wire: needs metal or silk"),
+        ({"beads": 1, "wire": {"metal": "a", "silk": "b"}}, "/with/wire: has both metal and silk; keep one"),
+        ({"beads": "\ud800"}, "/with/beads: Input should be a valid integer"),
+    ],
+)
+def test_what_does_not_fit_is_told_with_its_place(given: dict[str, Any], reason: str) -> None:
+    assert why(**given) == reason
+
+
+def test_a_reason_never_repeats_a_value() -> None:
+    assert "hunter2" not in why(beads="hunter2", wire={"metal": 7}, pause="hunter2")
+
+
+def test_what_may_be_left_out_may_also_be_null() -> None:
+    assert read(Spec, make_work(with_={"beads": 1, "wire": None})) == Spec(beads=1)
+
+
+def test_what_an_older_version_let_through_can_still_be_taken_down() -> None:
+    given = {"beads": 1, "colour": "red"}
+    assert read(Spec, make_work(with_=given, destroys=True)) == Spec(beads=1)
+    assert "unknown field" in why(**given)
+
+
+def test_the_schema_says_all_in_its_place() -> None:
+    made = contract(Spec, outputs={"beads": {"type": "integer"}})
+    assert made.summary == "Strings beads on wires."
+    assert made.settings["properties"]["beads"] == {"type": "integer", "minimum": 1, "description": "How many."}
+    assert made.settings["properties"]["wire"]["properties"]["metal"] == {"type": "string"}
+    assert "$ref" not in str(schema_of(Spec))
+    assert made.outputs == {
+        "type": "object",
+        "properties": {"beads": {"type": "integer"}},
+        "required": ["beads"],
+        "additionalProperties": False,
+    }
+
+
+@pytest.mark.parametrize("name", ["noop"])
+def test_every_driver_says_what_it_is_for_and_describes_each_field(settings: Settings, name: str) -> None:
+    made = contract_of(assemble(settings)[name])
+    assert made is not None
+    assert made.summary.endswith(".")
+    validator(made.settings)
+    assert made.settings["additionalProperties"] is False
+    assert list(undescribed(made.settings, "")) == []
+
+
+def undescribed(schema: Any, place: str) -> Any:
+    """Where a field has no description."""
+    for name, each in schema.get("properties", {}).items():
+        if "description" not in each:
+            yield f"{place}/{name}"
+        yield from undescribed(each, f"{place}/{name}")
