@@ -75,22 +75,22 @@ NO_NAME = "is not a program's name: letters, digits, dots, dashes and slashes"
         ({"program": "shared"}, "the program shared can be changed by everybody; take away that right (chmod o-w)"),
         ({"program": "link"}, "the program link is a symbolic link, or behind one, which is not followed"),
         ({"program": "chain/sh"}, "the program chain/sh is a symbolic link, or behind one, which is not followed"),
-        ({"program": ["given"]}, "an exec step needs with.program, the name of an installed program"),
-        ({"arguments": "rm -rf /"}, "with.arguments must be a list of texts; numbers need quotes"),
-        ({"arguments": [1]}, "with.arguments must be a list of texts; numbers need quotes"),
-        ({"arguments": ["a\0b"]}, "with.arguments holds a character that no argument may have"),
-        ({"arguments": ["\ud800"]}, "with.arguments holds a character that no argument may have"),
-        ({"arguments": ["x" * 200_000]}, "with.arguments exceeds 1000 texts, or 100 KiB in one"),
-        ({"arguments": ["x"] * 2000}, "with.arguments exceeds 1000 texts, or 100 KiB in one"),
-        ({"env": {"LD_PRELOAD": "evil.so"}}, "with.env can't set 'LD_PRELOAD'"),
-        ({"env": {"ENTRESOL_DRY_RUN": "1"}}, "with.env can't set 'ENTRESOL_DRY_RUN'"),
-        ({"env": {"A=B": "1"}}, "with.env can't set 'A=B'"),
-        ({"env": {"A": 1}}, "with.env.A must be a text or a secretRef"),
-        ({"env": {"A": {"secretRef": "env:A", "or": 1}}}, "with.env.A must be a text or a secretRef"),
-        ({"env": []}, None),
-        ({"env": ["A"]}, "with.env must be an object of texts and secret references"),
-        ({"arguemnts": []}, "with.arguemnts is unknown to exec"),
-        ({"once": "yes"}, "with.once and with.observes must be true or false"),
+        ({"program": ["given"]}, "/with/program: must be text"),
+        ({"arguments": "rm -rf /"}, "/with/arguments: must be a list"),
+        ({"arguments": [1]}, "/with/arguments/0: must be text; put it in quotes"),
+        ({"arguments": ["a\0b"]}, "/with/arguments: holds a character that no argument may have"),
+        ({"arguments": ["\ud800"]}, "/with/arguments: holds a character that no argument may have"),
+        ({"arguments": ["x" * 200_000]}, "/with/arguments: one exceeds 100 KiB; put it into input"),
+        ({"arguments": ["x"] * 2000}, "/with/arguments: must have at most 1000 items"),
+        ({"env": {"LD_PRELOAD": "evil.so"}}, "/with/env: can't set 'LD_PRELOAD'"),
+        ({"env": {"ENTRESOL_DRY_RUN": "1"}}, "/with/env: can't set 'ENTRESOL_DRY_RUN'"),
+        ({"env": {"A=B": "1"}}, "/with/env: can't set 'A=B'"),
+        ({"env": {"A": 1}}, "/with/env/A: must be text or a map"),
+        ({"env": {"A": {"secretRef": "env:A", "or": 1}}}, "/with/env/A/or: unknown field or"),
+        ({"env": None}, None),
+        ({"env": ["A"]}, "/with/env: must be a map"),
+        ({"arguemnts": []}, "/with/arguemnts: unknown field arguemnts; did you mean arguments?"),
+        ({"once": "yes"}, "/with/once: must be true or false"),
     ],
 )
 async def test_what_a_step_must_not_say_is_refused(
@@ -117,7 +117,7 @@ async def test_a_users_text_never_becomes_an_option(
     driver: Exec, step: Callable[..., StepWork], arguments: list[str]
 ) -> None:
     asked = step(with_={"arguments": arguments}, inputs={"a": ["--upload-pack=evil"], "b": {"c": "-x"}, "d": "--"})
-    assert "a text from outside begins with - among with.arguments" in await why(driver, asked)
+    assert "/with/arguments: a text from outside begins with -; put it after --" in await why(driver, asked)
 
 
 LEFT: dict[str, tuple[str, str]] = {

@@ -130,7 +130,9 @@ def _told(error: jsonschema_rs.ValidationError, schema: Mapping[str, Any]) -> It
     elif isinstance(kind, _KIND.Required):
         yield Finding(pointer, f"{kind.property} is missing")
     elif isinstance(kind, _KIND.Type):
-        yield Finding(pointer, f"must be {' or '.join(TYPES_IN_WORDS.get(each, each) for each in kind.types)}")
+        told = f"must be {' or '.join(TYPES_IN_WORDS.get(each, each) for each in kind.types)}"
+        unquoted = kind.types == ["string"] and isinstance(error.instance, int | float)
+        yield Finding(pointer, f"{told}; put it in quotes" if unquoted else told)
     elif isinstance(kind, _KIND.Enum):
         yield Finding(pointer, f"must be one of {', '.join(map(str, kind.options))}")
     elif isinstance(kind, _KIND.Constant):
@@ -149,7 +151,11 @@ def _told(error: jsonschema_rs.ValidationError, schema: Mapping[str, Any]) -> It
         told = f"has both {' and '.join(choice)}; keep one" if several else f"needs {' or '.join(choice)}"
         yield Finding(pointer, told)
     elif isinstance(kind, _KIND.OneOfNotValid | _KIND.AnyOf):
-        for each in min(kind.context, key=_strangeness, default=[]):
+        place = error.instance_path
+        if types := _other_types(kind.context, place):
+            yield Finding(pointer, f"must be {' or '.join(TYPES_IN_WORDS.get(each, each) for each in types)}")
+            return
+        for each in min(kind.context, key=lambda errors: _strangeness(errors, place), default=[]):
             yield from _told(each, schema)
     else:
         yield Finding(pointer, error.message[:200])
@@ -169,7 +175,20 @@ def _keys_only(error: jsonschema_rs.ValidationError, schema: Mapping[str, Any]) 
     return list(dict.fromkeys(name for each in branches for name in each["required"]))
 
 
-def _strangeness(errors: list[jsonschema_rs.ValidationError]) -> int:
+def _other_types(branches: list[list[jsonschema_rs.ValidationError]], place: list[str | int]) -> list[str]:
+    """The types that the branches want, if the value is of none of them."""
+    types: dict[str, None] = {}
+    for errors in branches:
+        wanted = [
+            each.kind.types for each in errors if isinstance(each.kind, _KIND.Type) and each.instance_path == place
+        ]
+        if not wanted:
+            return []
+        types |= dict.fromkeys(wanted[0])
+    return list(types)
+
+
+def _strangeness(errors: list[jsonschema_rs.ValidationError], place: list[str | int]) -> int:
     """How unlike a branch of a `oneOf` the value is: its author meant the branch it is most like."""
     points = 0
     for error in errors:
@@ -178,6 +197,8 @@ def _strangeness(errors: list[jsonschema_rs.ValidationError]) -> int:
             points += 100
         elif isinstance(kind, _KIND.AdditionalProperties):
             points += 3 * len(kind.unexpected)
+        elif isinstance(kind, _KIND.Type) and error.instance_path == place:
+            points += 100
         else:
             points += 3 if isinstance(kind, _KIND.Required) else 1
     return points

@@ -34,9 +34,7 @@ LONGEST_POINTER: Final = 200
 class Strict(BaseModel):
     """A part of a `with`: nothing in it is converted, and nothing unknown is let through."""
 
-    model_config = ConfigDict(
-        extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True, validate_by_name=True
-    )
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
     exactly_one: ClassVar[tuple[str, ...]] = ()
     """Fields of which one has to be there, and no other."""
     at_most_one: ClassVar[tuple[str, ...]] = ()

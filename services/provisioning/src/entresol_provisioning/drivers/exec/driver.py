@@ -1,9 +1,6 @@
 """The driver that runs a program which a platform engineer has installed: `exec`, with a contract of files.
 
-`with`: `program` (a name beneath the programs' directory), `arguments` (never seen by a shell), `input` (any JSON),
-`env` (texts, or `{secretRef}`), `observes: false` (it can't look at what it made), `once: true` (never start it again
-for a step of a run if it isn't known how it ended). The program finds `input/object.json`, and may write into
-`output/` and `status.json`; docs/drivers.md has the contract.
+The program finds `input/object.json`, and may write into `output/` and `status.json`; docs/drivers.md has the contract.
 
 How often it has its effect: once, if only this service dies. Its supervisor goes on, holds the lock, and records the
 end; the next attempt waits for that and takes the result. If the machine or the supervisor dies between the effect
@@ -22,6 +19,7 @@ from entresol_eventing.failpoints import failpoint
 from entresol_manifests.digest import canonical
 
 from entresol_provisioning.drivers import Observation, Plan, StepFailed, StepResult, StepWork, Touched, workspaces
+from entresol_provisioning.drivers.contracts import contract
 from entresol_provisioning.drivers.exec import answers, executions, orders
 from entresol_provisioning.drivers.exec.executions import Execution
 from entresol_provisioning.drivers.exec.orders import Order
@@ -45,6 +43,7 @@ _TOO_MUCH = {
 
 class Exec:
     name = "exec"
+    contract = contract(orders.Spec)
 
     def __init__(self, settings: Settings) -> None:
         self._programs = settings.programs

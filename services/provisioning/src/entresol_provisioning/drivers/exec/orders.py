@@ -15,13 +15,15 @@ from typing import Any
 
 from entresol_manifests.digest import digest
 from entresol_manifests.secrets import SecretMissing, resolve
+from pydantic import Field
 
-from entresol_provisioning.drivers import StepFailed, StepWork
+from entresol_provisioning.drivers import StepFailed, StepWork, contracts
+from entresol_provisioning.drivers.contracts import Strict
 from entresol_provisioning.drivers.remains import texts
 
 MOST_ARGUMENTS = 1000
 LONGEST_ARGUMENT = 100 * 1024
-_KNOWN = frozenset({"program", "arguments", "input", "env", "once", "observes"})
+_TOLD = ("arguments", "env", "input", "observes", "once", "program")
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\Z")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}\Z")
 _REFUSED = ("ENTRESOL_", "LD_")
@@ -39,6 +41,36 @@ _PASSED_ON = (
     "no_proxy",
     "NO_PROXY",
 )
+
+
+class SecretRef(Strict):
+    """A reference to a secret."""
+
+    secret_ref: str = Field(alias="secretRef")
+    """Where the value is: env:NAME or file:/PATH of the service; written in the offering, never in an input."""
+
+
+class Spec(Strict):
+    """Runs a program that is installed beside the service, with a contract of files."""
+
+    program: str = Field(min_length=1)
+    """Name of a file in the service's directory of programs: letters, digits, dots, dashes and slashes."""
+    arguments: list[str] = Field(default_factory=list, max_length=MOST_ARGUMENTS)
+    """Its arguments; a text from an input must not begin with a dash, unless it comes after --."""
+    input: Any = None
+    """What the program reads as `input`: any JSON."""
+    env: dict[str, str | SecretRef] | None = Field(
+        default=None,
+        json_schema_extra={"propertyNames": {"pattern": "^[A-Za-z_][A-Za-z0-9_]{0,99}$"}},
+    )
+    """Variables of its environment: texts, or secrets as {secretRef: …}. Names that begin with ENTRESOL_ or LD_ are
+    refused."""
+    once: bool = False
+    """Whether it must not be started again where it may have had its effect."""
+    observes: bool = True
+    """Whether it answers to observe; if not, its resources are taken to be as they were left."""
+    destination: str | None = None
+    """Name of a Destination; a change of it is a reason to run again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +92,12 @@ class Order:
 
 def read(programs: Path, work: StepWork) -> Order:
     """Raise StepFailed for whatever is not plainly harmless."""
-    with_ = work.with_
-    if unknown := sorted(set(with_) - _KNOWN - {"destination"}):
-        raise StepFailed(f"with.{unknown[0][:100]} is unknown to exec; there are {', '.join(sorted(_KNOWN))}")
-    once, observes = with_.get("once", False), with_.get("observes", True)
-    if not isinstance(once, bool) or not isinstance(observes, bool):
-        raise StepFailed("with.once and with.observes must be true or false")
-    name = with_.get("program")
-    if not isinstance(name, str) or not name:
-        raise StepFailed("an exec step needs with.program, the name of an installed program")
-    arguments = _arguments(with_.get("arguments", []), work)
-    env, secrets = _variables(with_.get("env") or {}, work)
-    told = {name: with_.get(name) for name in sorted(_KNOWN)}
-    return Order(name, _find(programs, name), arguments, with_.get("input"), env, secrets, once, observes, digest(told))
+    asked = contracts.read(Spec, work)
+    arguments = _arguments(asked.arguments, work)
+    env, secrets = _variables(asked.env or {}, work)
+    told = digest({name: work.with_.get(name) for name in _TOLD})
+    path = _find(programs, asked.program)
+    return Order(asked.program, path, arguments, asked.input, env, secrets, asked.once, asked.observes, told)
 
 
 def document(work: StepWork, order: Order, does: str, *, looks: bool, destroys: bool) -> dict[str, Any]:
@@ -143,50 +168,47 @@ def _find(root: Path, name: str) -> Path:
     return place
 
 
-def _arguments(given: Any, work: StepWork) -> tuple[str, ...]:
-    if not isinstance(given, list) or not all(isinstance(one, str) for one in given):
-        raise StepFailed("with.arguments must be a list of texts; numbers need quotes")
-    if len(given) > MOST_ARGUMENTS or any(len(one.encode(errors="replace")) > LONGEST_ARGUMENT for one in given):
-        raise StepFailed(f"with.arguments exceeds {MOST_ARGUMENTS} texts, or {LONGEST_ARGUMENT // 1024} KiB in one")
-    if any("\0" in one or _is_half(one) for one in given):
-        raise StepFailed("with.arguments holds a character that no argument may have")
+def _arguments(given: list[str], work: StepWork) -> tuple[str, ...]:
+    if any("\0" in one or not _is_text(one) for one in given):
+        raise StepFailed("/with/arguments: holds a character that no argument may have")
+    if any(len(one.encode()) > LONGEST_ARGUMENT for one in given):
+        raise StepFailed(f"/with/arguments: one exceeds {LONGEST_ARGUMENT // 1024} KiB; put it into input")
     foreign = [text for _, text in texts([work.inputs, work.scope.get("steps", {})]) if len(text) > 1]
     options = tuple(text for text in foreign if text.startswith("-"))
     for one in given:
         if one == "--" and one not in options:
             break
         if one.startswith("-") and one.startswith(options):
-            raise StepFailed("a text from outside begins with - among with.arguments; put it after --, or into input")
+            raise StepFailed("/with/arguments: a text from outside begins with -; put it after --, or into input")
     return tuple(given)
 
 
-def _variables(given: Any, work: StepWork) -> tuple[dict[str, str], dict[str, str]]:
-    if not isinstance(given, Mapping):
-        raise StepFailed("with.env must be an object of texts and secret references")
+def _variables(given: Mapping[str, str | SecretRef], work: StepWork) -> tuple[dict[str, str], dict[str, str]]:
     env: dict[str, str] = {}
     secrets: dict[str, str] = {}
     foreign = {text for _, text in texts([work.inputs])}
     for name, value in given.items():
         if not _VARIABLE.match(name) or name.startswith(_REFUSED):
-            raise StepFailed(f"with.env can't set {name[:100]!r}")
-        if isinstance(value, Mapping) and value.keys() == {"secretRef"}:
-            secrets[name] = value = _secret(name, value["secretRef"], foreign)
-        if not isinstance(value, str) or "\0" in value or _is_half(value) or len(value) > LONGEST_ARGUMENT:
-            raise StepFailed(f"with.env.{name} must be a text or a secretRef")
-        env[name] = value
+            raise StepFailed(f"/with/env: can't set {name[:100]!r}")
+        if isinstance(value, SecretRef):
+            secrets[name] = env[name] = _secret(name, value.secret_ref, foreign)
+        else:
+            env[name] = value
+        if "\0" in env[name] or len(env[name]) > LONGEST_ARGUMENT or not _is_text(env[name]):
+            raise StepFailed(f"/with/env/{name}: must be text of at most {LONGEST_ARGUMENT // 1024} KiB")
     return env, secrets
 
 
-def _secret(name: str, reference: Any, foreign: set[str]) -> str:
-    if not isinstance(reference, str) or reference in foreign:
-        raise StepFailed(f"with.env.{name}: a secret's reference must be written in the offering, not in an input")
+def _secret(name: str, reference: str, foreign: set[str]) -> str:
+    if reference in foreign:
+        raise StepFailed(f"/with/env/{name}: a secret's reference must be written in the offering, not in an input")
     if reference.startswith("env:ENTRESOL_"):
-        raise StepFailed(f"with.env.{name}: the platform's own secrets are not given away")
+        raise StepFailed(f"/with/env/{name}: the platform's own secrets are not given away")
     try:
         return resolve(reference)
     except SecretMissing as error:
-        raise StepFailed(f"with.env.{name}: {error}") from None
+        raise StepFailed(f"/with/env/{name}: {error}") from None
 
 
-def _is_half(text: str) -> bool:
-    return any("\ud800" <= one <= "\udfff" for one in text)
+def _is_text(value: str) -> bool:
+    return not any("\ud800" <= one <= "\udfff" for one in value)
