@@ -267,7 +267,13 @@ def test_the_export_is_what_port_takes(run: Run, doors: Any) -> None:
 
 
 def test_dead_letters_are_redriven_one_by_one_or_by_service(run: Run, doors: Any) -> None:
-    letter = {"id": "m1-abc", "service": "provisioning", "state": "waiting", "type": "t", "body": "eyJhIjogMX0="}
+    letter: Document = {
+        "id": "m1-abc",
+        "service": "provisioning",
+        "state": "waiting",
+        "type": "t",
+        "body": "eyJhIjogMX0=",
+    }
     doors.lists("/catalog/v1/dead-letters", letter)
     doors.says("POST", "/intake/v1/dead-letters/redrive", 202, {})
     doors.says("POST", "/intake/v1/dead-letters/discard", 202, {})
@@ -297,7 +303,12 @@ def test_dead_letters_are_redriven_by_type_in_every_service_that_has_some(run: R
 
 
 def test_a_parked_key_shows_its_first_message_and_can_be_tried_now_or_given_up(run: Run, doors: Any) -> None:
-    letter = {"id": "m1-abc", "service": "policy", "state": "retrying", "partitionkey": "shop/dev/service/cart"}
+    letter: Document = {
+        "id": "m1-abc",
+        "service": "policy",
+        "state": "retrying",
+        "partitionkey": "shop/dev/service/cart",
+    }
     letter |= {"attempts": 3, "retry_at": "2026-11-21T03:00:00+00:00", "behind": 4, "reason": "RuntimeError: no"}
     unread = {"id": "m2", "service": "policy", "state": "waiting", "partitionkey": None}
     doors.lists("/catalog/v1/dead-letters", letter, unread)
@@ -323,7 +334,7 @@ def test_what_a_poisoned_message_holds_never_reaches_the_terminal_raw(
 ) -> None:
     body = base64.b64encode(HOSTILE.encode()).decode()
     names = ("service", "type", "partitionkey", "reason", "log_subject", "ended_by", "ended_because", "correlationid")
-    letter = {"id": f"m{HOSTILE}", "state": "retrying", "body": body, **dict.fromkeys(names, HOSTILE)}
+    letter: Document = {"id": f"m{HOSTILE}", "state": "retrying", "body": body, **dict.fromkeys(names, HOSTILE)}
     letter |= {"ended_at": HOSTILE, "retry_at": HOSTILE, "size_bytes": 99}
     doors.lists("/catalog/v1/dead-letters", letter, letter | {"id": f"mm{HOSTILE}", "state": "waiting"})
     doors.says("POST", "/intake/v1/dead-letters/redrive", 202, {})

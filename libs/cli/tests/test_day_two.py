@@ -178,7 +178,7 @@ def test_an_adoption_tells_what_differs_afterwards(run: Run, accepting: Any) -> 
     json.loads(run(*ADOPT, "--wait", "-o", "json").stdout)
 
 
-WAITS = [
+WAITS: list[Document] = [
     {"step": "migrate", "reason": "look at the data", "until": "2026-11-21T07:00:00Z", "resumable": True,
      "requires": None},
     {"step": "db", "reason": "shop/dev/database/cart-db is made", "until": None, "resumable": False, "requires": "r7"},

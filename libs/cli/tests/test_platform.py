@@ -366,7 +366,12 @@ def test_events_are_followed_live(child: Child, run: Run) -> None:
         lines: queue.Queue[str] = queue.Queue()
         stdout = follower.stdout
         assert stdout is not None
-        threading.Thread(target=lambda: [lines.put(line) for line in stdout], daemon=True).start()
+
+        def read() -> None:
+            for line in stdout:
+                lines.put(line)
+
+        threading.Thread(target=read, daemon=True).start()
 
         def one_was_seen() -> bool:
             run(*ask(f"live-{time.monotonic_ns()}", "--wait", "--timeout", "20"))

@@ -7,7 +7,6 @@ from typing import Any
 
 import nats
 import pytest
-from counting import Counting, counted, merged  # type: ignore[import-not-found]
 from entresol_contracts.events import (
     DiscardRequested,
     MessageDiscarded,
@@ -20,6 +19,8 @@ from entresol_eventing.envelope import encode
 from entresol_eventing.nats_server import NatsServer
 from entresol_eventing.service import Service
 from entresol_eventing.testing import event, eventually, make_streams, published, running
+
+from libs.eventing.tests.counting import Counting, counted, merged
 
 
 async def publish(server: NatsServer, *bodies: bytes, subject: str = "entresol.intake.change.merged.x") -> None:

@@ -5,12 +5,11 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from counting import Counting, cancelled, counted, merged  # type: ignore[import-not-found]
 from entresol_eventing import failpoints
 from entresol_eventing.envelope import decode, encode
 from entresol_eventing.failpoints import POINTS, Injected, arm, failpoint
@@ -22,7 +21,9 @@ from entresol_eventing.testing import event, eventually, published, running
 from entresol_eventing.writer import Unavailable
 from sqlalchemy import delete
 from sqlmodel import Session
-from test_delivery import has_counted, publish  # type: ignore[import-not-found]
+
+from libs.eventing.tests.counting import Counting, cancelled, counted, merged
+from libs.eventing.tests.test_delivery import has_counted, publish
 
 ROOT = Path(__file__).parents[3]
 
@@ -141,7 +142,7 @@ async def answers_stand_on_the_log(server: NatsServer, service: Service) -> bool
 
 
 def say(key: str) -> Any:
-    def unit(_: Session) -> Iterator[Outcome]:
+    def unit(_: Session) -> Generator[Outcome, None, None]:
         yield Emit(cancelled(key), subject=key)
 
     return unit
@@ -176,6 +177,6 @@ async def test_a_service_that_said_nothing_for_longer_than_its_retention_is_hear
         await eventually(lambda: answers_stand_on_the_log(nats, service))
 
 
-def remove_everything_published(session: Session) -> Iterator[Outcome]:
+def remove_everything_published(session: Session) -> Generator[Outcome, None, None]:
     session.execute(delete(outbox))
     yield from ()

@@ -1,13 +1,12 @@
 """One writer at a time, whatever is lost: the right to write, the answer to a commit, or the sense of time."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
-from counting import Counting, cancelled  # type: ignore[import-not-found]
 from entresol_eventing import upkeep
 from entresol_eventing.nats_server import NatsServer
 from entresol_eventing.reactions import Emit, Outcome
@@ -21,11 +20,13 @@ from sqlalchemy import event as hooks
 from sqlalchemy.exc import OperationalError
 from sqlmodel import Session
 
+from libs.eventing.tests.counting import Counting, cancelled
+
 HOLDERS = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted"
 
 
 def say(key: str) -> Any:
-    def unit(_: Session) -> Iterator[Outcome]:
+    def unit(_: Session) -> Generator[Outcome, None, None]:
         yield Emit(cancelled(key), subject=key)
 
     return unit
@@ -62,7 +63,7 @@ async def test_the_lock_is_on_the_connection_that_writes(
         (holder,) = ask(url, HOLDERS)
         writing: list[int] = []
 
-        def unit(session: Session) -> Iterator[Outcome]:
+        def unit(session: Session) -> Generator[Outcome, None, None]:
             writing.append(session.execute(text("SELECT pg_backend_pid()")).scalar_one())
             yield from ()
 
@@ -144,7 +145,7 @@ async def test_a_clock_that_jumps_makes_nothing_old(
         await service.transact(say("a"))
         known = {"id": "1", "source": "/x", "seen_at": datetime.now(UTC)}
 
-        def remember(session: Session) -> Iterator[Outcome]:
+        def remember(session: Session) -> Generator[Outcome, None, None]:
             session.execute(insert(inbox), [known])
             yield from ()
 
@@ -163,7 +164,7 @@ async def test_no_position_is_given_twice_even_when_the_outbox_is_empty(tmp_path
         await service.transact(say("a"))
         await eventually(lambda: is_published(service, 1))
 
-        def empty(session: Session) -> Iterator[Outcome]:
+        def empty(session: Session) -> Generator[Outcome, None, None]:
             session.execute(text("DELETE FROM eventing_outbox"))
             yield from ()
 

@@ -3,14 +3,13 @@
 import asyncio
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Generator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import nats as client
 import pytest
-from counting import Counting, counted, merged  # type: ignore[import-not-found]
 from entresol_contracts.events import (
     DiscardRequested,
     MessageDiscarded,
@@ -30,6 +29,8 @@ from entresol_eventing.store import parked
 from entresol_eventing.testing import event, eventually, published, running
 from sqlalchemy import select, text, update
 from sqlmodel import Session
+
+from libs.eventing.tests.counting import Counting, counted, merged
 
 SUBJECT = "entresol.intake.change.merged.x"
 
@@ -55,10 +56,10 @@ async def has_counted(service: Service, number: int) -> bool:
 
 
 def message(name: str, key: str, position: int) -> Message:
-    return Message(SUBJECT, {}, encode(event(merged(name, position), partitionkey=key)), position)
+    return Message(SUBJECT, None, encode(event(merged(name, position), partitionkey=key)), position)
 
 
-def hurry(session: Session) -> Iterator[Outcome]:
+def hurry(session: Session) -> Generator[Outcome, None, None]:
     session.execute(update(parked).where(parked.c.state == "retrying").values(retry_at=parked.c.parked_at))
     yield from ()
 
@@ -119,7 +120,7 @@ async def test_a_statement_that_the_database_refuses_is_not_an_outage(
     """A key that no index takes and a table that is not there are called operational errors, too."""
     async with running(Counting().service(tmp_path, nats.url, database_url=database_url)) as service:
 
-        def unit(statement: str, session: Session) -> Iterator[Outcome]:
+        def unit(statement: str, session: Session) -> Generator[Outcome, None, None]:
             session.execute(text(statement))
             yield from ()
 
@@ -142,7 +143,7 @@ async def test_a_message_that_comes_while_its_key_is_released_is_not_left_behind
         handling = service._handling
         await service._submit(_Parking(service, message("cart", "k", 1)))
 
-        def hold(session: Session) -> Iterator[Outcome]:
+        def hold(session: Session) -> Generator[Outcome, None, None]:
             held.wait(10)
             yield from ()
 
@@ -229,7 +230,7 @@ async def two(service: Service) -> dict[str, str]:
     return found if len(found) == 2 else {}
 
 
-def far(session: Session) -> Iterator[Outcome]:
+def far(session: Session) -> Generator[Outcome, None, None]:
     from datetime import timedelta
 
     from entresol_eventing.envelope import now
@@ -271,12 +272,11 @@ async def test_a_dead_letter_that_can_be_read_by_now_is_handled_once(
         raise Malformed("a bug")
 
     body = encode(event(merged("cart", 1)))
-    decode: Callable[[bytes], Any] = consumer.decode
     async with running(Counting().service(tmp_path, nats.url, database_url=database_url)) as service:
         monkeypatch.setattr(consumer, "decode", buggy)
         await publish(nats, body)
         (dead_letter,) = await eventually(lambda: said(service, MessageQuarantined))
-        monkeypatch.setattr(consumer, "decode", decode)
+        monkeypatch.undo()
         await say(nats, RedriveRequested(service="policy", message_id=dead_letter.message_id, by="user:ada"))
         await eventually(lambda: has_counted(service, 1))
         await publish(nats, body, encode(event(merged("cart", 2))))

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import nats
 import pytest
-from counting import Counting, counted, merged  # type: ignore[import-not-found]
 from entresol_eventing.envelope import encode
 from entresol_eventing.nats_server import NatsServer
 from entresol_eventing.permissions import SERVICES, inbox_prefix, permissions
 from entresol_eventing.testing import event, eventually, make_streams, running
+from nats.aio.client import Client
+
+from libs.eventing.tests.counting import Counting, counted, merged
 
 
 @pytest.fixture
@@ -23,7 +25,7 @@ def guarded(tmp_path: Path) -> Iterator[NatsServer]:
 
 
 @asynccontextmanager
-async def connected(server: NatsServer, user: str) -> AsyncIterator[tuple[nats.NATS, list[str]]]:
+async def connected(server: NatsServer, user: str) -> AsyncIterator[tuple[Client, list[str]]]:
     refused: list[str] = []
 
     async def note(error: Exception) -> None:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from counting import Counting, merged
 from entresol_eventing.envelope import decode, now
 from entresol_eventing.log import connect
 from entresol_eventing.nats_server import NatsServer
@@ -22,6 +21,8 @@ from entresol_eventing.service import Service
 from entresol_eventing.settings import RuntimeSettings
 from entresol_eventing.store import Database
 from entresol_eventing.testing import eventually, make_streams, published, running
+
+from libs.eventing.tests.counting import Counting, merged
 
 NOW = now()
 

@@ -1,21 +1,15 @@
 """State and events are committed together, many units at once, and a failing unit fails alone."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from counting import (  # type: ignore[import-not-found]
-    MIGRATIONS,  # type: ignore[import-not-found]
-    Counting,
-    cancelled,
-    counted,
-)
 from entresol_eventing.envelope import Cause, now
 from entresol_eventing.nats_server import NatsServer
-from entresol_eventing.reactions import Cancel, Deadline, Due, Emit, Outcome, Reactions
+from entresol_eventing.reactions import Cancel, Deadline, Due, Emit, Outcome, Reactions, Unit
 from entresol_eventing.service import Service
 from entresol_eventing.settings import RuntimeSettings
 from entresol_eventing.testing import eventually, published, running
@@ -23,9 +17,16 @@ from entresol_eventing.testing.postgres import PostgresServer
 from sqlalchemy import MetaData, text
 from sqlmodel import Session
 
+from libs.eventing.tests.counting import (
+    MIGRATIONS,
+    Counting,
+    cancelled,
+    counted,
+)
 
-def write(key: str, *, fail: bool = False) -> Any:
-    def unit(session: Session) -> Iterator[Outcome]:
+
+def write(key: str, *, fail: bool = False) -> Unit[str]:
+    def unit(session: Session) -> Generator[Outcome, None, str]:
         session.execute(text("INSERT INTO counted (event_id, key) VALUES ('x', :key)"), {"key": key})
         yield Emit(cancelled(key), subject=key)
         if fail:
@@ -85,7 +86,7 @@ def with_deadlines(data: Path, nats_url: str, url: str, fail_first: list[int]) -
 
 
 def remember(*outcomes: Outcome) -> Any:
-    def unit(_: Session) -> Iterator[Outcome]:
+    def unit(_: Session) -> Generator[Outcome, None, None]:
         yield from outcomes
 
     return unit
@@ -117,7 +118,7 @@ async def test_a_deadline_survives_a_restart_and_a_failing_handler(tmp_path: Pat
 
 
 async def test_an_event_that_is_too_large_fails_its_unit_only(tmp_path: Path, nats: NatsServer) -> None:
-    def huge(_: Session) -> Iterator[Outcome]:
+    def huge(_: Session) -> Generator[Outcome, None, None]:
         yield Emit(cancelled("x" * 300_000), subject="x")
 
     async with running(Counting().service(tmp_path, nats.url)) as service:

@@ -141,7 +141,13 @@ def test_an_artifact_without_its_repository_is_passed_by(starter: list[Manifest]
 def asked(
     offering: str, inputs: dict[str, Any], action: str = "create", there: Mapping[str, Any] = MappingProxyType({})
 ) -> dict[str, Any]:
-    request = {"id": "r-1", "offering": offering, "version": "1.0.0", "action": action, "project": "shop"}
+    request: dict[str, Any] = {
+        "id": "r-1",
+        "offering": offering,
+        "version": "1.0.0",
+        "action": action,
+        "project": "shop",
+    }
     request |= {"environment": "staging", "name": "orders", "resource": f"shop/staging/{offering}/orders"}
     request |= {"inputs": inputs, "dry_run": False, "lifetime_seconds": None, "reason": None}
     resource = {"id": request["resource"], "name": "orders", "inputs": {}, "outputs": {}, **there}

@@ -180,7 +180,7 @@ class Traffic:
     def cancelled(self) -> Event[Any]:
         return self.say(facts.RequestCancelled(**self.about, by="user:ada", reason="wrong size"))
 
-    def provisioned(self, entity: dict[str, Any] | None = None, **changes: Any) -> Event[Any]:
+    def provisioned(self, entity: dict[str, Any] | None = None, /, **changes: Any) -> Event[Any]:
         return self.say(facts.ResourceProvisioned(**(self._resource(entity) | changes)))
 
     def changed(self, entity: dict[str, Any] | None = None, **changes: Any) -> Event[Any]:

@@ -414,7 +414,7 @@ def test_a_step_of_an_implementation_or_of_another_action_may_take_as_long_as_it
 ) -> None:
     one = traffic(action="reconcile")
     steps = [{"name": "database", "driver": "noop", "timeout": "4h"}]
-    create = {"create": {"steps": []}}
+    create: dict[str, Any] = {"create": {"steps": []}}
     spec = {"actions": create, "implementations": [{"name": "cloud", "actions": {"create": {"steps": steps}}}]}
     manifest = {"kind": "Offering", "spec": spec}
     applied = facts.ManifestApplied(kind="Offering", name="database", version="1.0.0", digest="d", manifest=manifest)

@@ -360,13 +360,13 @@ def test_a_review_neither_moves_its_request_nor_ends_with_it() -> None:
     assert request.ask(review(), at(3))
     assert (request.state, request.waiting_for, request.updated_at) == ("running", "provisioning", at(2))
     request.succeed({}, at(4))
-    assert request.approvals[0].state == "pending"
+    assert [one.state for one in request.approvals] == ["pending"]
     shown = (request.state, request.completed_at, request.duration_ms, dict(request.waits))
     heard = Answer("user:bob", "rejected", "it was not needed", at(5))
     assert request.follow("review", lambda one: one.hear(heard), at(5))
     assert request.remind("review", at(6))
     assert request.follow("review", lambda one: one.end("rejected", [heard]), at(7))
-    assert request.approvals[0].state == "rejected"
+    assert [one.state for one in request.approvals] == ["rejected"]
     assert shown == (request.state, request.completed_at, request.duration_ms, dict(request.waits))
     assert request.updated_at == at(4)
 

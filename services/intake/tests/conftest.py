@@ -1,6 +1,7 @@
 """A running intake without a bus (it takes what its door takes), and manifests to ask things of."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,15 @@ from entresol_eventing.service import Service
 from entresol_intake.app import create
 from entresol_intake.settings import Settings
 
+Document = dict[str, Any]
+Make = Callable[..., Document]
+Connect = Callable[[str], httpx.AsyncClient]
+Enter = Callable[..., Awaitable[httpx.AsyncClient]]
+
 ADMIN = "entresol_admin-token-for-tests-0123456789"
 
 
-def offering(version: str = "1.0.0", name: str = "database", **spec: Any) -> dict[str, Any]:
+def offering(version: str = "1.0.0", name: str = "database", **spec: Any) -> Document:
     return {
         "apiVersion": "entresol.dev/v1",
         "kind": "Offering",
@@ -36,23 +42,23 @@ def offering(version: str = "1.0.0", name: str = "database", **spec: Any) -> dic
     }
 
 
-def manifest(_kind: str, _name: str, **spec: Any) -> dict[str, Any]:
+def manifest(_kind: str, _name: str, **spec: Any) -> Document:
     return {"apiVersion": "entresol.dev/v1", "kind": _kind, "metadata": {"name": _name}, "spec": spec}
 
 
 @pytest.fixture
-def make_offering() -> Callable[..., dict[str, Any]]:
+def make_offering() -> Make:
     return offering
 
 
 @pytest.fixture
-def make_manifest() -> Callable[..., dict[str, Any]]:
+def make_manifest() -> Make:
     return manifest
 
 
 @pytest.fixture
-def make_ask() -> Callable[..., dict[str, Any]]:
-    def make(**fields: Any) -> dict[str, Any]:
+def make_ask() -> Make:
+    def make(**fields: Any) -> Document:
         sane = {
             "offering": "database",
             "project": "shop",
@@ -88,22 +94,20 @@ async def service(settings: Settings) -> AsyncIterator[Service]:
     await built.stop()
 
 
-@pytest.fixture
-def connect(service: Service) -> Callable[[str], httpx.AsyncClient]:
+def client(service: Service, token: str = "") -> httpx.AsyncClient:
     """A client of the door with the given token, or with none."""
-
-    def make(token: str = "") -> httpx.AsyncClient:
-        assert service.http is not None
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
-        return httpx.AsyncClient(
-            transport=httpx.ASGITransport(app=service.http), base_url="http://intake", headers=headers
-        )
-
-    return make
+    assert service.http is not None
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    return httpx.AsyncClient(transport=httpx.ASGITransport(app=service.http), base_url="http://intake", headers=headers)
 
 
 @pytest.fixture
-async def admin(connect: Callable[[str], httpx.AsyncClient]) -> AsyncIterator[httpx.AsyncClient]:
+def connect(service: Service) -> Connect:
+    return partial(client, service)
+
+
+@pytest.fixture
+async def admin(connect: Connect) -> AsyncIterator[httpx.AsyncClient]:
     async with connect(ADMIN) as client:
         yield client
 
@@ -117,7 +121,7 @@ async def stocked(admin: httpx.AsyncClient) -> httpx.AsyncClient:
 
 
 @pytest.fixture
-def enter(stocked: httpx.AsyncClient, connect: Callable[[str], httpx.AsyncClient]) -> Callable[..., Any]:
+def enter(stocked: httpx.AsyncClient, connect: Connect) -> Enter:
     """Issue a token and return a client that uses it."""
 
     async def issue(role: str = "developer", actor: str = "user:ada", **fields: Any) -> httpx.AsyncClient:

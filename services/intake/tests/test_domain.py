@@ -1,5 +1,7 @@
 """The rules by themselves: plain values in, plain values out."""
 
+from typing import Any
+
 import pytest
 from entresol_intake.domain.asks import highest, read_ask
 from entresol_intake.domain.cdevents import translate, wrap
@@ -11,20 +13,22 @@ from entresol_intake.triggers import Trigger
 from entresol_manifests.checking import check
 from entresol_manifests.expressions import Scope
 
+from services.intake.tests.conftest import Document, Make
+
 
 @pytest.mark.parametrize(
     ("versions", "expected"),
     [(["1.9.0", "1.10.0", "1.2.30"], "1.10.0"), (["2.0.0", "10.0.0"], "10.0.0"), (["0.0.1"], "0.0.1"), ([], None)],
 )
-def test_versions_are_ordered_by_number(versions, expected):
+def test_versions_are_ordered_by_number(versions: list[str], expected: str | None) -> None:
     assert highest(versions) == expected
 
 
-def test_pointers_are_escaped():
+def test_pointers_are_escaped() -> None:
     assert pointer("inputs", "a/b", "c~d", 0) == "/inputs/a~1b/c~0d/0"
 
 
-def test_every_fault_of_an_ask_is_told_at_once():
+def test_every_fault_of_an_ask_is_told_at_once() -> None:
     with pytest.raises(Invalid) as caught:
         read_ask({"offering": "A", "project": 5, "environment": "dev\n", "inputs": None, "x/y": 1})
     assert {fault.pointer for fault in caught.value.faults} == {
@@ -37,7 +41,7 @@ def test_every_fault_of_an_ask_is_told_at_once():
     }
 
 
-def test_a_trigger_can_not_break_glass(make_manifest):
+def test_a_trigger_can_not_break_glass(make_manifest: Make) -> None:
     """The schema of triggers does not let it through; if it ever did, the reading would not either."""
     request = {"offering": "a", "action": "create", "project": "b", "environment": "c", "name": "d", "break_glass": "e"}
     manifest = make_manifest("Trigger", "deploy", on="dev.entresol.change.merged.v1", request=request)
@@ -47,7 +51,7 @@ def test_a_trigger_can_not_break_glass(make_manifest):
 
 
 @pytest.mark.parametrize("document", [None, 5, "x", [], True])
-def test_what_is_no_object_is_no_ask_and_no_event(document):
+def test_what_is_no_object_is_no_ask_and_no_event(document: object) -> None:
     for read in (read_ask, read_event):
         with pytest.raises(Invalid):
             read(document)
@@ -67,11 +71,11 @@ def test_what_is_no_object_is_no_ask_and_no_event(document):
         ("anything", [], False),
     ],
 )
-def test_a_grant_ends_at_a_boundary(source, prefixes, expected):
+def test_a_grant_ends_at_a_boundary(source: str, prefixes: list[str], expected: bool) -> None:
     assert fits(source, prefixes) is expected
 
 
-def test_a_throttle_admits_its_burst_and_then_its_rate():
+def test_a_throttle_admits_its_burst_and_then_its_rate() -> None:
     clock = [0.0]
     throttle = Throttle(2, 3, clock=lambda: clock[0])
     assert [throttle.admits() for _ in range(5)] == [True, True, True, False, False]
@@ -81,7 +85,7 @@ def test_a_throttle_admits_its_burst_and_then_its_rate():
     assert sum(throttle.admits() for _ in range(10)) == 3
 
 
-def cdevent(kind, subject_id="s", custom=None, **content):
+def cdevent(kind: str, subject_id: str = "s", custom: Document | None = None, **content: Any) -> Document:
     document = {
         "context": {
             "specversion": "0.5.1",
@@ -139,16 +143,16 @@ def cdevent(kind, subject_id="s", custom=None, **content):
         (cdevent("branch.created.0.2.0"), None),
     ],
 )
-def test_common_cdevents_are_said_in_our_words(document, expected):
+def test_common_cdevents_are_said_in_our_words(document: Document, expected: Fact | None) -> None:
     assert translate(document["context"]["type"], document) == expected
 
 
-def test_a_cdevent_must_be_of_the_type_that_its_cloud_event_says():
+def test_a_cdevent_must_be_of_the_type_that_its_cloud_event_says() -> None:
     with pytest.raises(Invalid):
         translate("dev.cdevents.change.merged.0.2.0", cdevent("artifact.published.0.3.0"))
 
 
-def test_a_bare_cdevent_is_wrapped_as_its_binding_says():
+def test_a_bare_cdevent_is_wrapped_as_its_binding_says() -> None:
     event = read_event(wrap(cdevent("artifact.published.0.3.0", "pkg:x")))
     assert (event.id, event.source, event.subject) == ("1", "/s", "pkg:x")
 
@@ -200,8 +204,9 @@ PULL = {"base": {"ref": "main"}, "head": {"sha": "abc"}, "number": 7, "merge_com
         ),
     ],
 )
-def test_github_is_said_in_our_words(event, payload, name, part):
+def test_github_is_said_in_our_words(event: str, payload: Document, name: str, part: Document) -> None:
     fact = github.translate(event, payload | {"repository": REPOSITORY})
+    assert fact is not None
     assert fact.name == name
     assert part.items() <= fact.data.items()
 
@@ -219,5 +224,5 @@ def test_github_is_said_in_our_words(event, payload, name, part):
         ("push", {"repository": [], "ref": "refs/heads/x", "after": "a"}),
     ],
 )
-def test_what_github_says_otherwise_has_no_word(event, payload):
+def test_what_github_says_otherwise_has_no_word(event: str, payload: Document) -> None:
     assert github.translate(event, payload) is None

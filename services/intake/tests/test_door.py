@@ -2,26 +2,34 @@
 
 import asyncio
 import contextlib
+from collections.abc import AsyncIterator, Iterable, Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 import schemathesis
 from entresol_eventing import run
+from entresol_eventing.service import Service
 from entresol_eventing.testing import assert_migrations_match, eventually
 from entresol_intake.app import MIGRATIONS
 from entresol_intake.http import PUBLIC
 from entresol_intake.store import Base
+from fastapi import FastAPI
+from fastapi.dependencies.models import Dependant
 from fastapi.routing import APIRoute
+from httpx import AsyncClient
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis.errors import Unsatisfiable
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     negative_data_rejection,
     response_schema_conformance,
     status_code_conformance,
 )
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 ADMIN = "entresol_admin-token-for-tests-0123456789"
 WRITES = [
@@ -41,24 +49,29 @@ WRITES = [
 ]
 
 
-def permissions(dependant):
+def door(service: Service) -> FastAPI:
+    assert isinstance(service.http, FastAPI)
+    return service.http
+
+
+def permissions(dependant: Dependant) -> list[str]:
     own = getattr(dependant.call, "permission", None)
     return ([own] if own else []) + [each for part in dependant.dependencies for each in permissions(part)]
 
 
-def all_routes(routes):
+def all_routes(routes: Iterable[BaseRoute]) -> Iterator[BaseRoute]:
     for route in routes:
         inner = getattr(route, "original_router", None)
         yield from all_routes(inner.routes) if inner is not None else [route]
 
 
-def test_every_route_has_a_guard_or_is_public_on_purpose(service):
+def test_every_route_has_a_guard_or_is_public_on_purpose(service: Service) -> None:
     unguarded, guarded = set(), {}
-    for route in all_routes(service.http.routes):
+    for route in all_routes(door(service).routes):
         assert isinstance(route, Route | APIRoute), route
         found = permissions(route.dependant) if isinstance(route, APIRoute) else []
         if found:
-            guarded[route.path, *sorted(route.methods)] = found
+            guarded[route.path, *sorted(route.methods or ())] = found
         else:
             unguarded.add(route.path)
     assert unguarded == PUBLIC, "a route that is public has to be named as such, with the reason"
@@ -123,7 +136,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-async def test_hostile_bodies_only_ever_get_a_refusal(stocked, name):
+async def test_hostile_bodies_only_ever_get_a_refusal(stocked: AsyncClient, name: str) -> None:
     for path in WRITES:
         for media_type in ("application/json", "application/cloudevents+json", "application/cloudevents-batch+json"):
             answer = await stocked.post(path, content=HOSTILE[name], headers={"Content-Type": media_type})
@@ -132,24 +145,24 @@ async def test_hostile_bodies_only_ever_get_a_refusal(stocked, name):
             assert {"title", "status"} <= answer.json().keys()
 
 
-async def test_compressed_bodies_are_refused(stocked):
+async def test_compressed_bodies_are_refused(stocked: AsyncClient) -> None:
     headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
     assert (await stocked.post("/v1/requests", content=b"x", headers=headers)).status_code == 415
 
 
-async def test_an_unknown_path_is_a_problem_too(admin):
+async def test_an_unknown_path_is_a_problem_too(admin: AsyncClient) -> None:
     answer = await admin.get("/v1/nothing")
     assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
 
 
-def test_migrations_make_what_the_models_say(tmp_path):
+def test_migrations_make_what_the_models_say(tmp_path: Path) -> None:
     assert_migrations_match(MIGRATIONS, Base.metadata, tmp_path)
 
 
 @pytest.fixture
-async def address(service):
+async def address(service: Service) -> AsyncIterator[str]:
     """The door on a real socket: generated calls come from another thread."""
-    http = run.server(service.http, "127.0.0.1", 0)
+    http = run.server(door(service), "127.0.0.1", 0)
     serving = asyncio.create_task(http.serve())
     await eventually(lambda: http.started)
     yield f"http://127.0.0.1:{http.servers[0].sockets[0].getsockname()[1]}"
@@ -158,19 +171,22 @@ async def address(service):
 
 
 @pytest.mark.parametrize("mode", list(GenerationMode))
-async def test_the_description_holds_for_whatever_is_sent(service, stocked, address, mode):
+async def test_the_description_holds_for_whatever_is_sent(
+    service: Service, stocked: AsyncClient, address: str, mode: GenerationMode
+) -> None:
     """Schemathesis: no answer but those described, none of 500, and nothing taken that is described as wrong."""
-    schema = schemathesis.openapi.from_dict(service.http.openapi())
+    schema = schemathesis.openapi.from_dict(door(service).openapi())
     headers = {"Authorization": f"Bearer {ADMIN}"}
 
     def call_all() -> int:
         called = 0
         for result in schema.get_all_operations():
+            assert isinstance(result, Ok)
             operation = result.ok()
 
             @BOUNDED
             @given(case=operation.as_strategy(generation_mode=mode))
-            def call(case):
+            def call(case: schemathesis.Case[Any]) -> None:
                 nonlocal called
                 called += 1
                 case.validate_response(case.call(base_url=address, headers=headers, timeout=10), checks=CHECKS)

@@ -1,9 +1,12 @@
 """What arrives by the log and by NATS: triggers, expiry, the projection of resources, publishers under a grant."""
 
 import json
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
+from typing import Any, TypeVar
 
 import pytest
+from entresol_contracts import Payload
 from entresol_contracts.events import (
     ApprovalExpired,
     ApprovalRejected,
@@ -23,6 +26,8 @@ from entresol_contracts.events import (
     RunCancelled,
     RunFailed,
 )
+from entresol_eventing.envelope import Event
+from entresol_eventing.reactions import Emit
 from entresol_eventing.testing import event, memory_session
 from entresol_intake.domain.asks import read_ask
 from entresol_intake.handlers import Handlers
@@ -31,28 +36,32 @@ from entresol_intake.publishing import apply, read_batch
 from entresol_intake.shelf import Shelf
 from entresol_intake.store import Base, remember_received, request_of
 from entresol_intake.submission import submit
+from sqlmodel import Session
 
+from services.intake.tests.conftest import Document, Make
+
+P = TypeVar("P", bound=Payload)
 AT = datetime(2026, 11, 21, 10, tzinfo=UTC)
 MERGED = "dev.entresol.change.merged.v1"
 STRUCTURED = {"content-type": "application/cloudevents+json"}
 
 
 @pytest.fixture
-def session():
+def session() -> Iterator[Session]:
     with memory_session(Base.metadata) as opened:
         yield opened
 
 
 @pytest.fixture
-def handlers():
+def handlers() -> Handlers:
     return Handlers(Shelf())
 
 
 @pytest.fixture
-def put(session, make_offering):
+def put(session: Session, make_offering: Make) -> Callable[..., list[Emit]]:
     """Apply manifests, with the offering `database` before them."""
 
-    def apply_all(*documents):
+    def apply_all(*documents: Document) -> list[Emit]:
         steps = apply(read_batch([make_offering(), *documents]), AT, "user:op", session)
         return list(steps)
 
@@ -60,8 +69,8 @@ def put(session, make_offering):
 
 
 @pytest.fixture
-def trigger(make_manifest):
-    def make(_name="deploy", when=None, on=MERGED, **request):
+def trigger(make_manifest: Make) -> Make:
+    def make(_name: str = "deploy", when: str | None = None, on: str = MERGED, **request: Any) -> Document:
         template = {
             "offering": "database",
             "action": "create",
@@ -76,13 +85,13 @@ def trigger(make_manifest):
     return make
 
 
-def merged(branch="main", **attributes):
+def merged(branch: str = "main", **attributes: Any) -> Event[ChangeMerged]:
     repository = Repository(name="cart", full_name="shop/cart")
     data = ChangeMerged(repository=repository, branch=branch, revision="abc")
     return event(data, source="https://github.com/shop/cart", id="d-1", actor="ci:github/shop/cart", **attributes)
 
 
-def resource(model, **more):
+def resource(model: type[P], **more: Any) -> Event[P]:
     known = {
         "resource_id": "shop/dev/database/cart",
         "project": "shop",
@@ -98,7 +107,9 @@ def resource(model, **more):
     return event(model(**known, **more))
 
 
-def test_a_trigger_asks_in_the_chain_of_its_event(session, handlers, put, trigger):
+def test_a_trigger_asks_in_the_chain_of_its_event(
+    session: Session, handlers: Handlers, put: Callable[..., list[Emit]], trigger: Make
+) -> None:
     put(trigger(when='event.data.branch == "main"', reason="merged"))
     happened = merged(correlationid="c-1")
     (emit,) = handlers.fire(happened, session)
@@ -109,10 +120,14 @@ def test_a_trigger_asks_in_the_chain_of_its_event(session, handlers, put, trigge
     assert (said.actor.id, said.actor.groups, emit.actor) == ("trigger:deploy", [], "trigger:deploy")
     assert said.reason == "merged (by ci:github/shop/cart)"
     assert emit.correlationid == "c-1"
-    assert request_of(said.request_id, session).correlationid == "c-1"
+    asked = request_of(said.request_id, session)
+    assert asked is not None
+    assert asked.correlationid == "c-1"
 
 
-def test_a_trigger_whose_condition_does_not_hold_says_nothing(session, handlers, put, trigger):
+def test_a_trigger_whose_condition_does_not_hold_says_nothing(
+    session: Session, handlers: Handlers, put: Callable[..., list[Emit]], trigger: Make
+) -> None:
     put(trigger(when='event.data.branch == "main"'))
     assert list(handlers.fire(merged(branch="other"), session)) == []
 
@@ -128,7 +143,9 @@ def test_a_trigger_whose_condition_does_not_hold_says_nothing(session, handlers,
         ({"offering": "${event.data.branch}"}, "/offering"),
     ],
 )
-def test_a_trigger_that_can_not_say_what_it_wants_is_told(session, handlers, put, trigger, fields, word):
+def test_a_trigger_that_can_not_say_what_it_wants_is_told(
+    session: Session, handlers: Handlers, put: Callable[..., list[Emit]], trigger: Make, fields: Document, word: str
+) -> None:
     put(trigger(**fields))
     remember_received([("https://github.com/shop/cart", "d-1")], "hook", AT, session)
     (emit,) = handlers.fire(merged(), session)
@@ -138,23 +155,31 @@ def test_a_trigger_that_can_not_say_what_it_wants_is_told(session, handlers, put
     assert (emit.data.door, emit.data.source) == ("hook", "https://github.com/shop/cart")
 
 
-def test_one_failing_trigger_does_not_stop_the_others(session, handlers, put, trigger):
+def test_one_failing_trigger_does_not_stop_the_others(
+    session: Session, handlers: Handlers, put: Callable[..., list[Emit]], trigger: Make
+) -> None:
     put(trigger("a", environment="moon"), trigger("b"))
     assert [type(emit.data) for emit in handlers.fire(merged(), session)] == [DeliveryRefused, RequestSubmitted]
 
 
-def test_a_trigger_may_wait_for_what_has_no_word(session, handlers, put, trigger):
+def test_a_trigger_may_wait_for_what_has_no_word(
+    session: Session, handlers: Handlers, put: Callable[..., list[Emit]], trigger: Make
+) -> None:
     put(trigger(on="dev.entresol.external.received.v1", name="x", when='event.data.event.type == "com.example"'))
     whole = {"specversion": "1.0", "id": "1", "source": "/x", "type": "com.example"}
     (emit,) = handlers.fire(event(ExternalReceived(event=whole)), session)
+    assert isinstance(emit.data, RequestSubmitted)
     assert emit.data.name == "x"
 
 
-def test_apply_creates_what_is_not_there_and_updates_what_is(session, handlers, put, trigger):
+def test_apply_creates_what_is_not_there_and_updates_what_is(
+    session: Session, handlers: Handlers, put: Callable[..., list[Emit]], trigger: Make
+) -> None:
     put(trigger(action="apply"))
 
-    def action():
+    def action() -> str:
         (emit,) = handlers.fire(merged(), session)
+        assert isinstance(emit.data, RequestSubmitted)
         return emit.data.action
 
     assert action() == "create"
@@ -164,15 +189,16 @@ def test_apply_creates_what_is_not_there_and_updates_what_is(session, handlers, 
     assert action() == "create"
 
 
-def test_what_has_expired_is_deleted_in_the_chain_of_its_expiry(session, handlers):
+def test_what_has_expired_is_deleted_in_the_chain_of_its_expiry(session: Session, handlers: Handlers) -> None:
     gone = resource(ResourceExpired, expired_at=AT)
     (emit,) = handlers.end(gone, session)
+    assert isinstance(emit.data, RequestSubmitted)
     assert (emit.data.action, emit.data.offering_version, emit.data.inputs) == ("delete", "1.0.0", {})
     assert (emit.data.actor.id, emit.actor) == ("system:expiry", "system:expiry")
     assert emit.correlationid == gone.correlationid
 
 
-def test_forgetting_drops_what_was_kept(session, put, trigger):
+def test_forgetting_drops_what_was_kept(session: Session, put: Callable[..., list[Emit]], trigger: Make) -> None:
     shelf = Shelf()
     handlers = Handlers(shelf)
     assert list(handlers.fire(merged(), session)) == []
@@ -182,30 +208,33 @@ def test_forgetting_drops_what_was_kept(session, put, trigger):
 
 
 @pytest.fixture
-def send(session, handlers, put, make_manifest):
+def send(
+    session: Session, handlers: Handlers, put: Callable[..., list[Emit]], make_manifest: Make
+) -> Callable[..., list[Emit]]:
     put(make_manifest("Source", "tekton", kind="nats", allow=["/tekton"]))
 
-    def deliver(body, headers=STRUCTURED, source="tekton"):
+    def deliver(body: Document | bytes, headers: dict[str, str] = STRUCTURED, source: str = "tekton") -> list[Emit]:
         raw = body if isinstance(body, bytes) else json.dumps(body).encode()
         return list(handlers.ingest(f"entresol.ingest.{source}.any.thing", headers, raw, session))
 
     return deliver
 
 
-def cloud_event(**fields):
+def cloud_event(**fields: Any) -> Document:
     return {"specversion": "1.0", "id": "1", "source": "/tekton/run", "type": "com.example"} | fields
 
 
-def test_a_publisher_under_a_grant_is_let_in_once(send):
+def test_a_publisher_under_a_grant_is_let_in_once(send: Callable[..., list[Emit]]) -> None:
     (emit,) = send(cloud_event())
     assert (emit.id, emit.source, emit.actor) == ("1", "/tekton/run", "ci:tekton")
     assert send(cloud_event()) == []
     assert len(send(cloud_event(id="2"), headers={})) == 1
 
 
-def test_binary_headers_are_read_without_regard_to_case(send):
+def test_binary_headers_are_read_without_regard_to_case(send: Callable[..., list[Emit]]) -> None:
     headers = {"CE-ID": "1", "Ce-Source": "/tekton", "ce-Type": "com.example", "ce-specversion": "1.0"}
     (emit,) = send(b'{"a":1}', headers)
+    assert isinstance(emit.data, ExternalReceived)
     assert emit.data.event["data"] == {"a": 1}
 
 
@@ -225,7 +254,9 @@ def test_binary_headers_are_read_without_regard_to_case(send):
         (b"{}", {"ce-id": "1"}, "tekton"),
     ],
 )
-def test_everything_else_is_told_as_refused(send, body, headers, source):
+def test_everything_else_is_told_as_refused(
+    send: Callable[..., list[Emit]], body: Document | bytes, headers: dict[str, str], source: str
+) -> None:
     (emit,) = send(body, headers, source)
     assert isinstance(emit.data, DeliveryRefused)
     assert (emit.data.door, emit.data.source) == ("nats", source)
@@ -242,7 +273,7 @@ WANTED = {
 }
 
 
-def required(action="create", for_request_id="r-2", **wanted):
+def required(action: str = "create", for_request_id: str = "r-2", **wanted: Any) -> Event[RequirementRequested]:
     data = RequirementRequested(
         request_id="r-1",
         resource_id="shop/dev/app/cart",
@@ -257,7 +288,9 @@ def required(action="create", for_request_id="r-2", **wanted):
     return event(data, correlationid="c-1")
 
 
-def test_what_a_run_requires_is_asked_for_as_if_its_actor_had(session, handlers, put):
+def test_what_a_run_requires_is_asked_for_as_if_its_actor_had(
+    session: Session, handlers: Handlers, put: Callable[..., list[Emit]]
+) -> None:
     put()
     (emit,) = handlers.require(required(**{"class": "cheap"}), session)
     said = emit.data
@@ -266,20 +299,25 @@ def test_what_a_run_requires_is_asked_for_as_if_its_actor_had(session, handlers,
     assert (said.offering_version, said.class_) == ("1.0.0", "cheap")
     assert said.inputs == {"size": "small", "backups": True}
     assert (said.actor.id, said.actor.groups, emit.actor) == ("user:ada", ["team-shop"], "user:ada")
+    assert said.requirement is not None
     assert said.requirement.model_dump() == {"request_id": "r-1", "resource_id": "shop/dev/app/cart", "name": "db"}
     assert said.reason == "shop/dev/app/cart requires it as db"
     assert (emit.correlationid, emit.subject) == ("c-1", "r-2")
-    assert request_of("r-2", session).correlationid == "c-1"
+    asked = request_of("r-2", session)
+    assert asked is not None
+    assert asked.correlationid == "c-1"
 
 
-def test_a_requirement_is_asked_for_once(session, handlers, put):
+def test_a_requirement_is_asked_for_once(session: Session, handlers: Handlers, put: Callable[..., list[Emit]]) -> None:
     put()
     assert len(list(handlers.require(required(), session))) == 1
     assert list(handlers.require(required(), session)) == []
     assert len(list(handlers.require(required(for_request_id="r-3"), session))) == 1
 
 
-def test_what_is_required_keeps_its_version_and_is_deleted_when_nobody_needs_it(session, handlers, put, make_offering):
+def test_what_is_required_keeps_its_version_and_is_deleted_when_nobody_needs_it(
+    session: Session, handlers: Handlers, put: Callable[..., list[Emit]], make_offering: Make
+) -> None:
     put()
     own = resource(ResourceProvisioned).data.model_copy(update={"resource_id": WANTED["resource_id"]})
     list(handlers.remember(event(own), session))
@@ -287,8 +325,10 @@ def test_what_is_required_keeps_its_version_and_is_deleted_when_nobody_needs_it(
     handlers = Handlers(Shelf())
     for action, inputs in (("update", {"size": "large"}), ("delete", {})):
         (emit,) = handlers.require(required(action, f"r-{action}", inputs=inputs), session)
+        assert isinstance(emit.data, RequestSubmitted)
         assert (emit.data.action, emit.data.offering_version, emit.data.inputs) == (action, "1.0.0", inputs)
     (emit,) = handlers.require(required("update", "r-up", version="1.1.0", inputs={}), session)
+    assert isinstance(emit.data, RequestSubmitted)
     assert emit.data.offering_version == "1.1.0"
 
 
@@ -311,7 +351,9 @@ def test_what_is_required_keeps_its_version_and_is_deleted_when_nobody_needs_it(
         ({"action": "delete"}, "/inputs"),
     ],
 )
-def test_a_requirement_that_is_not_offered_so_is_refused_with_the_reasons(session, handlers, put, fields, words):
+def test_a_requirement_that_is_not_offered_so_is_refused_with_the_reasons(
+    session: Session, handlers: Handlers, put: Callable[..., list[Emit]], fields: Document, words: str
+) -> None:
     put()
     asked = required(**fields)
     (emit,) = handlers.require(asked, session)
@@ -323,7 +365,9 @@ def test_a_requirement_that_is_not_offered_so_is_refused_with_the_reasons(sessio
     assert request_of(asked.data.for_request_id, session) is None
 
 
-def drifted(mode="correct", owner="user:ada", differences=1, **more):
+def drifted(
+    mode: str = "correct", owner: str = "user:ada", differences: int = 1, **more: Any
+) -> Event[ResourceDrifted]:
     places = [{"step": "s", "path": f"a.yaml#/{number}", "change": "changed"} for number in range(differences)]
     known = {
         "resource_id": "shop/dev/database/cart",
@@ -337,7 +381,7 @@ def drifted(mode="correct", owner="user:ada", differences=1, **more):
     return event(data, correlationid="c-1")
 
 
-def test_what_drifted_is_put_right_in_the_chain_of_its_drift(session, handlers):
+def test_what_drifted_is_put_right_in_the_chain_of_its_drift(session: Session, handlers: Handlers) -> None:
     (emit,) = handlers.correct(drifted(differences=5, more=2, gone=["bucket"]), session)
     said = emit.data
     assert isinstance(said, RequestSubmitted)
@@ -349,7 +393,7 @@ def test_what_drifted_is_put_right_in_the_chain_of_its_drift(session, handlers):
     )
 
 
-def test_drift_that_is_only_reported_asks_for_nothing(session, handlers):
+def test_drift_that_is_only_reported_asks_for_nothing(session: Session, handlers: Handlers) -> None:
     assert list(handlers.correct(drifted("report"), session)) == []
 
 
@@ -364,30 +408,39 @@ def test_drift_that_is_only_reported_asks_for_nothing(session, handlers):
     ],
 )
 def test_the_owner_is_asked_where_the_offering_wants_that(
-    session, handlers, put, make_offering, owner, of_offering, asked
-):
+    session: Session,
+    handlers: Handlers,
+    put: Callable[..., list[Emit]],
+    make_offering: Make,
+    owner: str,
+    of_offering: str | None,
+    asked: str,
+) -> None:
     document = make_offering()
     if of_offering is not None:
         document["metadata"]["owner"] = of_offering
     list(apply(read_batch([document]), AT, "user:op", session))
     (emit,) = handlers.correct(drifted("ask", owner), session)
+    assert isinstance(emit.data, RequestSubmitted)
+    assert emit.data.question is not None
     assert emit.data.question.model_dump(by_alias=True) == {"from": [asked], "because": emit.data.reason}
 
 
-def failed(model, request_id):
+def failed(model: type[Payload], request_id: str) -> Event[Any]:
     about = {"request_id": request_id, "resource_id": "shop/dev/database/cart", "project": "shop"}
-    more = {
+    more: dict[type[Payload], Document] = {
         RequestDenied: {"because": ["no"], "verdicts": []},
         RunFailed: {"run_id": "u", "step": "s", "reason": "r"},
         RunCancelled: {"run_id": "u"},
         ApprovalRejected: {"approval_id": "a", "by": "user:eve", "answers": []},
         ApprovalExpired: {"approval_id": "a", "answers": []},
         ResourceChanged: {},
-    }[model]
+    }
     if model is ResourceChanged:
         return event(resource(ResourceProvisioned).data.model_copy(update={"request_id": request_id}))
     known = set(model.model_fields)
-    return event(model.model_construct(**{name: each for name, each in (about | more).items() if name in known}))
+    whole: Document = {name: each for name, each in (about | more[model]).items() if name in known}
+    return event(model.model_construct(**whole))
 
 
 @pytest.mark.parametrize(
@@ -401,23 +454,26 @@ def failed(model, request_id):
         (ResourceChanged, "remember"),
     ],
 )
-def test_there_is_one_open_request_to_put_a_resource_right(session, handlers, ending, handler):
+def test_there_is_one_open_request_to_put_a_resource_right(
+    session: Session, handlers: Handlers, ending: type[Payload], handler: str
+) -> None:
     (first,) = handlers.correct(drifted(), session)
     assert list(handlers.correct(drifted("ask", differences=2), session)) == []
     end = getattr(handlers, handler)
     list(end(failed(ending, "another"), session))
     assert list(handlers.correct(drifted(), session)) == []
+    assert isinstance(first.data, RequestSubmitted)
     list(end(failed(ending, first.data.request_id), session))
     assert len(list(handlers.correct(drifted(), session))) == 1
 
 
-def test_what_is_gone_is_put_right_no_more(session, handlers):
+def test_what_is_gone_is_put_right_no_more(session: Session, handlers: Handlers) -> None:
     assert len(list(handlers.correct(drifted(), session))) == 1
     list(handlers.forget(resource(ResourceDeleted), session))
     assert len(list(handlers.correct(drifted(), session))) == 1
 
 
-def test_somebody_who_puts_it_right_by_hand_comes_first(session, handlers, make_ask):
+def test_somebody_who_puts_it_right_by_hand_comes_first(session: Session, handlers: Handlers, make_ask: Make) -> None:
     asked = read_ask(make_ask(name="cart", action="reconcile", inputs={}))
     list(submit(Fitting(asked, "1.0.0", "reconcile", {}, None), "r-9", "user:ada", (), AT, session))
     assert list(handlers.correct(drifted(), session)) == []
@@ -427,7 +483,10 @@ def test_somebody_who_puts_it_right_by_hand_comes_first(session, handlers, make_
     assert len(list(handlers.correct(event(other), session))) == 1
 
 
-def test_a_trigger_may_wait_for_drift(session, handlers, put, trigger):
+def test_a_trigger_may_wait_for_drift(
+    session: Session, handlers: Handlers, put: Callable[..., list[Emit]], trigger: Make
+) -> None:
     put(trigger(on="dev.entresol.resource.drifted.v1", name="x", when='event.data.mode == "report"'))
     (emit,) = handlers.correct(drifted("report"), session)
+    assert isinstance(emit.data, RequestSubmitted)
     assert emit.data.trigger == "deploy"

@@ -2,21 +2,29 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from entresol_eventing.envelope import Event
+from entresol_eventing.service import Service
 from entresol_eventing.testing import published
+from httpx import AsyncClient
+
+from services.intake.tests.conftest import Document, Enter
 
 STRUCTURED = {"Content-Type": "application/cloudevents+json; charset=utf-8"}
 BATCH = {"Content-Type": "application/cloudevents-batch+json"}
 SAMPLES = Path(__file__).parents[4] / "shared" / "data" / "cdevents"
 
 
-def cloud_event(**fields):
+def cloud_event(**fields: Any) -> Document:
     sane = {"specversion": "1.0", "id": "1", "source": "https://ci.example/cart", "type": "com.example.thing"}
     return {name: value for name, value in (sane | fields).items() if value is not None}
 
 
-def cdevent(kind="artifact.published.0.3.0", version="0.5.1", subject_id="pkg:oci/cart@1", **content):
+def cdevent(
+    kind: str = "artifact.published.0.3.0", version: str = "0.5.1", subject_id: str = "pkg:oci/cart@1", **content: Any
+) -> Document:
     return {
         "context": {
             "specversion": version,
@@ -29,16 +37,16 @@ def cdevent(kind="artifact.published.0.3.0", version="0.5.1", subject_id="pkg:oc
     }
 
 
-async def outside(service):
+async def outside(service: Service) -> list[Event[Any]]:
     return [event for event in await published(service) if not event.source.startswith("/entresol/")]
 
 
 @pytest.fixture
-async def publisher(enter):
+async def publisher(enter: Enter) -> AsyncClient:
     return await enter("publisher", actor="ci:github/shop/cart")
 
 
-async def test_structured(service, publisher):
+async def test_structured(service: Service, publisher: AsyncClient) -> None:
     body = cloud_event(data={"a": 1}, subject="s", time="2026-11-21T10:00:00Z", traceid="x")
     answer = await publisher.post("/v1/events", json=body, headers=STRUCTURED)
     assert (answer.status_code, answer.json()) == (202, {"accepted": 1, "duplicates": 0})
@@ -48,7 +56,7 @@ async def test_structured(service, publisher):
     assert event.data.event == body
 
 
-async def test_binary(service, publisher):
+async def test_binary(service: Service, publisher: AsyncClient) -> None:
     headers = {
         "CE-SpecVersion": "1.0",
         "ce-id": "b-1",
@@ -72,7 +80,9 @@ async def test_binary(service, publisher):
         ("application/json", b"", {}),
     ],
 )
-async def test_binary_keeps_what_is_no_json(service, publisher, media_type, body, kept):
+async def test_binary_keeps_what_is_no_json(
+    service: Service, publisher: AsyncClient, media_type: str, body: bytes, kept: Document
+) -> None:
     headers = {"ce-specversion": "1.0", "ce-id": "1", "ce-source": "/x", "ce-type": "t", "Content-Type": media_type}
     assert (await publisher.post("/v1/events", content=body, headers=headers)).status_code == 202
     (event,) = await outside(service)
@@ -81,7 +91,7 @@ async def test_binary_keeps_what_is_no_json(service, publisher, media_type, body
     }
 
 
-async def test_a_batch_folds_its_copies_and_those_of_before(service, publisher):
+async def test_a_batch_folds_its_copies_and_those_of_before(service: Service, publisher: AsyncClient) -> None:
     batch = [cloud_event(id="1"), cloud_event(id="2"), cloud_event(id="1"), cloud_event(id="1", source="/other")]
     first = await publisher.post("/v1/events", json=batch, headers=BATCH)
     assert first.json() == {"accepted": 3, "duplicates": 1}
@@ -91,7 +101,7 @@ async def test_a_batch_folds_its_copies_and_those_of_before(service, publisher):
     assert (await publisher.post("/v1/events", json=[], headers=BATCH)).json() == {"accepted": 0, "duplicates": 0}
 
 
-async def test_one_bad_event_refuses_the_batch(service, publisher):
+async def test_one_bad_event_refuses_the_batch(service: Service, publisher: AsyncClient) -> None:
     batch = [cloud_event(), cloud_event(id=None)]
     answer = await publisher.post("/v1/events", json=batch, headers=BATCH)
     assert answer.status_code == 422
@@ -126,7 +136,9 @@ async def test_one_bad_event_refuses_the_batch(service, publisher):
         ({"data": "x" * 270_000}, "/data"),
     ],
 )
-async def test_what_is_no_event_is_refused_and_told(service, publisher, fields, pointer):
+async def test_what_is_no_event_is_refused_and_told(
+    service: Service, publisher: AsyncClient, fields: Document, pointer: str
+) -> None:
     answer = await publisher.post("/v1/events", json=cloud_event(**fields), headers=STRUCTURED)
     assert answer.status_code == 422, answer.text
     assert pointer in [each["pointer"] for each in answer.json()["violations"]]
@@ -137,7 +149,7 @@ async def test_what_is_no_event_is_refused_and_told(service, publisher, fields, 
     assert told.data.digest.startswith("sha256:")
 
 
-async def test_an_outside_fact_is_taken_as_itself(service, publisher):
+async def test_an_outside_fact_is_taken_as_itself(service: Service, publisher: AsyncClient) -> None:
     data = {"repository": {"name": "cart", "full_name": "shop/cart"}, "branch": "main", "revision": "abc"}
     body = cloud_event(type="dev.entresol.change.merged.v1", data=data)
     assert (await publisher.post("/v1/events", json=body, headers=STRUCTURED)).status_code == 202
@@ -148,7 +160,7 @@ async def test_an_outside_fact_is_taken_as_itself(service, publisher):
 
 
 @pytest.mark.parametrize("version", ["0.3.0", "0.4.1", "0.5.1"])
-async def test_a_bare_cdevent_is_said_in_our_words(service, publisher, version):
+async def test_a_bare_cdevent_is_said_in_our_words(service: Service, publisher: AsyncClient, version: str) -> None:
     body = cdevent(version=version, user="bot")
     if version == "0.3.0":
         body["context"]["version"] = body["context"].pop("specversion")
@@ -159,7 +171,7 @@ async def test_a_bare_cdevent_is_said_in_our_words(service, publisher, version):
     assert event.data.by == "bot"
 
 
-async def test_a_cdevent_in_a_cloud_event_is_the_same(service, publisher):
+async def test_a_cdevent_in_a_cloud_event_is_the_same(service: Service, publisher: AsyncClient) -> None:
     body = cdevent("pipelinerun.finished.0.2.0", subject_id="run-1", pipelineName="build", outcome="failure")
     wrapped = cloud_event(type=body["context"]["type"], data=body)
     assert (await publisher.post("/v1/events", json=wrapped, headers=STRUCTURED)).status_code == 202
@@ -179,11 +191,11 @@ async def test_a_cdevent_in_a_cloud_event_is_the_same(service, publisher):
         cdevent() | {"subject": {"id": "x", "content": []}},
     ],
 )
-async def test_what_claims_to_be_a_cdevent_must_be_one(publisher, broken):
+async def test_what_claims_to_be_a_cdevent_must_be_one(publisher: AsyncClient, broken: Document) -> None:
     assert (await publisher.post("/v1/events", json=broken)).status_code == 422
 
 
-async def test_the_conformance_samples_of_cdevents(service, publisher):
+async def test_the_conformance_samples_of_cdevents(service: Service, publisher: AsyncClient) -> None:
     if not SAMPLES.is_dir():
         pytest.skip("the shared test data is not here")
     files = sorted(SAMPLES.glob("*.json"))
@@ -203,11 +215,11 @@ async def test_the_conformance_samples_of_cdevents(service, publisher):
 
 
 @pytest.mark.parametrize("headers", [{"Content-Type": "application/json"}, {"Content-Type": "text/plain"}, {}])
-async def test_a_body_that_holds_no_events_is_refused(publisher, headers):
+async def test_a_body_that_holds_no_events_is_refused(publisher: AsyncClient, headers: dict[str, str]) -> None:
     assert (await publisher.post("/v1/events", content=b'{"a":1}', headers=headers)).status_code == 415
 
 
-async def test_the_handshake(publisher):
+async def test_the_handshake(publisher: AsyncClient) -> None:
     answer = await publisher.options("/v1/events", headers={"WebHook-Request-Origin": "ci.example"})
     assert answer.status_code == 200
     assert answer.headers["webhook-allowed-origin"] == "ci.example"

@@ -4,11 +4,15 @@ import asyncio
 import base64
 import hashlib
 import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator
 from datetime import timedelta
 from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
 from urllib.parse import urlencode
 
 import pytest
+from entresol_contracts import Payload
 from entresol_contracts.events import (
     AnswerRefused,
     ApprovalClosed,
@@ -18,14 +22,22 @@ from entresol_contracts.events import (
     ApprovalRequested,
     PlanOutline,
 )
-from entresol_eventing.envelope import now
+from entresol_eventing.envelope import Event, now
 from entresol_eventing.links import Keys, Link
+from entresol_eventing.reactions import Outcome
+from entresol_eventing.service import Service
 from entresol_eventing.testing import event, eventually, published
 from entresol_intake.app import create
 from entresol_intake.handlers import ENDINGS, Handlers
+from entresol_intake.settings import Settings
 from entresol_intake.shelf import Shelf
 from entresol_intake.store import add, approvals
+from httpx import AsyncClient
+from sqlmodel import Session
 
+from services.intake.tests.conftest import Connect, Document, Enter
+
+Tell = Callable[[Event[Any]], Awaitable[Event[Any]]]
 KEY = b"k" * 32
 FORM = "application/x-www-form-urlencoded"
 HOSTILE = "<script>alert(1)</script>\"'& \x1b[31m\u202e</title></style>"
@@ -33,7 +45,7 @@ RESOURCE = "shop/prod/database/orders"
 ABOUT = {"approval_id": "a-1", "request_id": "r-1", "resource_id": RESOURCE, "project": "shop", "policy": "p"}
 
 
-def asked(**fields):
+def asked(**fields: Any) -> Event[ApprovalRequested]:
     sane = {
         "approvers": ["group:sre", "user:linus"],
         "count": 1,
@@ -48,18 +60,23 @@ def asked(**fields):
     return event(ApprovalRequested(**(ABOUT | sane | fields)), correlationid="r-1")
 
 
-def plan(**fields):
+def plan(**fields: Any) -> PlanOutline:
     sane = {"digest": "sha256:aa", "adds": 3, "changes": 2, "destroys": 1, "cost": 40, "summary": ["create a.b"]}
     return PlanOutline(**(sane | fields))
 
 
-def ending(model):
-    more = {"because": "there is a newer plan"} if model is ApprovalClosed else {"answers": []}
+def ending(model: type[Payload]) -> Event[Payload]:
+    more: Document = {"because": "there is a newer plan"} if model is ApprovalClosed else {"answers": []}
     return event(model(**ABOUT, **more))
 
 
-def token_of(**fields):
-    sane = {"approval_id": "a-1", "actor": "user:grace", "groups": ("sre",), "expires_at": now() + timedelta(hours=1)}
+def token_of(**fields: Any) -> str:
+    sane: Document = {
+        "approval_id": "a-1",
+        "actor": "user:grace",
+        "groups": ("sre",),
+        "expires_at": now() + timedelta(hours=1),
+    }
     return Keys([KEY]).mint(Link(**(sane | fields)))
 
 
@@ -68,54 +85,61 @@ class Reader(HTMLParser):
 
     VOID = frozenset({"meta", "input"})
 
-    def __init__(self, html):
+    def __init__(self, html: str) -> None:
         super().__init__()
-        self.open, self.tags, self.text, self.attributes = [], [], "", []
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.attributes: list[tuple[str, str | None]] = []
+        self.text = ""
         self.feed(html)
         self.close()
         assert self.open == []
 
-    def handle_starttag(self, tag, attrs):
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.attributes += attrs
         if tag not in self.VOID:
             self.open.append(tag)
 
-    def handle_endtag(self, tag):
+    def handle_endtag(self, tag: str) -> None:
         assert self.open.pop() == tag
 
-    def handle_data(self, data):
+    def handle_data(self, data: str) -> None:
         if "style" not in self.open:
             self.text += data
 
 
 @pytest.fixture
-def tell(service):
+def tell(service: Service) -> Tell:
     """Let intake hear what policy says."""
     handlers = Handlers(Shelf())
 
-    async def hear(said):
-        if isinstance(said.data, ApprovalRequested):
-            handler = handlers.remember_approval
-        else:
-            handler = handlers.reopen_link if isinstance(said.data, AnswerRefused) else handlers.close_approval
-        await service.transact(lambda session: handler(said, session))
+    async def hear(said: Event[Any]) -> Event[Any]:
+        def unit(session: Session) -> Generator[Outcome, None, None]:
+            if isinstance(said.data, ApprovalRequested):
+                yield from handlers.remember_approval(said, session)
+            elif isinstance(said.data, AnswerRefused):
+                yield from handlers.reopen_link(said, session)
+            else:
+                yield from handlers.close_approval(said, session)
+
+        await service.transact(unit)
         return said
 
     return hear
 
 
 @pytest.fixture
-async def anybody(connect):
+async def anybody(connect: Connect) -> AsyncIterator[AsyncClient]:
     async with connect("") as client:
         yield client
 
 
-async def answers(service):
+async def answers(service: Service) -> list[Event[Any]]:
     return [each for each in await published(service) if each.type == "dev.entresol.approval.answered.v1"]
 
 
-async def test_the_page_says_what_is_asked_of_whom(service, anybody, tell):
+async def test_the_page_says_what_is_asked_of_whom(service: Service, anybody: AsyncClient, tell: Tell) -> None:
     await tell(asked(plan=plan(unknown=["dns"])))
     answer = await anybody.get(f"/answers/{token_of()}")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "text/html; charset=utf-8")
@@ -146,7 +170,7 @@ async def test_the_page_says_what_is_asked_of_whom(service, anybody, tell):
     assert await answers(service) == []
 
 
-async def test_looking_never_answers(service, anybody, tell):
+async def test_looking_never_answers(service: Service, anybody: AsyncClient, tell: Tell) -> None:
     await tell(asked())
     path = f"/answers/{token_of()}"
     for query in ("", "?answer=granted", "?reason=x&answer=rejected"):
@@ -155,7 +179,9 @@ async def test_looking_never_answers(service, anybody, tell):
     assert await answers(service) == []
 
 
-async def test_an_answer_by_link_is_that_of_the_person_it_names(service, anybody, tell):
+async def test_an_answer_by_link_is_that_of_the_person_it_names(
+    service: Service, anybody: AsyncClient, tell: Tell
+) -> None:
     question = await tell(asked())
     sent = await anybody.post(f"/answers/{token_of()}", data={"answer": "granted", "reason": "looks\r\ngood "})
     assert (sent.status_code, sent.headers["content-type"]) == (202, "text/html; charset=utf-8")
@@ -170,14 +196,14 @@ async def test_an_answer_by_link_is_that_of_the_person_it_names(service, anybody
     assert "button" not in seen.tags
 
 
-async def test_a_reason_may_be_left_out(service, anybody, tell):
+async def test_a_reason_may_be_left_out(service: Service, anybody: AsyncClient, tell: Tell) -> None:
     await tell(asked())
     assert (await anybody.post(f"/answers/{token_of()}", data={"answer": "rejected", "reason": " "})).status_code == 202
     (said,) = await answers(service)
     assert (said.data.answer, said.data.reason) == ("rejected", None)
 
 
-async def test_a_form_that_is_sent_again_answers_once(service, anybody, tell):
+async def test_a_form_that_is_sent_again_answers_once(service: Service, anybody: AsyncClient, tell: Tell) -> None:
     await tell(asked())
     form = {"answer": "granted"}
     sent = await asyncio.gather(*(anybody.post(f"/answers/{token_of()}", data=form) for _ in range(20)))
@@ -190,7 +216,7 @@ async def test_a_form_that_is_sent_again_answers_once(service, anybody, tell):
     assert len(await answers(service)) == 1
 
 
-async def test_others_answer_by_links_of_their_own(service, anybody, tell):
+async def test_others_answer_by_links_of_their_own(service: Service, anybody: AsyncClient, tell: Tell) -> None:
     await tell(asked(count=2))
     for actor in ("user:grace", "user:linus"):
         sent = await anybody.post(f"/answers/{token_of(actor=actor)}", data={"answer": "granted"})
@@ -198,7 +224,9 @@ async def test_others_answer_by_links_of_their_own(service, anybody, tell):
     assert [each.data.by for each in await answers(service)] == ["user:grace", "user:linus"]
 
 
-async def test_who_has_taken_an_answer_back_may_use_the_link_again(service, anybody, enter, tell):
+async def test_who_has_taken_an_answer_back_may_use_the_link_again(
+    service: Service, anybody: AsyncClient, enter: Enter, tell: Tell
+) -> None:
     await tell(asked())
     grace = await enter(actor="user:grace")
     for given in ("granted", "rejected"):
@@ -207,7 +235,9 @@ async def test_who_has_taken_an_answer_back_may_use_the_link_again(service, anyb
     assert [each.data.answer for each in await answers(service)] == ["granted", "rejected"]
 
 
-async def test_an_answer_that_did_not_count_is_said_and_may_be_given_again(service, anybody, tell):
+async def test_an_answer_that_did_not_count_is_said_and_may_be_given_again(
+    service: Service, anybody: AsyncClient, tell: Tell
+) -> None:
     await tell(asked())
     path = f"/answers/{token_of()}"
     assert (await anybody.post(path, data={"answer": "granted"})).status_code == 202
@@ -224,7 +254,9 @@ async def test_an_answer_that_did_not_count_is_said_and_may_be_given_again(servi
 
 
 @pytest.mark.parametrize("model", list(ENDINGS))
-async def test_what_is_over_is_said_and_takes_no_answer(service, anybody, tell, model):
+async def test_what_is_over_is_said_and_takes_no_answer(
+    service: Service, anybody: AsyncClient, tell: Tell, model: type[Payload]
+) -> None:
     assert model in (ApprovalGranted, ApprovalRejected, ApprovalExpired, ApprovalClosed)
     await tell(asked())
     await tell(ending(model))
@@ -239,7 +271,7 @@ async def test_what_is_over_is_said_and_takes_no_answer(service, anybody, tell, 
     assert await answers(service) == []
 
 
-async def test_a_review_is_signed_off_by_the_same_page(service, anybody, tell):
+async def test_a_review_is_signed_off_by_the_same_page(service: Service, anybody: AsyncClient, tell: Tell) -> None:
     await tell(asked(review=True))
     path = f"/answers/{token_of()}"
     page = Reader((await anybody.get(path)).text)
@@ -249,7 +281,7 @@ async def test_a_review_is_signed_off_by_the_same_page(service, anybody, tell):
     assert [each.data.answer for each in await answers(service)] == ["granted"]
 
 
-async def test_what_others_wrote_can_not_change_the_page(service, anybody, tell):
+async def test_what_others_wrote_can_not_change_the_page(service: Service, anybody: AsyncClient, tell: Tell) -> None:
     texts = {"because": HOSTILE, "reason": HOSTILE, "requested_by": HOSTILE, "approvers": [HOSTILE], "action": HOSTILE}
     hostile_plan = plan(summary=[HOSTILE], unknown=[HOSTILE], digest=HOSTILE)
     await tell(asked(**texts, policy=HOSTILE, offering=HOSTILE, plan=hostile_plan))
@@ -262,7 +294,7 @@ async def test_what_others_wrote_can_not_change_the_page(service, anybody, tell)
     assert not re.search("[\x00-\x09\x0b-\x1f\u202a-\u202e]", page.text)
 
 
-async def test_the_page_needs_and_allows_nothing_but_itself(anybody, tell):
+async def test_the_page_needs_and_allows_nothing_but_itself(anybody: AsyncClient, tell: Tell) -> None:
     await tell(asked(plan=plan()))
     for answer in (
         await anybody.get(f"/answers/{token_of()}"),
@@ -270,7 +302,7 @@ async def test_the_page_needs_and_allows_nothing_but_itself(anybody, tell):
         await anybody.post(f"/answers/{token_of()}", data={"answer": "granted"}),
     ):
         policy = answer.headers["content-security-policy"]
-        style = re.search("<style>(.*?)</style>", answer.text, re.DOTALL)[1]
+        (style,) = re.findall("<style>(.*?)</style>", answer.text, re.DOTALL)
         digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
         assert policy == (
             f"default-src 'none'; style-src 'sha256-{digest}'; form-action 'self'; "
@@ -288,7 +320,7 @@ async def test_the_page_needs_and_allows_nothing_but_itself(anybody, tell):
         assert "url(" not in style
 
 
-async def test_a_plan_of_a_thousand_lines_is_shown_whole(anybody, tell):
+async def test_a_plan_of_a_thousand_lines_is_shown_whole(anybody: AsyncClient, tell: Tell) -> None:
     lines = [f"create terraform_data.this[{number}]" for number in range(1000)]
     await tell(asked(plan=plan(summary=lines)))
     page = Reader((await anybody.get(f"/answers/{token_of()}")).text)
@@ -296,7 +328,7 @@ async def test_a_plan_of_a_thousand_lines_is_shown_whole(anybody, tell):
     assert lines[-1] in page.text
 
 
-def wrong_tokens():
+def wrong_tokens() -> Iterator[str]:
     token = token_of()
     yield from ("x", "...", "1.e30.x", "%00", "a" * 5000, token[:-1], token + "A", token.upper())
     yield Keys([b"f" * 32]).mint(Link("a-1", "user:grace", (), now() + timedelta(hours=1)))
@@ -305,7 +337,7 @@ def wrong_tokens():
         yield token[:index] + ("A" if token[index] != "A" else "B") + token[index + 1 :]
 
 
-async def test_what_is_no_link_is_told_nothing(service, anybody, tell):
+async def test_what_is_no_link_is_told_nothing(service: Service, anybody: AsyncClient, tell: Tell) -> None:
     await tell(asked())
     pages = set()
     for token in wrong_tokens():
@@ -319,7 +351,7 @@ async def test_what_is_no_link_is_told_nothing(service, anybody, tell):
     assert await answers(service) == []
 
 
-async def test_a_link_ends_with_its_time(service, anybody, tell):
+async def test_a_link_ends_with_its_time(service: Service, anybody: AsyncClient, tell: Tell) -> None:
     await tell(asked())
     over = token_of(expires_at=now() - timedelta(seconds=1))
     for answer in (
@@ -331,8 +363,9 @@ async def test_a_link_ends_with_its_time(service, anybody, tell):
     assert await answers(service) == []
 
 
-async def test_a_key_is_rotated_while_intake_runs(settings, anybody, tell):
+async def test_a_key_is_rotated_while_intake_runs(settings: Settings, anybody: AsyncClient, tell: Tell) -> None:
     await tell(asked())
+    assert settings.link_key_file is not None
     new = b"n" * 32
     by_new = Keys([new]).mint(Link("a-1", "user:grace", (), now() + timedelta(hours=1)))
     by_old = token_of()
@@ -346,14 +379,16 @@ async def test_a_key_is_rotated_while_intake_runs(settings, anybody, tell):
     assert str(settings.link_key_file) not in answer.text
 
 
-async def test_without_a_key_there_are_no_links(service, settings, anybody, tell):
+async def test_without_a_key_there_are_no_links(
+    service: Service, settings: Settings, anybody: AsyncClient, tell: Tell
+) -> None:
     await tell(asked())
-    service.settings.link_key_file = None
+    settings.link_key_file = None
     assert (await anybody.get(f"/answers/{token_of()}")).status_code == 404
     assert (await anybody.post(f"/answers/{token_of()}", data={"answer": "granted"})).status_code == 404
 
 
-async def test_a_key_file_without_keys_stops_the_start(settings, tmp_path):
+async def test_a_key_file_without_keys_stops_the_start(settings: Settings, tmp_path: Path) -> None:
     empty = tmp_path / "empty"
     empty.write_text("short\n")
     with pytest.raises(ValueError, match="at least 32"):
@@ -380,13 +415,15 @@ async def test_a_key_file_without_keys_stops_the_start(settings, tmp_path):
         (urlencode({"answer": "granted", "reason": "\U0001f600" * 2000}).encode(), 202),
     ],
 )
-async def test_only_the_form_of_the_page_is_taken(service, anybody, tell, body, status):
+async def test_only_the_form_of_the_page_is_taken(
+    service: Service, anybody: AsyncClient, tell: Tell, body: bytes, status: int
+) -> None:
     await tell(asked())
     path = f"/answers/{token_of()}"
     assert (await anybody.post(path, content=body, headers={"Content-Type": FORM})).status_code == status
     assert len(await answers(service)) == (status == 202)
 
-    async def pieces():
+    async def pieces() -> AsyncIterator[bytes]:
         yield body
 
     again = await anybody.post(path, content=pieces(), headers={"Content-Type": FORM})
@@ -396,20 +433,24 @@ async def test_only_the_form_of_the_page_is_taken(service, anybody, tell, body, 
         assert answer.status_code == 415
 
 
-async def test_answers_by_link_are_throttled_but_not_by_strangers(service, anybody, tell):
+async def test_answers_by_link_are_throttled_but_not_by_strangers(
+    service: Service, anybody: AsyncClient, tell: Tell
+) -> None:
     await tell(asked())
     for _ in range(100):
         assert (await anybody.post("/answers/nonsense", data={"answer": "granted"})).status_code == 404
     assert (await anybody.post(f"/answers/{token_of()}", data={"answer": "granted"})).status_code == 202
 
-    async def is_throttled():
+    async def is_throttled() -> bool:
         return (await anybody.post(f"/answers/{token_of()}", data={"answer": "granted"})).status_code == 503
 
     await eventually(is_throttled)
     assert len(await answers(service)) == 1
 
 
-async def test_a_full_outbox_is_said_on_a_page(service, anybody, tell, monkeypatch):
+async def test_a_full_outbox_is_said_on_a_page(
+    service: Service, anybody: AsyncClient, tell: Tell, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await tell(asked())
     monkeypatch.setattr(service.settings, "outbox_limit", 0)
     answer = await anybody.post(f"/answers/{token_of()}", data={"answer": "granted"})
@@ -418,11 +459,13 @@ async def test_a_full_outbox_is_said_on_a_page(service, anybody, tell, monkeypat
     assert await answers(service) == []
 
 
-async def test_an_approval_from_before_there_were_links_still_has_a_page(service, anybody):
-    row = {name: ABOUT[name] for name in ("approval_id", "request_id", "resource_id", "project")}
+async def test_an_approval_from_before_there_were_links_still_has_a_page(
+    service: Service, anybody: AsyncClient
+) -> None:
+    row: Document = {name: ABOUT[name] for name in ("approval_id", "request_id", "resource_id", "project")}
     row |= {"cause": event(asked().data).cause.model_dump(mode="json"), "document": {}, "ended": None}
 
-    def unit(session):
+    def unit(session: Session) -> Generator[Outcome, None, None]:
         add(session, approvals, row)
         yield from ()
 

@@ -1,27 +1,34 @@
 """Applying manifests: all or none, versions that never change, references that must lead somewhere."""
 
 import json
+from typing import Any
 
 import pytest
+from entresol_eventing.service import Service
 from entresol_eventing.testing import published
+from httpx import AsyncClient
+
+from services.intake.tests.conftest import Document, Enter, Make
 
 MERGED = "dev.entresol.change.merged.v1"
 
 
 @pytest.fixture
-def trigger(make_manifest):
-    def make(name="deploy", on=MERGED, **request):
+def trigger(make_manifest: Make) -> Make:
+    def make(name: str = "deploy", on: str = MERGED, **request: Any) -> Document:
         template = {"offering": "database", "action": "create", "project": "shop", "environment": "dev", "name": "a"}
         return make_manifest("Trigger", name, on=on, request=template | request)
 
     return make
 
 
-async def facts(service):
+async def facts(service: Service) -> list[tuple[str, str]]:
     return [(event.type.split(".", 2)[2], event.subject) for event in await published(service)][1:]
 
 
-async def test_a_batch_is_applied_and_what_did_not_change_says_nothing(service, admin, make_offering, make_manifest):
+async def test_a_batch_is_applied_and_what_did_not_change_says_nothing(
+    service: Service, admin: AsyncClient, make_offering: Make, make_manifest: Make
+) -> None:
     batch = [
         make_offering(),
         make_manifest("Channel", "log", kind="log"),
@@ -49,7 +56,9 @@ async def test_a_batch_is_applied_and_what_did_not_change_says_nothing(service, 
     ]
 
 
-async def test_one_bad_manifest_refuses_the_whole_batch(service, admin, make_offering, make_manifest):
+async def test_one_bad_manifest_refuses_the_whole_batch(
+    service: Service, admin: AsyncClient, make_offering: Make, make_manifest: Make
+) -> None:
     answer = await admin.post("/v1/manifests", json=[make_offering(), make_manifest("Policy", "p", rules=[]), 5])
     assert answer.status_code == 422
     assert {each["pointer"].split("/")[1] for each in answer.json()["violations"]} == {"1", "2"}
@@ -57,18 +66,20 @@ async def test_one_bad_manifest_refuses_the_whole_batch(service, admin, make_off
 
 
 @pytest.mark.parametrize("body", [[], {}, "text", [None], [[]]])
-async def test_what_is_no_batch_is_refused(admin, body):
+async def test_what_is_no_batch_is_refused(admin: AsyncClient, body: object) -> None:
     assert (await admin.post("/v1/manifests", json=body)).status_code == 422
 
 
-async def test_a_dry_run_only_looks(service, admin, make_offering):
+async def test_a_dry_run_only_looks(service: Service, admin: AsyncClient, make_offering: Make) -> None:
     answer = await admin.post("/v1/manifests?dry_run=true", json=[make_offering()])
     assert (answer.status_code, answer.json()["results"][0]["result"]) == (202, "created")
     assert await facts(service) == []
     assert (await admin.post("/v1/manifests?dry_run=true", json=[{"kind": "Offering"}])).status_code == 422
 
 
-async def test_a_published_version_never_changes_even_once_removed(service, stocked, make_offering, make_manifest):
+async def test_a_published_version_never_changes_even_once_removed(
+    service: Service, stocked: AsyncClient, make_offering: Make, make_manifest: Make
+) -> None:
     other = make_offering(description="something else")
     answer = await stocked.post("/v1/manifests", json=[make_manifest("Channel", "log", kind="log"), other])
     assert answer.status_code == 409
@@ -87,12 +98,14 @@ async def test_a_published_version_never_changes_even_once_removed(service, stoc
     ]
 
 
-async def test_the_same_manifest_twice_in_a_batch_is_refused(admin, make_offering):
+async def test_the_same_manifest_twice_in_a_batch_is_refused(admin: AsyncClient, make_offering: Make) -> None:
     answer = await admin.post("/v1/manifests", json=[make_offering(), make_offering()])
     assert [each["pointer"] for each in answer.json()["violations"]] == ["/1/metadata/name"]
 
 
-async def test_references_may_lead_into_the_batch(admin, make_offering, make_manifest, trigger):
+async def test_references_may_lead_into_the_batch(
+    admin: AsyncClient, make_offering: Make, make_manifest: Make, trigger: Make
+) -> None:
     batch = [
         make_manifest("Route", "r", on=[MERGED], channel="log"),
         trigger(),
@@ -110,25 +123,27 @@ async def test_references_may_lead_into_the_batch(admin, make_offering, make_man
         ({"action": "dance"}, "/0/spec/request/action"),
     ],
 )
-async def test_a_trigger_must_ask_for_something_that_exists(stocked, trigger, fields, place):
+async def test_a_trigger_must_ask_for_something_that_exists(
+    stocked: AsyncClient, trigger: Make, fields: Document, place: str
+) -> None:
     answer = await stocked.post("/v1/manifests", json=[trigger(**fields)])
     assert answer.status_code == 422
     assert [each["pointer"] for each in answer.json()["violations"]] == [place]
 
 
-async def test_a_trigger_may_leave_its_offering_to_the_event(stocked, trigger):
+async def test_a_trigger_may_leave_its_offering_to_the_event(stocked: AsyncClient, trigger: Make) -> None:
     answer = await stocked.post("/v1/manifests", json=[trigger(offering="${event.data.repository.name}")])
     assert answer.status_code == 202, answer.text
 
 
-async def test_a_trigger_can_only_wait_for_what_intake_reads(stocked, trigger):
+async def test_a_trigger_can_only_wait_for_what_intake_reads(stocked: AsyncClient, trigger: Make) -> None:
     answer = await stocked.post("/v1/manifests", json=[trigger(on="dev.entresol.request.completed.v1")])
     (violation,) = answer.json()["violations"]
     assert violation["pointer"] == "/0/spec/on"
     assert "change.*" in violation["detail"]
 
 
-async def test_routes_and_entities_must_lead_somewhere(admin, make_manifest):
+async def test_routes_and_entities_must_lead_somewhere(admin: AsyncClient, make_manifest: Make) -> None:
     batch = [
         make_manifest("Route", "r", on=[MERGED], channel="nowhere"),
         make_manifest("Entity", "cart", blueprint="Nothing"),
@@ -140,7 +155,7 @@ async def test_routes_and_entities_must_lead_somewhere(admin, make_manifest):
 LEVELS = [{"name": "bronze", "rules": [{"name": "has-team", "holds": "has(entity.team)"}]}]
 
 
-async def test_a_scorecard_needs_its_blueprint(service, admin, make_manifest):
+async def test_a_scorecard_needs_its_blueprint(service: Service, admin: AsyncClient, make_manifest: Make) -> None:
     scorecard = make_manifest("Scorecard", "ready", blueprint="Service", levels=LEVELS)
     answer = await admin.post("/v1/manifests", json=[scorecard])
     assert [each["pointer"] for each in answer.json()["violations"]] == ["/0/spec/blueprint"]
@@ -163,7 +178,9 @@ async def test_a_scorecard_needs_its_blueprint(service, admin, make_manifest):
         ("Quota", {"limit": 5, "per": "resource.project"}),
     ],
 )
-async def test_windows_and_quotas_are_applied_and_removed_like_any_manifest(service, enter, make_manifest, kind, spec):
+async def test_windows_and_quotas_are_applied_and_removed_like_any_manifest(
+    service: Service, enter: Enter, make_manifest: Make, kind: str, spec: Document
+) -> None:
     operator = await enter("platform", actor="user:op")
     before = len(await published(service))
     assert (await operator.post("/v1/manifests", json=[make_manifest(kind, "x", **spec)])).status_code == 202
@@ -176,7 +193,7 @@ async def test_windows_and_quotas_are_applied_and_removed_like_any_manifest(serv
     ]
 
 
-async def test_what_others_need_can_not_be_removed(stocked, make_offering, trigger):
+async def test_what_others_need_can_not_be_removed(stocked: AsyncClient, make_offering: Make, trigger: Make) -> None:
     await stocked.post("/v1/manifests", json=[trigger(), make_offering("2.0.0")])
     several = await stocked.delete("/v1/manifests/Offering/database")
     assert several.status_code == 409
@@ -189,7 +206,9 @@ async def test_what_others_need_can_not_be_removed(stocked, make_offering, trigg
     assert (await stocked.delete("/v1/manifests/Offering/database")).status_code == 404
 
 
-async def test_an_entity_is_withdrawn_by_its_whole_name(service, admin, make_manifest):
+async def test_an_entity_is_withdrawn_by_its_whole_name(
+    service: Service, admin: AsyncClient, make_manifest: Make
+) -> None:
     name = "team/Cart@1"
     await admin.post(
         "/v1/manifests",
@@ -202,7 +221,7 @@ async def test_an_entity_is_withdrawn_by_its_whole_name(service, admin, make_man
     assert (await facts(service))[-1] == ("entity.withdrawn.v1", f"Service/{name}")
 
 
-async def test_a_removed_offering_can_still_be_deleted_from(stocked, make_ask):
+async def test_a_removed_offering_can_still_be_deleted_from(stocked: AsyncClient, make_ask: Make) -> None:
     await stocked.delete("/v1/manifests/Offering/database")
     create = await stocked.post("/v1/requests", json=make_ask())
     assert create.json()["violations"][0]["pointer"] == "/offering"
@@ -210,31 +229,35 @@ async def test_a_removed_offering_can_still_be_deleted_from(stocked, make_ask):
     assert delete.status_code == 202
 
 
-async def test_a_schema_that_reaches_outside_or_can_not_be_compiled_is_refused(admin, make_offering):
+async def test_a_schema_that_reaches_outside_or_can_not_be_compiled_is_refused(
+    admin: AsyncClient, make_offering: Make
+) -> None:
     for inputs in ({"$ref": "http://127.0.0.1:1/x.json"}, {"properties": {"a": {"pattern": "(?=a)b"}}}):
         answer = await admin.post("/v1/manifests", json=[make_offering(inputs={"type": "object", **inputs})])
         assert answer.status_code == 422, inputs
         assert answer.json()["violations"][0]["pointer"].startswith("/0/spec/inputs")
 
 
-async def test_manifests_too_large_for_an_event_are_refused(admin, make_offering):
+async def test_manifests_too_large_for_an_event_are_refused(admin: AsyncClient, make_offering: Make) -> None:
     answer = await admin.post("/v1/manifests", json=[make_offering(description="x" * 300_000)])
     assert answer.status_code == 422
     assert "256 KiB" in answer.json()["violations"][0]["detail"]
 
 
-async def test_a_number_beyond_every_float_is_refused(admin, make_offering):
+async def test_a_number_beyond_every_float_is_refused(admin: AsyncClient, make_offering: Make) -> None:
     body = json.dumps([make_offering(outputs={"a": "number"})]).replace('"number"', "1e400")
     answer = await admin.post("/v1/manifests", content=body)
     assert 400 <= answer.status_code < 500
 
 
-def narrower(make_offering, version="1.1.0"):
+def narrower(make_offering: Make, version: str = "1.1.0") -> Document:
     inputs = make_offering()["spec"]["inputs"]
     return make_offering(version, inputs=inputs | {"properties": {"size": {"enum": ["small"]}}})
 
 
-async def test_a_new_version_takes_what_its_major_version_takes(service, stocked, make_offering, make_manifest):
+async def test_a_new_version_takes_what_its_major_version_takes(
+    service: Service, stocked: AsyncClient, make_offering: Make, make_manifest: Make
+) -> None:
     before = len(await published(service))
     for query in ("", "?dry_run=true", "?proposed=true"):
         batch = [make_manifest("Channel", "log", kind="log"), narrower(make_offering)]
@@ -247,7 +270,9 @@ async def test_a_new_version_takes_what_its_major_version_takes(service, stocked
     assert (await stocked.post("/v1/manifests", json=[narrower(make_offering, "2.0.0")])).status_code == 202
 
 
-async def test_a_version_is_held_against_the_highest_below_it_also_in_its_batch(stocked, make_offering):
+async def test_a_version_is_held_against_the_highest_below_it_also_in_its_batch(
+    stocked: AsyncClient, make_offering: Make
+) -> None:
     wider = make_offering()["spec"]["inputs"]
     wider = wider | {"properties": wider["properties"] | {"gb": {"type": "integer"}}}
     await stocked.post("/v1/manifests", json=[make_offering("1.5.0", inputs=wider)])
@@ -258,13 +283,13 @@ async def test_a_version_is_held_against_the_highest_below_it_also_in_its_batch(
     assert (await stocked.post("/v1/manifests", json=both)).status_code == 409
 
 
-async def test_a_version_that_comes_back_is_not_judged_again(stocked, make_offering):
+async def test_a_version_that_comes_back_is_not_judged_again(stocked: AsyncClient, make_offering: Make) -> None:
     await stocked.post("/v1/manifests", json=[make_offering("0.9.0"), narrower(make_offering, "0.5.0")])
     assert (await stocked.delete("/v1/manifests/Offering/database?version=0.9.0")).status_code == 202
     assert (await stocked.post("/v1/manifests", json=[make_offering("0.9.0")])).status_code == 202
 
 
-async def test_a_version_with_numbers_of_any_length_is_refused(admin, make_offering):
+async def test_a_version_with_numbers_of_any_length_is_refused(admin: AsyncClient, make_offering: Make) -> None:
     answer = await admin.post("/v1/manifests", json=[make_offering(f"1.0.{'9' * 5000}")])
     assert [each["pointer"] for each in answer.json()["violations"]] == ["/0/metadata/version"]
 
@@ -278,7 +303,9 @@ async def test_a_version_with_numbers_of_any_length_is_refused(admin, make_offer
         ({"version": "1.0.0", "inputs": {"size": "small", "x": 1}}, "/0/spec/requires/0/inputs/x", "no such input"),
     ],
 )
-async def test_what_is_required_must_be_offered(stocked, make_offering, required, place, word):
+async def test_what_is_required_must_be_offered(
+    stocked: AsyncClient, make_offering: Make, required: Document, place: str, word: str
+) -> None:
     requires = [{"name": "db", "offering": "database"} | required]
     answer = await stocked.post("/v1/manifests", json=[make_offering(name="app", requires=requires)])
     assert answer.status_code == 422, answer.text
@@ -287,7 +314,7 @@ async def test_what_is_required_must_be_offered(stocked, make_offering, required
     assert word in violation["detail"]
 
 
-async def test_what_is_required_can_not_be_removed(stocked, make_offering):
+async def test_what_is_required_can_not_be_removed(stocked: AsyncClient, make_offering: Make) -> None:
     requires = [{"name": "db", "offering": "database", "version": "1.0.0", "inputs": {"size": "small"}}]
     batch = [make_offering(name="app", requires=requires), make_offering("1.1.0")]
     assert (await stocked.post("/v1/manifests", json=batch)).status_code == 202

@@ -1,18 +1,28 @@
 """Tokens, approvals and dead letters: who may do what, and what is said when they do."""
 
+from collections.abc import Generator
 from datetime import timedelta
 
 import pytest
 from entresol_contracts.events import ApprovalRequested
 from entresol_eventing.access import token_hash
-from entresol_eventing.envelope import now
+from entresol_eventing.envelope import Event, now
+from entresol_eventing.reactions import Outcome
+from entresol_eventing.service import Service
 from entresol_eventing.testing import event, published
 from entresol_intake.app import create
 from entresol_intake.handlers import Handlers
+from entresol_intake.settings import Settings
 from entresol_intake.shelf import Shelf
+from httpx import AsyncClient
+from sqlmodel import Session
+
+from services.intake.tests.conftest import Connect, Document, Enter
 
 
-async def test_the_admin_of_the_file_is_let_in_and_said_once(service, settings, admin):
+async def test_the_admin_of_the_file_is_let_in_and_said_once(
+    service: Service, settings: Settings, admin: AsyncClient
+) -> None:
     assert (await admin.post("/v1/manifests?dry_run=true", json=[])).status_code == 422
     (first,) = await published(service)
     assert (first.type, first.subject) == ("dev.entresol.token.issued.v1", "bootstrap")
@@ -21,6 +31,7 @@ async def test_the_admin_of_the_file_is_let_in_and_said_once(service, settings, 
     await again.start()
     assert len(await published(again)) == 1
     await again.stop()
+    assert settings.admin_token_file is not None
     settings.admin_token_file.write_text("entresol_another-admin-token-0123456789")
     replaced = create(settings)
     await replaced.start()
@@ -30,7 +41,9 @@ async def test_the_admin_of_the_file_is_let_in_and_said_once(service, settings, 
     await service.start()
 
 
-async def test_a_token_is_shown_once_and_told_only_as_a_hash(service, admin, connect):
+async def test_a_token_is_shown_once_and_told_only_as_a_hash(
+    service: Service, admin: AsyncClient, connect: Connect
+) -> None:
     answer = await admin.post(
         "/v1/tokens",
         json={"actor": "user:ada", "groups": ["sre"], "role": "developer", "projects": ["shop"], "expires_in": "90d"},
@@ -46,7 +59,7 @@ async def test_a_token_is_shown_once_and_told_only_as_a_hash(service, admin, con
     assert (await connect(body["token"]).post("/v1/requests", json={})).status_code == 422
 
 
-async def test_a_revoked_token_is_refused_at_once(service, admin, connect):
+async def test_a_revoked_token_is_refused_at_once(service: Service, admin: AsyncClient, connect: Connect) -> None:
     body = (await admin.post("/v1/tokens", json={"actor": "user:ada", "role": "developer"})).json()
     ada = connect(body["token"])
     assert (await ada.post("/v1/requests", json={})).status_code == 422
@@ -59,7 +72,9 @@ async def test_a_revoked_token_is_refused_at_once(service, admin, connect):
     assert [(each.subject, each.data.by) for each in revoked] == [(body["id"], "user:admin")]
 
 
-async def test_an_expired_token_is_refused(admin, connect, monkeypatch):
+async def test_an_expired_token_is_refused(
+    admin: AsyncClient, connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
     body = (await admin.post("/v1/tokens", json={"actor": "user:ada", "role": "viewer", "expires_in": "1h"})).json()
     ada = connect(body["token"])
     assert (await ada.post("/v1/requests", json={})).status_code == 403
@@ -86,14 +101,14 @@ async def test_an_expired_token_is_refused(admin, connect, monkeypatch):
         ({"token": "mine"}, "/token"),
     ],
 )
-async def test_a_token_must_make_sense(admin, fields, pointer):
+async def test_a_token_must_make_sense(admin: AsyncClient, fields: Document, pointer: str) -> None:
     sane = {"actor": "user:ada", "role": "developer"}
     answer = await admin.post("/v1/tokens", json=sane | fields)
     assert answer.status_code == 422
     assert pointer in [each["pointer"] for each in answer.json()["violations"]]
 
 
-async def test_a_token_can_not_reach_further_than_the_one_that_issues_it(enter):
+async def test_a_token_can_not_reach_further_than_the_one_that_issues_it(enter: Enter) -> None:
     deputy = await enter("admin", actor="user:deputy", projects=["shop"])
     for projects, status in ((["shop"], 201), (["bank"], 403), (["*"], 403)):
         body = {"actor": "user:x", "role": "viewer", "projects": projects}
@@ -101,7 +116,7 @@ async def test_a_token_can_not_reach_further_than_the_one_that_issues_it(enter):
 
 
 @pytest.fixture
-async def approval(service):
+async def approval(service: Service) -> Event[ApprovalRequested]:
     """An approval that policy asked for, in project shop."""
     asked = event(
         ApprovalRequested(
@@ -118,13 +133,19 @@ async def approval(service):
         ),
         correlationid="r-1",
     )
+
+    def unit(session: Session) -> Generator[Outcome, None, None]:
+        yield from Handlers(Shelf()).remember_approval(asked, session)
+
     for _ in range(2):
-        await service.transact(lambda session: Handlers(Shelf()).remember_approval(asked, session))
+        await service.transact(unit)
     return asked
 
 
 @pytest.mark.parametrize("given", ["granted", "rejected"])
-async def test_an_answer_joins_the_chain_of_its_question(service, enter, approval, given):
+async def test_an_answer_joins_the_chain_of_its_question(
+    service: Service, enter: Enter, approval: Event[ApprovalRequested], given: str
+) -> None:
     grace = await enter(actor="user:grace", groups=["sre"], projects=["shop"])
     answer = await grace.post("/v1/approvals/a-1", json={"answer": given, "reason": "because"})
     assert (answer.status_code, answer.json()) == (202, {"id": "a-1", "by": "user:grace"})
@@ -147,7 +168,9 @@ async def test_an_answer_joins_the_chain_of_its_question(service, enter, approva
         ("delegate", {"to": "user:linus"}, "approval.delegated"),
     ],
 )
-async def test_an_answer_is_taken_back_or_handed_on_in_the_same_chain(service, enter, approval, door, body, fact):
+async def test_an_answer_is_taken_back_or_handed_on_in_the_same_chain(
+    service: Service, enter: Enter, approval: Event[ApprovalRequested], door: str, body: Document | None, fact: str
+) -> None:
     grace = await enter(actor="user:grace", groups=["sre"], projects=["shop"])
     answer = await grace.post(f"/v1/approvals/a-1/{door}", json=body)
     assert (answer.status_code, answer.json()) == (202, {"id": "a-1", "by": "user:grace"})
@@ -181,7 +204,9 @@ async def test_an_answer_is_taken_back_or_handed_on_in_the_same_chain(service, e
         ({"to": "user:linus", "for": "1h"}, "/for"),
     ],
 )
-async def test_a_question_is_handed_on_to_another_person_only(service, enter, approval, body, pointer):
+async def test_a_question_is_handed_on_to_another_person_only(
+    service: Service, enter: Enter, approval: Event[ApprovalRequested], body: Document, pointer: str
+) -> None:
     grace = await enter(actor="user:grace")
     before = len(await published(service))
     answer = await grace.post("/v1/approvals/a-1/delegate", json=body)
@@ -190,7 +215,7 @@ async def test_a_question_is_handed_on_to_another_person_only(service, enter, ap
     assert len(await published(service)) == before
 
 
-async def test_another_projects_approval_is_not_found(enter, approval):
+async def test_another_projects_approval_is_not_found(enter: Enter, approval: Event[ApprovalRequested]) -> None:
     stranger = await enter(projects=["bank"])
     for approval_id in ("a-1", "unknown", "x" * 500, "a%00b"):
         for door, body in (
@@ -202,7 +227,7 @@ async def test_another_projects_approval_is_not_found(enter, approval):
     assert (await stranger.post("/v1/approvals/a-1", json={"answer": "maybe"})).status_code == 422
 
 
-async def test_operators_order_about_dead_letters(service, enter):
+async def test_operators_order_about_dead_letters(service: Service, enter: Enter) -> None:
     operator = await enter("platform", actor="user:op")
     assert (await operator.post("/v1/dead-letters/redrive", json={"service": "policy"})).status_code == 202
     body = {"service": "catalog", "message_id": "m-1", "reason": "not needed"}
@@ -244,7 +269,7 @@ async def test_operators_order_about_dead_letters(service, enter):
         ("developer", "POST", "/v1/dead-letters/redrive"),
     ],
 )
-async def test_each_role_may_only_do_its_own(enter, connect, role, method, path):
+async def test_each_role_may_only_do_its_own(enter: Enter, connect: Connect, role: str, method: str, path: str) -> None:
     assert (await (await enter(role)).request(method, path)).status_code == 403
     assert (await connect("").request(method, path)).status_code == 401
     assert (await connect("entresol_nonsense").request(method, path)).status_code == 401

@@ -4,14 +4,20 @@ import asyncio
 from typing import Any
 
 import pytest
+from entresol_eventing.service import Service
 from entresol_eventing.testing import published
+from httpx import AsyncClient
+
+from services.intake.tests.conftest import Document, Enter, Make
 
 
 async def submitted(service: Any) -> list[Any]:
     return [event for event in await published(service) if event.type == "dev.entresol.request.submitted.v1"]
 
 
-async def test_an_ask_is_stored_and_said_before_it_is_answered(service, stocked, make_ask):
+async def test_an_ask_is_stored_and_said_before_it_is_answered(
+    service: Service, stocked: AsyncClient, make_ask: Make
+) -> None:
     answer = await stocked.post("/v1/requests", json=make_ask(reason="for the shop", lifetime="5d"))
     assert answer.status_code == 202
     body = answer.json()
@@ -104,7 +110,9 @@ async def test_an_ask_is_stored_and_said_before_it_is_answered(service, stocked,
         ),
     ],
 )
-async def test_what_is_wrong_is_refused_with_its_place(service, stocked, make_ask, fields, pointer):
+async def test_what_is_wrong_is_refused_with_its_place(
+    service: Service, stocked: AsyncClient, make_ask: Make, fields: Document, pointer: str
+) -> None:
     answer = await stocked.post("/v1/requests", json=make_ask(**fields))
     assert answer.status_code == 422
     assert answer.headers["content-type"] == "application/problem+json"
@@ -112,7 +120,7 @@ async def test_what_is_wrong_is_refused_with_its_place(service, stocked, make_as
     assert await submitted(service) == []
 
 
-async def test_refusals_never_repeat_the_value(stocked, make_ask):
+async def test_refusals_never_repeat_the_value(stocked: AsyncClient, make_ask: Make) -> None:
     answer = await stocked.post(
         "/v1/requests", json=make_ask(inputs={"size": "canary-secret", "backups": "canary-too"})
     )
@@ -120,7 +128,9 @@ async def test_refusals_never_repeat_the_value(stocked, make_ask):
     assert "canary" not in answer.text
 
 
-async def test_why_a_glass_is_broken_is_said_with_the_request(service, stocked, make_ask):
+async def test_why_a_glass_is_broken_is_said_with_the_request(
+    service: Service, stocked: AsyncClient, make_ask: Make
+) -> None:
     assert (await stocked.post("/v1/requests", json=make_ask(break_glass="the shop is down"))).status_code == 202
     assert (await stocked.post("/v1/requests", json=make_ask())).status_code == 202
     assert [each.data.break_glass for each in await submitted(service)] == ["the shop is down", None]
@@ -144,7 +154,9 @@ async def test_why_a_glass_is_broken_is_said_with_the_request(service, stocked, 
         ({"action": "delete", "inputs": {}, "orphan": True}, {}),
     ],
 )
-async def test_each_action_has_its_own_rule_for_inputs(service, stocked, make_ask, fields, inputs):
+async def test_each_action_has_its_own_rule_for_inputs(
+    service: Service, stocked: AsyncClient, make_ask: Make, fields: Document, inputs: Document
+) -> None:
     answer = await stocked.post("/v1/requests", json=make_ask(**fields))
     assert answer.status_code == 202, answer.text
     (event,) = await submitted(service)
@@ -153,13 +165,17 @@ async def test_each_action_has_its_own_rule_for_inputs(service, stocked, make_as
     assert event.data.dry_run is fields.get("dry_run", False)
 
 
-async def test_the_default_version_is_meant_unless_one_is_named(service, stocked, make_ask, make_offering):
+async def test_the_default_version_is_meant_unless_one_is_named(
+    service: Service, stocked: AsyncClient, make_ask: Make, make_offering: Make
+) -> None:
     await stocked.post("/v1/manifests", json=[make_offering("1.10.0"), make_offering("1.9.0")])
     assert (await stocked.post("/v1/requests", json=make_ask())).json()["version"] == "1.10.0"
     assert (await stocked.post("/v1/requests", json=make_ask(version="1.0.0"))).json()["version"] == "1.0.0"
 
 
-async def test_what_an_ask_says_besides_is_said_with_the_request(service, stocked, make_ask):
+async def test_what_an_ask_says_besides_is_said_with_the_request(
+    service: Service, stocked: AsyncClient, make_ask: Make
+) -> None:
     snapshot = {"revision": 3, "request_id": "r-3"}
     for fields in (
         {"class": "cheap"},
@@ -175,7 +191,9 @@ async def test_what_an_ask_says_besides_is_said_with_the_request(service, stocke
     assert all(each["requirement"] is each["question"] is None for each in said)
 
 
-async def test_a_pause_is_not_bound_by_the_lifetime_of_what_it_pauses(service, stocked, make_ask, make_offering):
+async def test_a_pause_is_not_bound_by_the_lifetime_of_what_it_pauses(
+    service: Service, stocked: AsyncClient, make_ask: Make, make_offering: Make
+) -> None:
     eternal = make_offering(name="eternal")
     del eternal["spec"]["lifetime"]
     await stocked.post("/v1/manifests", json=[eternal])
@@ -184,7 +202,9 @@ async def test_a_pause_is_not_bound_by_the_lifetime_of_what_it_pauses(service, s
     assert (await submitted(service))[-1].data.lifetime_seconds == 7 * 86_400
 
 
-async def test_an_offering_without_lifetime_can_not_be_given_one(stocked, make_ask, make_offering):
+async def test_an_offering_without_lifetime_can_not_be_given_one(
+    stocked: AsyncClient, make_ask: Make, make_offering: Make
+) -> None:
     eternal = make_offering(name="eternal")
     del eternal["spec"]["lifetime"]
     await stocked.post("/v1/manifests", json=[eternal])
@@ -192,14 +212,16 @@ async def test_an_offering_without_lifetime_can_not_be_given_one(stocked, make_a
     assert [each["pointer"] for each in answer.json()["violations"]] == ["/lifetime"]
 
 
-async def test_a_project_out_of_reach_is_not_found(service, enter, make_ask):
+async def test_a_project_out_of_reach_is_not_found(service: Service, enter: Enter, make_ask: Make) -> None:
     ada = await enter(projects=["shop"])
     assert (await ada.post("/v1/requests", json=make_ask(project="bank"))).status_code == 404
     assert (await ada.post("/v1/requests", json=make_ask())).status_code == 202
     assert len(await submitted(service)) == 1
 
 
-async def test_the_same_key_and_body_get_the_same_answer(service, stocked, make_ask):
+async def test_the_same_key_and_body_get_the_same_answer(
+    service: Service, stocked: AsyncClient, make_ask: Make
+) -> None:
     headers = {"Idempotency-Key": "k-1"}
     first = await stocked.post("/v1/requests", json=make_ask(), headers=headers)
     again = await stocked.post("/v1/requests", json=make_ask(), headers=headers)
@@ -210,7 +232,7 @@ async def test_the_same_key_and_body_get_the_same_answer(service, stocked, make_
     assert len(await submitted(service)) == 1
 
 
-async def test_a_repeated_ask_is_answered_even_if_the_offering_is_gone(stocked, make_ask):
+async def test_a_repeated_ask_is_answered_even_if_the_offering_is_gone(stocked: AsyncClient, make_ask: Make) -> None:
     headers = {"Idempotency-Key": "k-1"}
     first = await stocked.post("/v1/requests", json=make_ask(), headers=headers)
     assert (await stocked.delete("/v1/manifests/Offering/database")).status_code == 202
@@ -218,7 +240,9 @@ async def test_a_repeated_ask_is_answered_even_if_the_offering_is_gone(stocked, 
     assert again.content == first.content
 
 
-async def test_the_same_key_with_another_body_is_refused(service, stocked, make_ask):
+async def test_the_same_key_with_another_body_is_refused(
+    service: Service, stocked: AsyncClient, make_ask: Make
+) -> None:
     headers = {"Idempotency-Key": "k-1"}
     await stocked.post("/v1/requests", json=make_ask(), headers=headers)
     other = await stocked.post("/v1/requests", json=make_ask(name="other"), headers=headers)
@@ -226,7 +250,9 @@ async def test_the_same_key_with_another_body_is_refused(service, stocked, make_
     assert len(await submitted(service)) == 1
 
 
-async def test_keys_belong_to_the_actor_and_the_project(service, stocked, enter, make_ask):
+async def test_keys_belong_to_the_actor_and_the_project(
+    service: Service, stocked: AsyncClient, enter: Enter, make_ask: Make
+) -> None:
     headers = {"Idempotency-Key": "k-1"}
     ada = await enter()
     for client, project in ((stocked, "shop"), (ada, "shop"), (ada, "bank")):
@@ -235,7 +261,9 @@ async def test_keys_belong_to_the_actor_and_the_project(service, stocked, enter,
     assert len(await submitted(service)) == 3
 
 
-async def test_fifty_at_once_with_one_key_make_one_request(service, stocked, make_ask):
+async def test_fifty_at_once_with_one_key_make_one_request(
+    service: Service, stocked: AsyncClient, make_ask: Make
+) -> None:
     headers = {"Idempotency-Key": "storm"}
     answers = await asyncio.gather(*(stocked.post("/v1/requests", json=make_ask(), headers=headers) for _ in range(50)))
     assert {answer.status_code for answer in answers} == {202}
@@ -245,12 +273,14 @@ async def test_fifty_at_once_with_one_key_make_one_request(service, stocked, mak
 
 
 @pytest.mark.parametrize("key", ["", "k" * 256, "with\ttab"])
-async def test_an_unusable_key_is_refused(stocked, make_ask, key):
+async def test_an_unusable_key_is_refused(stocked: AsyncClient, make_ask: Make, key: str) -> None:
     answer = await stocked.post("/v1/requests", json=make_ask(), headers={"Idempotency-Key": key})
     assert answer.status_code == 400
 
 
-async def test_a_request_can_be_asked_to_stop(service, stocked, enter, make_ask):
+async def test_a_request_can_be_asked_to_stop(
+    service: Service, stocked: AsyncClient, enter: Enter, make_ask: Make
+) -> None:
     request_id = (await stocked.post("/v1/requests", json=make_ask())).json()["id"]
     ada = await enter(projects=["shop"])
     assert (await ada.post(f"/v1/requests/{request_id}/cancel")).status_code == 202
@@ -262,7 +292,9 @@ async def test_a_request_can_be_asked_to_stop(service, stocked, enter, make_ask)
     assert (event.data.by, event.actor, event.data.reason) == ("user:ada", "user:ada", "changed my mind")
 
 
-async def test_what_can_not_be_stopped_says_nothing(service, stocked, enter, make_ask):
+async def test_what_can_not_be_stopped_says_nothing(
+    service: Service, stocked: AsyncClient, enter: Enter, make_ask: Make
+) -> None:
     request_id = (await stocked.post("/v1/requests", json=make_ask())).json()["id"]
     grace = await enter(actor="user:grace", projects=["bank"])
     before = len(await published(service))
@@ -272,7 +304,9 @@ async def test_what_can_not_be_stopped_says_nothing(service, stocked, enter, mak
     assert len(await published(service)) == before
 
 
-async def test_a_held_request_can_be_asked_to_begin(service, stocked, enter, make_ask):
+async def test_a_held_request_can_be_asked_to_begin(
+    service: Service, stocked: AsyncClient, enter: Enter, make_ask: Make
+) -> None:
     request_id = (await stocked.post("/v1/requests", json=make_ask())).json()["id"]
     ada = await enter(groups=["sre"], projects=["shop"])
     answer = await ada.post(f"/v1/requests/{request_id}/override", json={"reason": "the fix can't wait"})
@@ -283,7 +317,9 @@ async def test_a_held_request_can_be_asked_to_begin(service, stocked, enter, mak
     assert (event.data.by, event.data.groups, event.data.reason) == ("user:ada", ["sre"], "the fix can't wait")
 
 
-async def test_an_override_needs_a_reason_and_a_request_within_reach(service, stocked, enter, make_ask):
+async def test_an_override_needs_a_reason_and_a_request_within_reach(
+    service: Service, stocked: AsyncClient, enter: Enter, make_ask: Make
+) -> None:
     path = f"/v1/requests/{(await stocked.post('/v1/requests', json=make_ask())).json()['id']}/override"
     grace = await enter(actor="user:grace", projects=["bank"])
     before = len(await published(service))
@@ -301,7 +337,9 @@ async def test_an_override_needs_a_reason_and_a_request_within_reach(service, st
     assert len(await published(service)) == before
 
 
-async def test_a_step_that_waits_can_be_let_go_on(service, stocked, enter, make_ask):
+async def test_a_step_that_waits_can_be_let_go_on(
+    service: Service, stocked: AsyncClient, enter: Enter, make_ask: Make
+) -> None:
     request_id = (await stocked.post("/v1/requests", json=make_ask())).json()["id"]
     ada = await enter(projects=["shop"])
     path = f"/v1/requests/{request_id}/resume"
@@ -320,11 +358,13 @@ async def test_a_step_that_waits_can_be_let_go_on(service, stocked, enter, make_
     assert full.actor == "user:ada"
 
 
-async def test_what_can_not_be_resumed_says_nothing(service, stocked, enter, make_ask):
+async def test_what_can_not_be_resumed_says_nothing(
+    service: Service, stocked: AsyncClient, enter: Enter, make_ask: Make
+) -> None:
     path = f"/v1/requests/{(await stocked.post('/v1/requests', json=make_ask())).json()['id']}/resume"
     grace = await enter(actor="user:grace", projects=["bank"])
     before = len(await published(service))
-    for body in (
+    wrong: tuple[object, ...] = (
         {"step": "Not A Step"},
         {"step": "s" * 10_000},
         {"step": 1},
@@ -333,7 +373,8 @@ async def test_what_can_not_be_resumed_says_nothing(service, stocked, enter, mak
         {"reason": ""},
         {"now": True},
         [],
-    ):
+    )
+    for body in wrong:
         assert (await stocked.post(path, json=body)).status_code == 422, body
     assert (await stocked.post(path, json={"answer": {"a": "x" * 300_000}})).status_code == 413
     for unreachable in (path, "/v1/requests/unknown/resume", "/v1/requests/a%00b/resume"):
@@ -341,7 +382,9 @@ async def test_what_can_not_be_resumed_says_nothing(service, stocked, enter, mak
     assert len(await published(service)) == before
 
 
-async def test_a_full_outbox_is_answered_with_try_again(service, stocked, make_ask, monkeypatch):
+async def test_a_full_outbox_is_answered_with_try_again(
+    service: Service, stocked: AsyncClient, make_ask: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(service.settings, "outbox_limit", 1)
     answer = await stocked.post("/v1/requests", json=make_ask())
     assert answer.status_code == 503

@@ -1,34 +1,53 @@
 """Stages by the door: one default at most, told once, whoever asks and however many at a time."""
 
 import asyncio
+from collections.abc import Awaitable, Callable, Generator
 
 import pytest
+from entresol_eventing.reactions import Outcome
+from entresol_eventing.service import Service
 from entresol_eventing.testing import published
 from entresol_intake.store import remember_resource, stages_of
+from httpx import AsyncClient
+from sqlmodel import Session
+
+from services.intake.tests.conftest import Document, Enter, Make
+
+Told = tuple[str, str, str | None]
 
 
 @pytest.fixture
-def stages(service):
-    async def look():
+def stages(service: Service) -> Callable[[], Awaitable[dict[str, str]]]:
+    async def look() -> dict[str, str]:
         return await service.read(lambda session: stages_of("database", session))
 
     return look
 
 
 @pytest.fixture
-def told(service):
-    async def look():
+def told(service: Service) -> Callable[[], Awaitable[list[Told]]]:
+    async def look() -> list[Told]:
         events = [each for each in await published(service) if each.type == "dev.entresol.offering.staged.v1"]
         return [(each.data.version, each.data.stage, each.data.previous) for each in events]
 
     return look
 
 
-def at(version, name="database"):
+def orders_of_the_first(session: Session) -> Generator[Outcome, None, None]:
+    remember_resource("shop/dev/database/orders", "1.0.0", session)
+    yield from ()
+
+
+def at(version: str, name: str = "database") -> str:
     return f"/v1/offerings/{name}/{version}/stage"
 
 
-async def test_the_highest_applied_version_is_the_default(admin, make_offering, stages, told):
+async def test_the_highest_applied_version_is_the_default(
+    admin: AsyncClient,
+    make_offering: Make,
+    stages: Callable[[], Awaitable[dict[str, str]]],
+    told: Callable[[], Awaitable[list[Told]]],
+) -> None:
     for version in ("1.0.0", "1.2.0", "1.1.0"):
         assert (await admin.post("/v1/manifests", json=[make_offering(version)])).status_code == 202
     assert (await admin.post("/v1/manifests", json=[make_offering("1.2.0")])).json()["results"][0][
@@ -38,7 +57,13 @@ async def test_the_highest_applied_version_is_the_default(admin, make_offering, 
     assert await told() == [("1.0.0", "default", None), ("1.2.0", "default", "1.0.0")]
 
 
-async def test_a_proposed_version_is_only_for_who_names_it(stocked, make_offering, make_ask, stages, told):
+async def test_a_proposed_version_is_only_for_who_names_it(
+    stocked: AsyncClient,
+    make_offering: Make,
+    make_ask: Make,
+    stages: Callable[[], Awaitable[dict[str, str]]],
+    told: Callable[[], Awaitable[list[Told]]],
+) -> None:
     answer = await stocked.post("/v1/manifests?proposed=true", json=[make_offering("2.0.0"), make_offering()])
     assert answer.status_code == 202
     assert await stages() == {"1.0.0": "default", "2.0.0": "proposed"}
@@ -56,7 +81,9 @@ async def test_a_proposed_version_is_only_for_who_names_it(stocked, make_offerin
     assert await told() == [("1.0.0", "default", None), ("2.0.0", "proposed", None), ("2.0.0", "default", "1.0.0")]
 
 
-async def test_a_stage_is_said_once_in_full(service, stocked, stages):
+async def test_a_stage_is_said_once_in_full(
+    service: Service, stocked: AsyncClient, stages: Callable[[], Awaitable[dict[str, str]]]
+) -> None:
     for _ in range(3):
         answer = await stocked.post(at("1.0.0"), json={"stage": "defective", "reason": "loses data"})
         assert answer.status_code == 202
@@ -73,9 +100,11 @@ async def test_a_stage_is_said_once_in_full(service, stocked, stages):
     assert await stages() == {"1.0.0": "defective"}
 
 
-async def test_nothing_is_made_with_a_defective_version_but_all_else_goes_on(service, stocked, make_ask, make_offering):
+async def test_nothing_is_made_with_a_defective_version_but_all_else_goes_on(
+    service: Service, stocked: AsyncClient, make_ask: Make, make_offering: Make
+) -> None:
     await stocked.post("/v1/manifests", json=[make_offering("1.1.0")])
-    await service.transact(lambda session: iter(remember_resource("shop/dev/database/orders", "1.0.0", session) or ()))
+    await service.transact(orders_of_the_first)
     assert (await stocked.post(at("1.0.0"), json={"stage": "defective"})).status_code == 202
     for fields in ({"version": "1.0.0"}, {"action": "update", "inputs": {}}, {"action": "apply"}):
         refused = await stocked.post("/v1/requests", json=make_ask(**fields))
@@ -93,8 +122,10 @@ async def test_nothing_is_made_with_a_defective_version_but_all_else_goes_on(ser
         assert (taken.status_code, taken.json().get("version")) == (202, version)
 
 
-async def test_a_resource_keeps_its_version_until_another_is_named(service, stocked, make_ask, make_offering):
-    await service.transact(lambda session: iter(remember_resource("shop/dev/database/orders", "1.0.0", session) or ()))
+async def test_a_resource_keeps_its_version_until_another_is_named(
+    service: Service, stocked: AsyncClient, make_ask: Make, make_offering: Make
+) -> None:
+    await service.transact(orders_of_the_first)
     await stocked.post("/v1/manifests", json=[make_offering("1.1.0")])
     for action in ("update", "apply", "restart"):
         answer = await stocked.post("/v1/requests", json=make_ask(action=action, inputs={}))
@@ -104,7 +135,9 @@ async def test_a_resource_keeps_its_version_until_another_is_named(service, stoc
     assert upgraded.json()["version"] == "1.1.0"
 
 
-async def test_an_offering_may_have_no_default(stocked, make_ask, stages):
+async def test_an_offering_may_have_no_default(
+    stocked: AsyncClient, make_ask: Make, stages: Callable[[], Awaitable[dict[str, str]]]
+) -> None:
     assert (await stocked.post(at("1.0.0"), json={"stage": "deprecated"})).status_code == 202
     assert await stages() == {"1.0.0": "deprecated"}
     refused = await stocked.post("/v1/requests", json=make_ask())
@@ -112,7 +145,12 @@ async def test_an_offering_may_have_no_default(stocked, make_ask, stages):
     assert (await stocked.post("/v1/requests", json=make_ask(version="1.0.0"))).status_code == 202
 
 
-async def test_a_removed_default_is_followed_by_the_highest_that_nobody_doubts(stocked, make_offering, stages, told):
+async def test_a_removed_default_is_followed_by_the_highest_that_nobody_doubts(
+    stocked: AsyncClient,
+    make_offering: Make,
+    stages: Callable[[], Awaitable[dict[str, str]]],
+    told: Callable[[], Awaitable[list[Told]]],
+) -> None:
     await stocked.post("/v1/manifests", json=[make_offering(f"1.{minor}.0") for minor in range(1, 5)])
     await stocked.post(at("1.3.0"), json={"stage": "defective"})
     before = len(await told())
@@ -128,7 +166,12 @@ async def test_a_removed_default_is_followed_by_the_highest_that_nobody_doubts(s
     assert await stages() == {"1.4.0": "default", "1.3.0": "defective"}
 
 
-async def test_of_many_promotions_at_once_one_default_is_left(stocked, make_offering, stages, told):
+async def test_of_many_promotions_at_once_one_default_is_left(
+    stocked: AsyncClient,
+    make_offering: Make,
+    stages: Callable[[], Awaitable[dict[str, str]]],
+    told: Callable[[], Awaitable[list[Told]]],
+) -> None:
     versions = [f"1.{minor}.0" for minor in range(20)]
     await stocked.post("/v1/manifests", json=[make_offering(version) for version in versions])
     before = len(await told())
@@ -162,13 +205,20 @@ async def test_of_many_promotions_at_once_one_default_is_left(stocked, make_offe
         (at("1.0.0", "a%00b"), {"stage": "default"}, 404),
     ],
 )
-async def test_what_is_no_stage_or_no_version_changes_nothing(stocked, stages, told, path, body, status):
+async def test_what_is_no_stage_or_no_version_changes_nothing(
+    stocked: AsyncClient,
+    stages: Callable[[], Awaitable[dict[str, str]]],
+    told: Callable[[], Awaitable[list[Told]]],
+    path: str,
+    body: Document,
+    status: int,
+) -> None:
     assert (await stocked.post(path, json=body)).status_code == status
     assert await stages() == {"1.0.0": "default"}
     assert len(await told()) == 1
 
 
-async def test_only_who_may_publish_may_stage(enter, stages):
+async def test_only_who_may_publish_may_stage(enter: Enter, stages: Callable[[], Awaitable[dict[str, str]]]) -> None:
     for role in ("developer", "publisher", "viewer"):
         client = await enter(role, actor=f"user:{role}")
         assert (await client.post(at("1.0.0"), json={"stage": "defective"})).status_code == 403

@@ -2,19 +2,24 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
-from entresol_eventing.envelope import now
+from entresol_eventing.envelope import Event, now
+from entresol_eventing.service import Service
 from entresol_eventing.testing import published
+from httpx import AsyncClient
+
+from services.intake.tests.conftest import Document, Enter, Make
 
 FUTURE = "2099-01-01T00:00:00Z"
 
 
-def lock(**fields):
+def lock(**fields: Any) -> Document:
     return {"scope": {"project": "shop", "environment": "prod"}, "reason": "the ledger is being migrated"} | fields
 
 
-def waiver(**fields):
+def waiver(**fields: Any) -> Document:
     sane = {
         "waives": "Policy/sensible-sizes",
         "scope": {"project": "shop"},
@@ -26,7 +31,7 @@ def waiver(**fields):
 
 
 @pytest.fixture
-async def ruled(stocked, make_manifest):
+async def ruled(stocked: AsyncClient, make_manifest: Make) -> AsyncClient:
     """The admin's client, with a policy, a quota and a window in force."""
     rules = [
         {"deny": 'request.inputs.size == "large"', "because": "too large"},
@@ -43,11 +48,11 @@ async def ruled(stocked, make_manifest):
     return stocked
 
 
-async def said(service, fact):
+async def said(service: Service, fact: str) -> list[Event[Any]]:
     return [each for each in await published(service) if each.type == f"dev.entresol.{fact}.v1"]
 
 
-async def test_a_lock_is_said_in_a_chain_of_its_own(service, enter):
+async def test_a_lock_is_said_in_a_chain_of_its_own(service: Service, enter: Enter) -> None:
     ada = await enter(projects=["shop"])
     body = lock(exempt=["group:sre", "user:grace", "ci:github/shop/cart"], until="2099-01-01T01:00:00+01:00")
     answer = await ada.post("/v1/locks", json=body)
@@ -66,7 +71,7 @@ async def test_a_lock_is_said_in_a_chain_of_its_own(service, enter):
     assert (lifted.data.by, lifted.data.reason) == ("user:ada", "done")
 
 
-async def test_a_lock_may_have_no_end_or_one_that_is_counted_from_now(service, enter):
+async def test_a_lock_may_have_no_end_or_one_that_is_counted_from_now(service: Service, enter: Enter) -> None:
     ada = await enter()
     before = now()
     assert (await ada.post("/v1/locks", json=lock())).json()["until"] is None
@@ -124,7 +129,9 @@ async def test_a_lock_may_have_no_end_or_one_that_is_counted_from_now(service, e
         ({"by": "user:grace"}, "/by"),
     ],
 )
-async def test_what_is_wrong_with_a_lock_is_refused_with_its_place(service, enter, fields, pointer):
+async def test_what_is_wrong_with_a_lock_is_refused_with_its_place(
+    service: Service, enter: Enter, fields: Document, pointer: str
+) -> None:
     ada = await enter()
     body = {name: value for name, value in lock(**fields).items() if value != "absent"}
     answer = await ada.post("/v1/locks", json=body)
@@ -149,13 +156,15 @@ async def test_what_is_wrong_with_a_lock_is_refused_with_its_place(service, ente
         ("admin", ["*"], {}, 201),
     ],
 )
-async def test_a_lock_reaches_no_further_than_its_owner(service, enter, role, projects, scope, status):
+async def test_a_lock_reaches_no_further_than_its_owner(
+    service: Service, enter: Enter, role: str, projects: list[str], scope: Document, status: int
+) -> None:
     client = await enter(role, projects=projects)
     assert (await client.post("/v1/locks", json=lock(scope=scope))).status_code == status
     assert len(await said(service, "lock.placed")) == (status == 201)
 
 
-async def test_only_the_owner_or_who_may_lock_everything_lifts_a_lock(service, enter):
+async def test_only_the_owner_or_who_may_lock_everything_lifts_a_lock(service: Service, enter: Enter) -> None:
     ada, grace = await enter(projects=["shop"]), await enter(actor="user:grace", projects=["shop"])
     operator = await enter("platform", actor="user:op")
     stranger = await enter("platform", actor="user:eve", projects=["bank"])
@@ -168,7 +177,7 @@ async def test_only_the_owner_or_who_may_lock_everything_lifts_a_lock(service, e
     assert [each.data.by for each in await said(service, "lock.lifted")] == ["user:op"]
 
 
-async def test_a_lock_of_no_one_project_is_there_only_for_who_reaches_all(service, enter):
+async def test_a_lock_of_no_one_project_is_there_only_for_who_reaches_all(service: Service, enter: Enter) -> None:
     ada, grace = await enter(), await enter("platform", actor="user:grace", projects=["shop"])
     path = f"/v1/locks/{(await ada.post('/v1/locks', json=lock(scope={'environment': 'prod'}))).json()['id']}"
     assert (await grace.delete(path)).status_code == 404
@@ -176,7 +185,9 @@ async def test_a_lock_of_no_one_project_is_there_only_for_who_reaches_all(servic
 
 
 @pytest.mark.parametrize("kind", ["locks", "waivers"])
-async def test_what_has_ended_can_not_be_ended_again(service, ruled, kind, monkeypatch):
+async def test_what_has_ended_can_not_be_ended_again(
+    service: Service, ruled: AsyncClient, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     body = lock(**{"for": "4h"}) if kind == "locks" else waiver()
     first, second = [(await ruled.post(f"/v1/{kind}", json=body)).json()["id"] for _ in range(2)]
     at_once = await asyncio.gather(*(ruled.delete(f"/v1/{kind}/{first}") for _ in range(5)))
@@ -189,7 +200,7 @@ async def test_what_has_ended_can_not_be_ended_again(service, ruled, kind, monke
     assert len(await said(service, "lock.lifted" if kind == "locks" else "waiver.revoked")) == 1
 
 
-async def test_a_waiver_is_said_in_a_chain_of_its_own(service, enter, ruled):
+async def test_a_waiver_is_said_in_a_chain_of_its_own(service: Service, enter: Enter, ruled: AsyncClient) -> None:
     grace = await enter("platform", actor="user:grace", projects=["shop"])
     answer = await grace.post("/v1/waivers", json=waiver(rule=1))
     assert answer.status_code == 201, answer.text
@@ -243,7 +254,9 @@ async def test_a_waiver_is_said_in_a_chain_of_its_own(service, enter, ruled):
         ({"exempt": []}, "/exempt", "not known"),
     ],
 )
-async def test_what_is_wrong_with_a_waiver_is_refused_with_its_place(service, ruled, fields, pointer, words):
+async def test_what_is_wrong_with_a_waiver_is_refused_with_its_place(
+    service: Service, ruled: AsyncClient, fields: Document, pointer: str, words: str
+) -> None:
     answer = await ruled.post("/v1/waivers", json=waiver(**fields))
     assert answer.status_code == 422, answer.text
     (detail,) = [each["detail"] for each in answer.json()["violations"] if each["pointer"] == pointer]
@@ -251,7 +264,7 @@ async def test_what_is_wrong_with_a_waiver_is_refused_with_its_place(service, ru
     assert await said(service, "waiver.granted") == []
 
 
-async def test_a_manifest_that_was_removed_can_not_be_waived(ruled):
+async def test_a_manifest_that_was_removed_can_not_be_waived(ruled: AsyncClient) -> None:
     for kind, name in (("Policy", "sensible-sizes"), ("Quota", "databases"), ("Window", "nights")):
         body = waiver(waives=f"{kind}/{name}")
         assert (await ruled.post("/v1/waivers", json=body)).status_code == 201
@@ -259,7 +272,7 @@ async def test_a_manifest_that_was_removed_can_not_be_waived(ruled):
         assert (await ruled.post("/v1/waivers", json=body)).status_code == 422
 
 
-async def test_a_waiver_reaches_no_further_than_who_grants_it(ruled, enter, make_ask):
+async def test_a_waiver_reaches_no_further_than_who_grants_it(ruled: AsyncClient, enter: Enter, make_ask: Make) -> None:
     in_shop, in_bank = [
         (await ruled.post("/v1/requests", json=make_ask(project=project))).json()["id"] for project in ("shop", "bank")
     ]
@@ -278,9 +291,11 @@ async def test_a_waiver_reaches_no_further_than_who_grants_it(ruled, enter, make
 
 
 @pytest.mark.parametrize("kind", ["locks", "waivers"])
-async def test_the_same_key_and_body_stand_once(service, ruled, enter, kind, monkeypatch):
+async def test_the_same_key_and_body_stand_once(
+    service: Service, ruled: AsyncClient, enter: Enter, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     body = lock(until=(now() + timedelta(hours=1)).isoformat()) if kind == "locks" else waiver()
-    call = {"json": body, "headers": {"Idempotency-Key": "k-1"}}
+    call: dict[str, Any] = {"json": body, "headers": {"Idempotency-Key": "k-1"}}
     answers = await asyncio.gather(*(ruled.post(f"/v1/{kind}", **call) for _ in range(10)))
     assert {answer.status_code for answer in answers} == {201}
     assert len({answer.content for answer in answers}) == 1
@@ -294,8 +309,8 @@ async def test_the_same_key_and_body_stand_once(service, ruled, enter, kind, mon
     assert len(await said(service, "lock.placed" if kind == "locks" else "waiver.granted")) == 2
 
 
-async def test_a_key_is_not_used_up_by_a_waiver_that_was_refused(ruled, make_manifest):
-    call = {"json": waiver(waives="Window/weekends"), "headers": {"Idempotency-Key": "k-1"}}
+async def test_a_key_is_not_used_up_by_a_waiver_that_was_refused(ruled: AsyncClient, make_manifest: Make) -> None:
+    call: dict[str, Any] = {"json": waiver(waives="Window/weekends"), "headers": {"Idempotency-Key": "k-1"}}
     assert (await ruled.post("/v1/waivers", **call)).status_code == 422
     weekends = make_manifest("Window", "weekends", effect="deny", cron="0 0 * * 6", duration="2d", because="rest")
     assert (await ruled.post("/v1/manifests", json=[weekends])).status_code == 202

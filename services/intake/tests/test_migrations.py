@@ -1,7 +1,9 @@
 """What was kept before a migration is understood after it, on both kinds of database."""
 
 import shutil
+from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 from entresol_eventing import migrate
@@ -21,7 +23,7 @@ BEFORE = """INSERT INTO manifest (kind, name, version, digest, document, removed
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
-def database(request, tmp_path):
+def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
     if request.param == "sqlite":
         found = Database(f"sqlite:///{tmp_path / 'intake.db'}")
         yield found
@@ -36,7 +38,7 @@ def database(request, tmp_path):
 
 
 @pytest.fixture
-def migrated(database, tmp_path):
+def migrated(database: Database, tmp_path: Path) -> Database:
     """A database that held offerings before there were stages."""
     folder = tmp_path / "before"
     shutil.copytree(MIGRATIONS, folder, ignore=shutil.ignore_patterns("0004*", "__pycache__"))
@@ -56,18 +58,20 @@ def migrated(database, tmp_path):
     return database
 
 
-def test_the_version_that_was_meant_before_is_the_default(migrated):
+def test_the_version_that_was_meant_before_is_the_default(migrated: Database) -> None:
     with Session(migrated.writer) as session:
         assert stages_of("database", session) == {"1.10.0": "default"}
         assert stages_of("gone", session) == stages_of("log", session) == {}
         assert Shelf().offering("nothing", session) == {}
 
 
-def test_the_database_itself_lets_no_second_default_in(migrated):
+def test_the_database_itself_lets_no_second_default_in(migrated: Database) -> None:
     with Session(migrated.writer) as session:
         put_stage("database", "1.9.0", "deprecated", known=False, session=session)
         put_stage("other", "1.0.0", "default", known=False, session=session)
         with pytest.raises(IntegrityError):
             put_stage("database", "1.9.0", "default", known=True, session=session)
         session.rollback()
-        assert session.get(Stage, ("database", "1.10.0")).stage == "default"
+        kept = session.get(Stage, ("database", "1.10.0"))
+        assert kept is not None
+        assert kept.stage == "default"

@@ -2,9 +2,11 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
-import httpx
 import nats
 import pytest
 from entresol_contracts.events import (
@@ -15,28 +17,29 @@ from entresol_contracts.events import (
     RequirementRequested,
     ResourceDrifted,
 )
-from entresol_eventing.envelope import encode, now
+from entresol_eventing.envelope import Event, encode, now
 from entresol_eventing.links import Link, read_keys
 from entresol_eventing.nats_server import NatsServer
 from entresol_eventing.testing import event, eventually, make_streams, published, running
 from entresol_intake.app import create
+from entresol_intake.settings import Settings
 
-ADMIN = "entresol_admin-token-for-tests-0123456789"
+from services.intake.tests.conftest import ADMIN, Make, client
 
 
 @pytest.fixture
-async def bus(tmp_path):
+async def bus(tmp_path: Path) -> AsyncIterator[NatsServer]:
     with NatsServer(tmp_path / "nats") as server:
         await make_streams(server)
         yield server
 
 
-async def test_a_change_that_is_told_becomes_a_request(bus, settings, make_offering, make_manifest):
+async def test_a_change_that_is_told_becomes_a_request(
+    bus: NatsServer, settings: Settings, make_offering: Make, make_manifest: Make
+) -> None:
     service = create(settings.model_copy(update={"nats_url": bus.url}))
     async with running(service):
-        transport = httpx.ASGITransport(app=service.http)
-        headers = {"Authorization": f"Bearer {ADMIN}"}
-        async with httpx.AsyncClient(transport=transport, base_url="http://intake", headers=headers) as admin:
+        async with client(service, ADMIN) as admin:
             request = {
                 "offering": "database",
                 "action": "apply",
@@ -65,14 +68,14 @@ async def test_a_change_that_is_told_becomes_a_request(bus, settings, make_offer
         await stream.publish("entresol.ingest.stranger.merged", json.dumps(merged).encode())
         await connection.close()
 
-        async def submitted():
+        async def submitted() -> list[Event[Any]]:
             return [each for each in await published(service) if each.type == "dev.entresol.request.submitted.v1"]
 
         (asked,) = await eventually(submitted)
         assert asked.data.resource_id == "shop/dev/database/cart"
         assert (asked.causationid, asked.hopcount, asked.actor) == ("1", 1, "trigger:deploy")
 
-        async def refused():
+        async def refused() -> list[Event[Any]]:
             return [each for each in await published(service) if each.type == "dev.entresol.delivery.refused.v1"]
 
         (told,) = await eventually(refused)
@@ -81,7 +84,7 @@ async def test_a_change_that_is_told_becomes_a_request(bus, settings, make_offer
         assert len(await submitted()) == 1
 
 
-async def test_how_an_approval_stands_is_heard_from_policy(bus, settings):
+async def test_how_an_approval_stands_is_heard_from_policy(bus: NatsServer, settings: Settings) -> None:
     about = {"approval_id": "a-1", "request_id": "r-1", "resource_id": "shop/prod/database/orders", "project": "shop"}
     asked = ApprovalRequested(
         **about,
@@ -95,15 +98,15 @@ async def test_how_an_approval_stands_is_heard_from_policy(bus, settings):
     refused = AnswerRefused(approval_id="a-1", request_id="r-1", project="shop", by="user:grace", reason="not yet")
     closed = ApprovalClosed(**about, policy="p", because="there is a newer plan")
     link = Link("a-1", "user:grace", ("sre",), now() + timedelta(hours=1))
+    assert settings.link_key_file is not None
     path = f"/answers/{read_keys(settings.link_key_file).mint(link)}"
     service = create(settings.model_copy(update={"nats_url": bus.url}))
     async with running(service):
         connection = await nats.connect(bus.url)
         stream = connection.jetstream()
-        transport = httpx.ASGITransport(app=service.http)
-        async with httpx.AsyncClient(transport=transport, base_url="http://intake") as anybody:
+        async with client(service) as anybody:
 
-            async def shows(words):
+            async def shows(words: str) -> bool:
                 return words in (await anybody.get(path)).text
 
             await stream.publish("entresol.policy.approval.requested.a-1", encode(event(asked)))
@@ -116,7 +119,9 @@ async def test_how_an_approval_stands_is_heard_from_policy(bus, settings):
         await connection.close()
 
 
-async def test_what_is_required_and_what_drifts_is_heard_from_provisioning(bus, settings, make_offering):
+async def test_what_is_required_and_what_drifts_is_heard_from_provisioning(
+    bus: NatsServer, settings: Settings, make_offering: Make
+) -> None:
     place = {"project": "shop", "environment": "dev", "offering": "database"}
     required = RequirementRequested(
         request_id="r-1",
@@ -147,14 +152,12 @@ async def test_what_is_required_and_what_drifts_is_heard_from_provisioning(bus, 
     )
     service = create(settings.model_copy(update={"nats_url": bus.url}))
     async with running(service):
-        transport = httpx.ASGITransport(app=service.http)
-        headers = {"Authorization": f"Bearer {ADMIN}"}
-        async with httpx.AsyncClient(transport=transport, base_url="http://intake", headers=headers) as admin:
+        async with client(service, ADMIN) as admin:
             assert (await admin.post("/v1/manifests", json=[make_offering()])).status_code == 202
         connection = await nats.connect(bus.url)
         stream = connection.jetstream()
 
-        async def submitted(count):
+        async def submitted(count: int) -> list[Event[Any]] | None:
             found = [each for each in await published(service) if each.type == "dev.entresol.request.submitted.v1"]
             return found if len(found) >= count else None
 

@@ -19,7 +19,7 @@ from entresol_intake.store import (
 AT = datetime(2026, 11, 21, 10, tzinfo=UTC)
 
 
-def test_keys_and_deliveries_are_forgotten_when_they_are_old():
+def test_keys_and_deliveries_are_forgotten_when_they_are_old() -> None:
     with memory_session(Base.metadata) as session:
         for key, hours in (("old", 49), ("young", 47)):
             row = {"scope": "s", "key": key, "digest": "d", "answer": "{}", "answered_at": AT - timedelta(hours=hours)}
@@ -32,7 +32,7 @@ def test_keys_and_deliveries_are_forgotten_when_they_are_old():
         assert unknown([("/x", "old"), ("/x", "young")], session) == {("/x", "old")}
 
 
-def test_a_resource_is_known_with_its_last_version_until_it_is_deleted():
+def test_a_resource_is_known_with_its_last_version_until_it_is_deleted() -> None:
     with memory_session(Base.metadata) as session:
         assert version_of("r", session) is None
         remember_resource("r", "1.0.0", session)

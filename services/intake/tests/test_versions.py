@@ -1,21 +1,23 @@
 """Which version an ask means: the one named, the one a resource has, the default; and what stages forbid."""
 
 import pytest
-from entresol_intake.domain.asks import read_ask
+from entresol_intake.domain.asks import Ask, read_ask
 from entresol_intake.domain.faults import Invalid
 from entresol_intake.domain.stages import first_stage
 from entresol_intake.offerings import Offering
 from entresol_intake.versions import choose
 
+from services.intake.tests.conftest import Make
+
 STAGES = {"1.0.0": "deprecated", "1.1.0": None, "1.2.0": "default", "1.3.0": "defective", "2.0.0": "proposed"}
 
 
 @pytest.fixture
-def versions(make_offering):
+def versions(make_offering: Make) -> dict[str, Offering]:
     return {version: Offering(make_offering(version), stage=stage) for version, stage in STAGES.items()}
 
 
-def ask(make_ask, action, version=None):
+def ask(make_ask: Make, action: str, version: str | None = None) -> Ask:
     return read_ask(make_ask(action=action, version=version, inputs={}))
 
 
@@ -47,7 +49,9 @@ def ask(make_ask, action, version=None):
         ("update", None, "0.0.1", "1.2.0"),
     ],
 )
-def test_the_version_that_is_meant(versions, make_ask, action, named, provisioned, meant):
+def test_the_version_that_is_meant(
+    versions: dict[str, Offering], make_ask: Make, action: str, named: str | None, provisioned: str | None, meant: str
+) -> None:
     assert choose(versions, ask(make_ask, action, named), provisioned).version == meant
 
 
@@ -71,14 +75,16 @@ def test_the_version_that_is_meant(versions, make_ask, action, named, provisione
         ("create", "7.0.0", None, "is not offered; there are 1.0.0, 1.1.0, 1.2.0, 1.3.0, 2.0.0"),
     ],
 )
-def test_what_a_version_is_not_for(versions, make_ask, action, named, provisioned, words):
+def test_what_a_version_is_not_for(
+    versions: dict[str, Offering], make_ask: Make, action: str, named: str | None, provisioned: str | None, words: str
+) -> None:
     with pytest.raises(Invalid) as caught:
         choose(versions, ask(make_ask, action, named), provisioned)
     assert [fault.pointer for fault in caught.value.faults] == ["/version"]
     assert words in str(caught.value)
 
 
-def test_without_a_default_something_new_names_its_version(make_offering, make_ask):
+def test_without_a_default_something_new_names_its_version(make_offering: Make, make_ask: Make) -> None:
     versions = {version: Offering(make_offering(version)) for version in ("1.10.0", "1.9.0")}
     versions["1.8.0"] = Offering(make_offering("1.8.0"), stage="defective")
     with pytest.raises(Invalid, match=r"/version is missing: no version is the default; name one of 1\.9\.0, 1\.10\.0"):
@@ -87,7 +93,7 @@ def test_without_a_default_something_new_names_its_version(make_offering, make_a
     assert choose(versions, ask(make_ask, "delete")).version == "1.10.0"
 
 
-def test_what_was_removed_is_only_deleted_let_go_or_left(make_offering, make_ask):
+def test_what_was_removed_is_only_deleted_let_go_or_left(make_offering: Make, make_ask: Make) -> None:
     removed = {"1.0.0": Offering(make_offering("1.0.0"), removed=True, stage="default")}
     for action in ("create", "apply"):
         with pytest.raises(Invalid, match="/offering there is no such offering"):
@@ -112,5 +118,7 @@ def test_what_was_removed_is_only_deleted_let_go_or_left(make_offering, make_ask
         ("1.9.0", {"1.9.0": "defective"}, True, None),
     ],
 )
-def test_what_a_version_becomes_when_it_is_applied(version, stages, proposed, becomes):
+def test_what_a_version_becomes_when_it_is_applied(
+    version: str, stages: dict[str, str], proposed: bool, becomes: str | None
+) -> None:
     assert first_stage(version, stages, proposed=proposed) == becomes

@@ -196,6 +196,6 @@ async def mail_port(mailbox: Mailbox) -> AsyncIterator[int]:
     yield server.sockets[0].getsockname()[1]
     server.close()
     for one in protocols:
-        if one.transport is not None:
+        if isinstance(one.transport, asyncio.Transport):
             one.transport.abort()
     await asyncio.sleep(0)

@@ -145,7 +145,7 @@ def test_notifications_are_never_told_about_notifications(desk: Desk) -> None:
         desk.hear(route(on=on))
         ids = {"delivery_id": "d", "channel": "c", "route": "r", "event_id": "e", "event_type": "t", "attempts": 1}
         extra = {"reason": "x"} if fact is NotificationFailed else {}
-        desk.hear(fact(**ids, **extra))  # type: ignore[arg-type]
+        desk.hear(fact(**ids, **extra))
     desk.hear(route(), denied(), source="/entresol/notification")
     assert desk.deliveries() == []
 

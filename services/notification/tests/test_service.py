@@ -33,6 +33,7 @@ from entresol_manifests.reading import read
 from entresol_notification.app import MIGRATIONS, create
 from entresol_notification.settings import Settings
 from entresol_notification.store import Attempt, Base, Delivery
+from nats.aio.client import Client
 from sqlmodel import select
 
 BAD = [
@@ -75,7 +76,7 @@ SECRET = "whsec_" + base64.b64encode(b"canary-secret-of-this-channel!!!").decode
 class Platform:
     """The service under test, and a stand-in for the others."""
 
-    def __init__(self, service: Service, client: nats.NATS) -> None:
+    def __init__(self, service: Service, client: Client) -> None:
         self.service = service
         self._stream = client.jetstream()
 
@@ -120,7 +121,7 @@ def database_url(request: pytest.FixtureRequest) -> Iterator[str]:
 
 @asynccontextmanager
 async def platform(bus: NatsServer, data: Path, **changed: Any) -> AsyncIterator[Platform]:
-    plain = {
+    plain: dict[str, Any] = {
         "data": data,
         "nats_url": bus.url,
         "allow_loopback": True,

@@ -286,7 +286,12 @@ def test_a_question_looks_at_no_more_days_than_it_has_to(
 ) -> None:
     days: list[date] = []
     match_day = CronSim.match_day
-    monkeypatch.setattr(CronSim, "match_day", lambda self, day: days.append(day) or match_day(self, day))
+
+    def watched(self: CronSim, day: date) -> bool:
+        days.append(day)
+        return match_day(self, day)
+
+    monkeypatch.setattr(CronSim, "match_day", watched)
     schedule = Schedule(cron, duration, "Europe/Berlin")
     schedule.around(utc("2026-11-21T10:17"))
     schedule.next_after(utc("2026-11-21T10:17"))

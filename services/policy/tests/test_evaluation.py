@@ -67,7 +67,7 @@ def told(evaluator: Evaluator, source: str, scope: Scope) -> Any:
 
 
 NUMBERS = list(range(3000))
-HOSTILE = {
+HOSTILE: dict[str, tuple[str, dict[str, Any]]] = {
     "two comprehensions in each other": ("l.exists(x, l.exists(y, x + y == -1))", {"l": NUMBERS}),
     "a list that grows": ("size(l" + "+l" * 1900 + ") == 0", {"l": NUMBERS}),
     "a text that doubles": ("[s]" + ".map(x, x + x)" * 100 + " == []", {"s": "x" * 100}),
@@ -115,12 +115,17 @@ def test_memory_is_bounded() -> None:
 
 
 def test_what_took_too_long_is_refused_for_a_minute_where_it_would_again() -> None:
-    now, asked = [1000.0], []
+    now = [1000.0]
+    asked: list[int] = []
     evaluator = Evaluator(limit_seconds=LIMIT, clock=lambda: now[0])
     source = 'catalog.knows("a", "b") && l.exists(x, l.exists(y, x + y == -1))'
 
     def about(numbers: list[int]) -> Scope:
-        return Scope(catalog={}, functions={"knows": lambda *_: asked.append(1) or True}, l=numbers)
+        def knows(*_: str) -> bool:
+            asked.append(1)
+            return True
+
+        return Scope(catalog={}, functions={"knows": knows}, l=numbers)
 
     first = told(evaluator, source, about(NUMBERS))
     assert told(evaluator, source, about([*NUMBERS, 1])) == first

@@ -27,12 +27,13 @@ from entresol_eventing.testing.postgres import PostgresServer, binaries
 from entresol_policy.app import MIGRATIONS, create
 from entresol_policy.settings import Settings
 from entresol_policy.store import Base
+from nats.aio.client import Client
 
 
 class Platform:
     """The service under test, and a stand-in for intake."""
 
-    def __init__(self, service: Service, intake: nats.NATS) -> None:
+    def __init__(self, service: Service, intake: Client) -> None:
         self.service = service
         self._stream = intake.jetstream()
 

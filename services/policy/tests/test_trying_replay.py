@@ -64,12 +64,12 @@ def denied(because: list[str], *verdicts: dict[str, Any]) -> dict[str, Any]:
 def asked(
     *verdicts: dict[str, Any], policy: str = "sizes", approvers: tuple[str, ...] = ("group:data",)
 ) -> dict[str, Any]:
-    more = {"approvers": list(approvers), "count": 1, "because": "why", "verdicts": list(verdicts)}
+    more: dict[str, Any] = {"approvers": list(approvers), "count": 1, "because": "why", "verdicts": list(verdicts)}
     return event("approval.requested", approval_id="a1", policy=policy, **more)
 
 
 def planned(destroys: int) -> dict[str, Any]:
-    figures = {"adds": 0, "changes": 0, "destroys": destroys, "steps": []}
+    figures: dict[str, Any] = {"adds": 0, "changes": 0, "destroys": destroys, "steps": []}
     return event("run.planned", run_id="run", digest="sha256:plan", **figures)
 
 
@@ -143,7 +143,7 @@ def test_a_draft_takes_the_place_of_the_policy_of_its_name(
 def test_a_rule_sees_the_catalog_and_the_time_of_the_decision() -> None:
     gate = 'now < timestamp("2026-11-01T10:30:00Z")'
     rules = ({"approve": {"from": ["owner:service/cart"]}}, {"deny": gate, "because": "early"})
-    cart = {"blueprint": "service", "identifier": "cart"}
+    cart: dict[str, Any] = {"blueprint": "service", "identifier": "cart"}
     entity = {**cart, "team": "shop", "properties": {}, "relations": {}}
     _, changes = replay(
         [policy("owners", *rules)],
@@ -165,7 +165,13 @@ def test_a_rule_sees_the_catalog_and_the_time_of_the_decision() -> None:
 
 
 def test_a_waiver_that_was_in_force_waives_the_draft_too() -> None:
-    waiver = {"waives": "Policy/sizes", "scope": {"project": "shop"}, "reason": "x", "ticket": "T", "by": "user:x"}
+    waiver: dict[str, Any] = {
+        "waives": "Policy/sizes",
+        "scope": {"project": "shop"},
+        "reason": "x",
+        "ticket": "T",
+        "by": "user:x",
+    }
     until = (BEGIN + timedelta(days=1)).isoformat()
     one, changes = replay(
         [DENY],

@@ -9,7 +9,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from entresol_contracts import Payload
@@ -42,6 +42,7 @@ from entresol_provisioning.tables import Base
 from entresol_provisioning.verdicts import Verdict
 from sqlmodel import Session
 
+P = TypeVar("P", bound=Payload)
 ENDS = ("RunSucceeded", "RunFailed", "RunCancelled")
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 
@@ -137,7 +138,8 @@ class Desk:
     def planned(self, step: str = "only", **plan: Any) -> None:
         """Record that the step was planned; by default it would add something."""
         driver = next(one for one in self.ready() if one.key[1] == step).step.driver
-        self.done(step, plan=outline(step, driver, Plan(**({"digest": f"sha256:{step}", "adds": 1} | plan))))
+        whole: dict[str, Any] = {"digest": f"sha256:{step}", "adds": 1} | plan
+        self.done(step, plan=outline(step, driver, Plan(**whole)))
 
     def due(self, key: str) -> None:
         one = self.deadlines.pop(key)
@@ -151,6 +153,10 @@ class Desk:
     def emits(self, request_id: str | None = None) -> list[Emit]:
         emitted = [one for one in self.outcomes if isinstance(one, Emit)]
         return [one for one in emitted if request_id in (None, getattr(one.data, "request_id", None))]
+
+    def said(self, model: type[P], request_id: str | None = None) -> list[P]:
+        """The facts of that kind, in order."""
+        return [one.data for one in self.emits(request_id) if isinstance(one.data, model)]
 
     def last(self) -> Any:
         return self.emits()[-1].data

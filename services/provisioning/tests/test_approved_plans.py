@@ -4,10 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from entresol_contracts.events import RunPlanned, RunStarted
 from entresol_provisioning import store
 from entresol_provisioning.domain.requests import MOST_OUTDATED
 from entresol_provisioning.drivers import Touched
 from entresol_provisioning.plans import after_apply
+
+from services.provisioning.tests.conftest import Desk
 
 PAIR = {
     "create": {
@@ -42,13 +45,13 @@ def approve(desk: Any, request_id: str) -> str:
     return digest
 
 
-def told(desk: Any, request_id: str) -> Any:
+def told(desk: Desk, request_id: str) -> RunPlanned:
     """The newest plan of the request."""
-    return [one.data for one in desk.emits(request_id) if type(one.data).__name__ == "RunPlanned"][-1]
+    return desk.said(RunPlanned, request_id)[-1]
 
 
-def started(desk: Any, request_id: str) -> list[str]:
-    return [one.data.run_id for one in desk.emits(request_id) if type(one.data).__name__ == "RunStarted"]
+def started(desk: Desk, request_id: str) -> list[str]:
+    return [one.run_id for one in desk.said(RunStarted, request_id)]
 
 
 def provision(desk: Any, **attributes: Any) -> None:
@@ -66,7 +69,7 @@ def test_a_plan_is_told_and_waits_for_policy_without_blocking_anybody(desk: Any)
     assert desk.facts() == ["RunPlanned"]
     assert (planned.adds, planned.changes, planned.destroys, planned.cost, planned.unknown) == (1, 0, 0, None, [])
     assert [(one.name, one.digest, one.summary) for one in planned.steps] == [("only", "sha256:only", ["+ it"])]
-    assert [(one.step, one.address, one.type, one.change) for one in planned.resources] == [
+    assert [(one.step, one.address, one.type, one.change) for one in planned.resources or ()] == [
         ("only", "it", "thing", "add")
     ]
     assert planned.replaces is None

@@ -212,7 +212,8 @@ def test_a_second_verdict_on_one_attempt_changes_nothing(desk: Any) -> None:
     intent = desk.ready()[0]
     desk.done("only", outputs={"host": "db1"})
     said = len(desk.outcomes)
-    desk.take(desk.runs.record(desk.session, Verdict(*intent.key, 1, "failed"), desk.at))
+    run_id, step = intent.key
+    desk.take(desk.runs.record(desk.session, Verdict(run_id, step, 1, "failed"), desk.at))
     assert len(desk.outcomes) == said
 
 

@@ -447,7 +447,7 @@ class TestSecrets:
             return (200, {"seen": call.headers["authorization"], "size": "small"}) if call.method == "GET" else None
 
         work = create(self.step(api, outputs={"seen": "response.body.seen"}), destination=destination, previous={})
-        work = replace(work, with_=work.with_ | {"apply": work.with_["apply"] | {"already": [409]}})
+        work = replace(work, with_={**work.with_, "apply": {**work.with_["apply"], "already": [409]}})
         api.routes.append(echo)
         failure = await refused(driver.apply, work)
         assert "the output seen holds a secret" in failure.reason

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from entresol_contracts.events import RunPlanned
 from entresol_eventing.envelope import decode
 from entresol_eventing.log import connect
 from entresol_provisioning.settings import Settings
@@ -88,7 +89,7 @@ async def test_a_crash_anywhere_leads_to_the_same_end_and_to_no_second_effect(
                 continue
             event = decode(message.data)
             raw += message.data
-            if event.id not in said and kind(event) == "RunPlanned":
+            if event.id not in said and isinstance(event.data, RunPlanned):
                 await platform.allow(request_id, event.data.digest)
             said[event.id] = event
     finally:

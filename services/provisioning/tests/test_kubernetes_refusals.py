@@ -246,7 +246,7 @@ def serving(answer: bytes, certificate: Path | None = None) -> Iterator[int]:
         server.server_close()
 
 
-def kubeconfig(server: str, user: dict[str, Any] | None = None, **cluster: Any) -> str:
+def kubeconfig(server: str, user: dict[str, Any] | None = None, /, **cluster: Any) -> str:
     return json.dumps(
         {
             "current-context": "c",

@@ -4,7 +4,16 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 import pytest
-from entresol_contracts.events import RequirementRefused, ResumeRequested
+from entresol_contracts.events import (
+    RequirementRefused,
+    RequirementRequested,
+    ResourceChanged,
+    ResourceDeleted,
+    ResourceDrifted,
+    ResourcePaused,
+    ResourceProvisioned,
+    ResumeRequested,
+)
 from entresol_provisioning import store
 from entresol_provisioning.drifts import Sight, record
 from entresol_provisioning.drivers import Difference
@@ -13,7 +22,7 @@ from entresol_provisioning.verdicts import Wait
 from services.provisioning.tests.conftest import Desk, make_offering
 
 ID = "shop/dev/database/orders"
-THREE = [
+THREE: list[dict[str, Any]] = [
     {"name": "one", "driver": "noop"},
     {"name": "two", "driver": "noop", "needs": ["one"]},
     {"name": "three", "driver": "noop", "needs": ["two"]},
@@ -346,8 +355,8 @@ class TestChanges:
         (intent,) = desk.ready()
         assert intent.variables({})["inputs"] == {"size": "small"}
         desk.done("only")
-        changed = next(one for one in reversed(desk.emits()) if type(one.data).__name__ == "ResourceChanged")
-        assert (changed.data.inputs, changed.data.revision) == ({"size": "small"}, 3)
+        changed = desk.said(ResourceChanged)[-1]
+        assert (changed.inputs, changed.revision) == ({"size": "small"}, 3)
 
     def test_an_implementation_is_chosen_once_and_kept(self, desk: Desk) -> None:
         ways = [{"name": "cheap", "match": {"environment": ["dev"]}, "actions": {"create": {"steps": THREE[:1]}}}]
@@ -355,7 +364,7 @@ class TestChanges:
         desk.ask()
         assert names(desk) == ["one"]
         desk.done("one")
-        provisioned = next(one.data for one in desk.emits() if type(one.data).__name__ == "ResourceProvisioned")
+        provisioned = desk.said(ResourceProvisioned)[0]
         assert provisioned.implementation == "cheap"
         desk.ask("update")
         assert names(desk) == ["one"]
@@ -367,7 +376,7 @@ class TestChanges:
         desk.done("only", act="adopt", differences=(Difference("a.yaml#/size", "changed"),))
         facts = ["RunStarted", "RunProgressed", "ResourceProvisioned", "RunSucceeded"]
         assert desk.facts(request) == facts
-        drifted = next(one.data for one in desk.emits() if type(one.data).__name__ == "ResourceDrifted")
+        drifted = desk.said(ResourceDrifted)[0]
         assert [one.path for one in drifted.differences] == ["a.yaml#/size"]
         assert "drift:" + ID in desk.deadlines
 
@@ -377,8 +386,8 @@ class TestChanges:
         desk.done("only")
         desk.ask("delete", orphan=True)
         desk.done("only", act="destroy", kept="the cloud is gone")
-        deleted = next(one.data for one in desk.emits() if type(one.data).__name__ == "ResourceDeleted")
-        assert [(one.step, one.driver, one.reason) for one in deleted.orphaned] == [
+        deleted = desk.said(ResourceDeleted)[0]
+        assert [(one.step, one.driver, one.reason) for one in deleted.orphaned or ()] == [
             ("only", "noop", "the cloud is gone")
         ]
 
@@ -392,7 +401,7 @@ class TestPauses:
 
     def test_a_pause_ends_by_itself(self, desk: Desk) -> None:
         desk.ask("pause", lifetime_seconds=600, reason="by hand")
-        paused = next(one.data for one in desk.emits() if type(one.data).__name__ == "ResourcePaused")
+        paused = desk.said(ResourcePaused)[0]
         assert (paused.by, paused.reason, paused.until) == ("user:ada", "by hand", desk.at + timedelta(minutes=10))
         refused = desk.ask("update")
         assert "is paused by user:ada until 2026-05-01 12:10 UTC: by hand" in desk.last().reason
@@ -434,8 +443,8 @@ class TestDrift:
         desk.ask()
         desk.done("only")
 
-    def drifted(self, desk: Desk) -> list[Any]:
-        return [one.data for one in desk.emits() if type(one.data).__name__ == "ResourceDrifted"]
+    def drifted(self, desk: Desk) -> list[ResourceDrifted]:
+        return desk.said(ResourceDrifted)
 
     def test_it_is_told_when_it_changes_and_when_it_is_over(self, desk: Desk) -> None:
         self.provide(desk)
@@ -513,7 +522,7 @@ class TestRequirements:
         self.parent = desk.ask()
         assert names(desk) == ["requires/db"]
         asked = self.require(desk)
-        (wants,) = [one.data for one in desk.emits() if type(one.data).__name__ == "RequirementRequested"]
+        (wants,) = desk.said(RequirementRequested)
         assert (wants.name, wants.action, wants.for_request_id) == ("db", "create", asked)
         assert desk.last().requires == asked
         self.serve(desk, asked)
@@ -525,7 +534,7 @@ class TestRequirements:
         (intent,) = desk.ready()
         assert intent.variables({})["requires"] == {"db": {"outputs": {"host": "db"}}}
         desk.done("only")
-        provisioned = [one.data for one in desk.emits() if type(one.data).__name__ == "ResourceProvisioned"]
+        provisioned = desk.said(ResourceProvisioned)
         assert provisioned[1].requires == {"db": self.WANTED["resource_id"]}
 
     def test_what_is_needed_is_not_deleted(self, desk: Desk) -> None:

@@ -88,7 +88,7 @@ def test_a_plan_of_too_many_steps_is_refused_with_the_reason(desk: Any) -> None:
 
 def test_the_digest_covers_what_is_not_told() -> None:
     def document(last: str) -> dict[str, Any]:
-        changes = [
+        changes: list[dict[str, Any]] = [
             {"address": f"a[{number}]", "type": "a", "change": {"actions": ["create"], "after": {"input": "x"}}}
             for number in range(3000)
         ]

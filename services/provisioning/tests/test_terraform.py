@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from entresol_provisioning.drivers import PlanOutdated, StepFailed, StepWork
+from entresol_provisioning.drivers.processes import run
 from entresol_provisioning.drivers.terraform import Terraform
 from entresol_provisioning.drivers.terraform import driver as terraform
 from entresol_provisioning.settings import Settings
@@ -83,11 +84,10 @@ async def test_init_is_done_once_per_module(
     driver = Terraform(settings)
     await driver.apply(module)
     seen: list[str] = []
-    whole = terraform.run
 
     async def watched(arguments: tuple[str, ...], **options: object) -> object:
         seen.append(arguments[1])
-        return await whole(arguments, **options)  # type: ignore[arg-type]
+        return await run(arguments, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(terraform, "run", watched)
     await driver.apply(module)

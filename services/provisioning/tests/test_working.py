@@ -19,6 +19,7 @@ from entresol_provisioning.drivers import (
     StepWork,
     Touched,
 )
+from entresol_provisioning.drivers.registry import assemble
 from entresol_provisioning.settings import Settings
 
 from services.provisioning.tests.conftest import names, platform_on
@@ -95,8 +96,7 @@ class World:
 @pytest.fixture
 def world(monkeypatch: pytest.MonkeyPatch) -> World:
     made = World()
-    usual = app.assemble
-    monkeypatch.setattr(app, "assemble", lambda settings: {**usual(settings), made.name: made})
+    monkeypatch.setattr(app, "assemble", lambda settings: {**assemble(settings), made.name: made})
     return made
 
 
