@@ -97,7 +97,7 @@ def test_the_schema_says_all_in_its_place() -> None:
     }
 
 
-@pytest.mark.parametrize("name", ["noop", "exec"])
+@pytest.mark.parametrize("name", ["noop", "exec", "http"])
 def test_every_driver_says_what_it_is_for_and_describes_each_field(settings: Settings, name: str) -> None:
     made = contract_of(assemble(settings)[name])
     assert made is not None

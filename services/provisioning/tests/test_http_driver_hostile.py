@@ -56,8 +56,8 @@ ANSWERS: dict[str, tuple[Fault, str]] = {
     "nothing": (raw(b""), "did not speak HTTP"),
     "less than it says": (raw(b"HTTP/1.1 200 x\r\ncontent-length: 100\r\n\r\n{"), "dropped the connection"),
     "endless headers": (raw(b"HTTP/1.1 200 x\r\n" + b"x-a: " + b"b" * 200_000 + b"\r\n\r\n"), "did not speak HTTP"),
-    "another shape": (body(b"[]"), "with.read.exists"),
-    "nothing in it": (body(b"null"), "with.read.exists"),
+    "another shape": (body(b"[]"), "/with/read/exists"),
+    "nothing in it": (body(b"null"), "/with/read/exists"),
 }
 
 

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 import yaml
 from entresol_manifests.checking import check
-from entresol_provisioning.drivers.http.spec import checked
+from entresol_provisioning.conformance import make_work
+from entresol_provisioning.drivers.contracts import read
+from entresol_provisioning.drivers.http.spec import Spec
 from entresol_provisioning.scopes import filled
 
 PAGE = Path(__file__).parents[3] / "docs" / "http.md"
@@ -29,7 +31,8 @@ def test_the_step_is_taken_when_it_is_applied_and_when_it_is_run(with_: dict[str
         "spec": {"inputs": inputs, "actions": {"create": {"steps": steps}}},
     }
     assert list(check(offering)) == []
-    assert checked(filled(with_, {"inputs": {"plan": "small"}, "request": {"name": "orders"}})).apply.is_placed
+    given = filled(with_, {"inputs": {"plan": "small"}, "request": {"name": "orders"}})
+    assert read(Spec, make_work(with_=given)).apply.is_placed
 
 
 def test_there_are_three_of_them() -> None:

@@ -49,7 +49,10 @@ TYPES_IN_WORDS: Final[Mapping[str, str]] = {
     "boolean": "true or false",
     "null": "null",
 }
-_FORMATS: Final[Mapping[str, str]] = {"date-time": "must be a time with its zone, such as 2026-11-21T10:00:00Z"}
+_FORMATS: Final[Mapping[str, str]] = {
+    "date-time": "must be a time with its zone, such as 2026-11-21T10:00:00Z",
+    "json-pointer": "must be a JSON pointer, such as /status/address",
+}
 _KIND = jsonschema_rs.ValidationErrorKind
 _LIMITS: Final[Mapping[type, str]] = {
     _KIND.Minimum: "be at least {}",

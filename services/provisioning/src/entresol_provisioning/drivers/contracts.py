@@ -66,11 +66,19 @@ def _seconds(text: str) -> str:
     return text
 
 
+def _pointer(text: str) -> str:
+    if not text.startswith("/"):
+        raise ValueError("must be a JSON pointer, such as /status/address")
+    return text
+
+
 Length: TypeAlias = Annotated[
     str, AfterValidator(_seconds), WithJsonSchema({"type": "string", "pattern": "^([0-9]+(ms|s|m|h|d|w))+$"})
 ]
 """A duration such as 90s."""
-Destination: TypeAlias = Annotated[str, Field(min_length=1)]
+Pointer: TypeAlias = Annotated[
+    str, AfterValidator(_pointer), Field(max_length=200, json_schema_extra={"format": "json-pointer"})
+]
 Files: TypeAlias = Annotated[dict[str, str], Field(min_length=1)]
 """Texts by their relative path."""
 

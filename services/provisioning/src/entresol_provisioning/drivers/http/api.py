@@ -155,11 +155,7 @@ class Api:
 def api_of(spec: Spec, work: StepWork, egress: Egress, largest_bytes: int) -> Api:
     """The API that the step names; raise StepFailed if it names none."""
     if spec.destination is None:
-        if spec.url is None:
-            raise StepFailed("an http step needs with.destination (of a Destination with an api) or with.url")
-        return Api(checked_base(spec.url), egress, largest_bytes)
-    if spec.url is not None:
-        raise StepFailed("an http step has either with.destination or with.url")
+        return Api(checked_base(spec.url or ""), egress, largest_bytes)
     api = (work.destination or {}).get("api")
     if not isinstance(api, Mapping):
         raise StepFailed(f"the destination {spec.destination[:63]} is no API; give it spec.api with a url")

@@ -66,7 +66,7 @@ async def _was_done(session: Session, seen: Seen | None, name: str, call: Call, 
     within_seconds = 0.0
     if call.find is not None:
         within_seconds = call.find.within_seconds
-        if await session.find(f"{name}.find", call.find, await session.url(f"{name}.find", call.find)) is not None:
+        if await session.find(f"{name}/find", call.find, await session.url(f"{name}.find", call.find)) is not None:
             return True
     if seen is not None and _shows(session, seen, call):
         return True

@@ -16,6 +16,7 @@ from typing import Any
 from entresol_eventing.egress import Egress, Permitted, egress
 
 from entresol_provisioning.drivers import Observation, Plan, StepFailed, StepResult, StepWork, workspaces
+from entresol_provisioning.drivers.contracts import contract, read
 from entresol_provisioning.drivers.http import waiting
 from entresol_provisioning.drivers.http.api import api_of
 from entresol_provisioning.drivers.http.carrying import act
@@ -23,7 +24,7 @@ from entresol_provisioning.drivers.http.expressions import Evaluator
 from entresol_provisioning.drivers.http.ledger import Ledger, Marks
 from entresol_provisioning.drivers.http.planning import intend
 from entresol_provisioning.drivers.http.session import Seen, Session
-from entresol_provisioning.drivers.http.spec import checked
+from entresol_provisioning.drivers.http.spec import Spec
 from entresol_provisioning.settings import Settings
 
 USER_AGENT = "entresol-provisioning"
@@ -31,6 +32,7 @@ USER_AGENT = "entresol-provisioning"
 
 class Http:
     name = "http"
+    contract = contract(Spec)
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -82,7 +84,7 @@ class Http:
             return await act(session, self._ledger, self._marks, removes=removes)
 
     async def _session(self, work: StepWork) -> Session:
-        spec = checked(work.with_)
+        spec = read(Spec, work)
         settings = self._settings
         async with self._opening:
             if self._egress is None:

@@ -84,7 +84,7 @@ class Session:
         """Raise Missing if it depends on what is not known."""
         if place.at is None:
             return self.api.base.url(place.path, place.query)
-        value = await self.evaluator.value(f"with.{name}.at", place.at, self.scope(response or _NOTHING))
+        value = await self.evaluator.value(f"/with/{name}/at", place.at, self.scope(response or _NOTHING))
         return self.api.base.named(value, place.query)
 
     async def find(self, name: str, look: Look, url: str) -> Response | None:
@@ -93,12 +93,12 @@ class Session:
         if response is None:
             return None
         if look.item is not None:
-            item = picked(await self.evaluator.value(f"with.{name}.item", look.item, self.scope(response)), name)
+            item = picked(await self.evaluator.value(f"/with/{name}/item", look.item, self.scope(response)), name)
             if item is None:
                 return None
             response = response.of(item)
         if look.exists is not None:
-            there = await self.evaluator.holds(f"with.{name}.exists", look.exists, self.scope(response))
+            there = await self.evaluator.holds(f"/with/{name}/exists", look.exists, self.scope(response))
             return response if there else None
         return response
 
@@ -125,7 +125,7 @@ class Session:
         scope = self.scope(response)
         for name, source in self.spec.outputs.items():
             try:
-                self.outputs[name] = await self.evaluator.value(f"with.outputs.{name}", source, scope)
+                self.outputs[name] = await self.evaluator.value(f"/with/outputs/{name}", source, scope)
             except StepFailed as failure:
                 self.missing[name] = failure.reason
 
@@ -151,16 +151,16 @@ class Session:
         secrets, kept = list(self.api.credential().secrets), {}
         for name, source in self.spec.secrets.items():
             if seen is None or seen.response is None:
-                raise StepFailed(f"with.secrets.{name}: what it is read from is not there")
-            value = await self.evaluator.value(f"with.secrets.{name}", source, self.scope(seen.response))
+                raise StepFailed(f"/with/secrets/{name}: what it is read from is not there")
+            value = await self.evaluator.value(f"/with/secrets/{name}", source, self.scope(seen.response))
             if not isinstance(value, str) or not value:
-                raise StepFailed(f"with.secrets.{name} must be a text")
+                raise StepFailed(f"/with/secrets/{name} must be a text")
             secrets.append(value)
             kept[name] = {"secretRef": f"http:{seen.url}#{name}"}
         for name, value in self.outputs.items():
             written = json.dumps(value, ensure_ascii=False)
             if any(len(secret) >= 3 and json.dumps(secret, ensure_ascii=False)[1:-1] in written for secret in secrets):
-                raise StepFailed(f"the output {name} holds a secret; take it out, or declare it in with.secrets")
+                raise StepFailed(f"the output {name} holds a secret; take it out, or declare it in /with/secrets")
         return {**self.outputs, **kept, FINGERPRINT: self.fingerprint()}
 
     def remembered(self) -> dict[str, Any]:
@@ -178,11 +178,11 @@ class Session:
         scope = self.scope(response)
         words = ""
         if poll.message is not None:
-            value = await self.evaluator.value(f"with.{name}.message", poll.message, scope)
+            value = await self.evaluator.value(f"/with/{name}/message", poll.message, scope)
             words = self.shown(value)
-        if poll.failed is not None and await self.evaluator.holds(f"with.{name}.failed", poll.failed, scope):
+        if poll.failed is not None and await self.evaluator.holds(f"/with/{name}/failed", poll.failed, scope):
             raise StepFailed(f"the API says that it failed{f': {words}' if words else ''}")
-        return await self.evaluator.holds(f"with.{name}.done", poll.done, scope), words, response
+        return await self.evaluator.holds(f"/with/{name}/done", poll.done, scope), words, response
 
     def shown(self, value: Any) -> str:
         text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -4,22 +4,19 @@ Values are as the offering's `${…}` left them. The fields of type Cel are expr
 the API answers; they are written without `${}` and name inputs by themselves, so that no input becomes part of one.
 """
 
-from collections.abc import Mapping
 from typing import Annotated, Any, Literal, Self, TypeAlias
 
 from entresol_manifests import durations
 from entresol_manifests.expressions import ExpressionError, compile_expression
-from entresol_manifests.findings import meant
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
 
-from entresol_provisioning.drivers import StepFailed
+from entresol_provisioning.drivers.contracts import Length, Pointer, Strict
 
 DONE_STATUSES = (200, 201, 202, 204)
 GONE_STATUSES = (404, 410)
 IDEMPOTENT = frozenset({"PUT", "DELETE"})
 FINGERPRINT = "fingerprint"
 """The output by which the next run tells whether anything new is to be sent."""
-_WORDS = {"extra_forbidden": "there is no such field", "missing": "it is missing"}
 
 
 def _compiled(source: str) -> str:
@@ -32,43 +29,26 @@ def _compiled(source: str) -> str:
     return source
 
 
-def _seconds(text: str) -> str:
-    durations.seconds(text)
-    return text
-
-
-def _pointer(text: str) -> str:
-    if not text.startswith("/") or len(text) > 200:
-        raise ValueError("must be a JSON pointer such as /inputs/reference")
-    return text
-
-
-Cel: TypeAlias = Annotated[str, AfterValidator(_compiled)]
-Length: TypeAlias = Annotated[str, AfterValidator(_seconds)]
+Cel: TypeAlias = Annotated[str, AfterValidator(_compiled), WithJsonSchema({"type": "string", "format": "cel"})]
 Status: TypeAlias = Annotated[int, Field(ge=200, le=599)]
 Scalar: TypeAlias = str | bool | int | float
-
-
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
 
 
 class Place(Strict):
     """A request that changes nothing."""
 
-    path: str | list[str | int] | None = None
-    """Beneath the API's URL; in a list, each part is encoded as one."""
-    at: Cel | None = None
-    """Instead of a path: what gives one, a list of parts, or a URL of the same API."""
-    query: dict[str, Scalar | list[Scalar]] = Field(default_factory=dict)
-    headers: dict[str, str] = Field(default_factory=dict)
-    answer: Literal["json", "text", "none"] = "json"
+    at_most_one = ("path", "at")
 
-    @model_validator(mode="after")
-    def _one_place(self) -> Self:
-        if self.path is not None and self.at is not None:
-            raise ValueError("has both path and at; keep one")
-        return self
+    path: str | list[str | int] | None = None
+    """Beneath the API's URL; in a list, each part is encoded as one, so that no input can lead elsewhere."""
+    at: Cel | None = None
+    """Instead of a path: an expression that gives one, a list of its parts, or a URL of the same API."""
+    query: dict[str, Scalar | list[Scalar]] = Field(default_factory=dict)
+    """What is appended to the URL."""
+    headers: dict[str, str] = Field(default_factory=dict)
+    """Sent along; the credential comes from the Destination."""
+    answer: Literal["json", "text", "none"] = "json"
+    """What the answer's body is read as."""
 
     @property
     def is_placed(self) -> bool:
@@ -76,18 +56,14 @@ class Place(Strict):
 
 
 class Placed(Place):
-    @model_validator(mode="after")
-    def _placed(self) -> Self:
-        if not self.is_placed:
-            raise ValueError("needs a path (or at, an expression that gives it)")
-        return self
+    exactly_one = ("path", "at")
 
 
 class Look(Placed):
-    """Whether something is there; `item` picks it out of the answer: null or an empty list if it is not there."""
-
     item: Cel | None = None
+    """Picks what is meant out of the answer; null or an empty list if it is not there."""
     exists: Cel | None = None
+    """Whether it is there, if the status does not say."""
     within: Length = "0s"
     """How long after a call nothing may be found of what it has made."""
 
@@ -97,18 +73,19 @@ class Look(Placed):
 
 
 class Find(Look):
-    """Finds what this step has made, by the reference that it put in."""
-
     within: Length = "60s"
+    """How long after a call nothing may be found of what it has made."""
 
 
 class Poll(Place):
-    """Asks again and again until it is done."""
-
     every: Length = "5s"
+    """How long between two looks."""
     done: Cel
+    """Whether it is done."""
     failed: Cel | None = None
+    """Whether it has failed."""
     message: Cel | None = None
+    """What people are told of how far it is, or why it failed."""
     resumable: bool = False
     """Whether a person may end the waiting."""
 
@@ -121,16 +98,21 @@ class Call(Placed):
     """A request that has an effect."""
 
     method: Literal["POST", "PUT", "PATCH", "DELETE"] = "POST"
+    """How it is sent."""
     body: Any = None
-    reference: Annotated[str, AfterValidator(_pointer)] | None = None
-    """Where in the body the step's reference is put."""
+    """Sent as JSON; nothing if left out."""
+    reference: Pointer | None = None
+    """Where in the body the reference of the step is put, by which find knows it; such as /inputs/reference."""
     expect: list[Status] = Field(default=list(DONE_STATUSES), min_length=1)
+    """Statuses of an answer that says that it was taken."""
     already: list[Status] = Field(default_factory=list)
     """Statuses that say that it was done before."""
     repeatable: bool = False
-    """Whether it does no harm if the API gets it twice."""
+    """Whether it does no harm if the API gets it twice. PUT and DELETE never do."""
     find: Find | None = None
+    """Finds what this call has made, after an attempt that nobody knows the end of."""
     poll: Poll | None = None
+    """Asks again and again until it is done."""
 
     @property
     def may_be_repeated(self) -> bool:
@@ -139,20 +121,32 @@ class Call(Placed):
 
 class Removal(Call):
     method: Literal["POST", "PUT", "PATCH", "DELETE"] = "DELETE"
+    """How it is sent."""
     already: list[Status] = Field(default=list(GONE_STATUSES))
+    """Statuses that say that it was gone before."""
 
 
 class Spec(Strict):
+    """Calls an API once and waits until it is done; or starts a job of it, a workflow, a DAG."""
+
+    exactly_one = ("destination", "url")
+
     destination: str | None = None
+    """Name of a Destination with an api: its URL and its credential."""
     url: str | None = None
+    """The API's URL, where it needs no credential."""
     apply: Call
+    """What makes it."""
     update: Call | None = None
-    """Later changes; absent: `apply` again."""
+    """What changes it later; left out: apply again."""
     destroy: Removal | None = None
+    """What removes it; left out: it is kept, and listed as orphaned."""
     read: Look | None = None
+    """Looks at it: for plans, for drift, and to know whether a call had its effect."""
     desired: dict[str, Any] = Field(default_factory=dict)
-    """Fields of what `read` finds, as they must be."""
+    """Fields of what read finds, as they must be."""
     outputs: dict[str, Cel] = Field(default_factory=dict)
+    """Outputs by name, each an expression about response.body, response.headers and response.status."""
     secrets: dict[str, Cel] = Field(default_factory=dict)
     """Outputs of which only a reference is kept; read again where they are needed."""
 
@@ -171,16 +165,3 @@ class Spec(Strict):
 
     def changing(self, *, is_new: bool) -> Call:
         return self.apply if is_new or self.update is None else self.update
-
-
-def checked(with_: Mapping[str, Any]) -> Spec:
-    """The `with` of a step; raise StepFailed that names the field."""
-    try:
-        return Spec.model_validate(dict(with_))
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        place = ".".join(("with", *(str(one)[:60] for one in first["loc"])))
-        reason = _WORDS.get(first["type"], first["msg"].removeprefix("Value error, "))
-        if first["type"] == "extra_forbidden" and len(first["loc"]) == 1:
-            reason += meant(str(first["loc"][0])[:60], Spec.model_fields)
-        raise StepFailed(f"{place}: {reason}"[:500]) from None

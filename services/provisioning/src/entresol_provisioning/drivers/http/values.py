@@ -67,6 +67,6 @@ def picked(value: Any, name: str) -> Any:
     """The item that an expression gives; None if it is not there."""
     if isinstance(value, list):
         if len(value) > 1:
-            raise StepFailed(f"with.{name}.item finds {len(value)} things, so it can't be told which is meant")
+            raise StepFailed(f"/with/{name}/item finds {len(value)} things, so it can't be told which is meant")
         return value[0] if value else None
     return value

@@ -88,12 +88,12 @@ def _not_yet(seen: Seen) -> str:
 
 async def _found(session: Session, name: str, find: Find) -> Response:
     """What the call has begun."""
-    found = await session.find(f"{name}.find", find, await session.url(f"{name}.find", find))
+    found = await session.find(f"{name}/find", find, await session.url(f"{name}.find", find))
     if found is None:
         most, pause = looks_within(find.within_seconds)
         looks = session.stage["looks"] = int(session.stage.get("looks", 0)) + 1
         if looks > most:
-            raise StepFailed(f"the API took the call, but with.{name}.find finds nothing of it within {find.within}")
+            raise StepFailed(f"the API took the call, but /with/{name}/find finds nothing of it within {find.within}")
         session.stage["faults"] = 0
         raise _waits(session, "the API has taken the call, and shows nothing of it yet", pause)
     await session.gather(found)
@@ -110,13 +110,13 @@ async def _polled(session: Session, name: str, poll: Poll, response: Response | 
         place = poll if poll.is_placed else session.spec.read
         assert place is not None
         try:
-            session.stage["poll"] = await session.url(f"{name}.poll", place, response)
+            session.stage["poll"] = await session.url(f"{name}/poll", place, response)
         except Missing as missing:
             if response is None and session.spec.read is not None and missing.field.startswith("response."):
                 return ""  # where to ask is lost, but the effect itself can be read
             raise
         session.stage["found"] = True
-    done, words, last = await session.polled(f"{name}.poll", poll, str(session.stage["poll"]))
+    done, words, last = await session.polled(f"{name}/poll", poll, str(session.stage["poll"]))
     session.stage["faults"] = 0
     if not done and not (removes and last is None):
         raise _waits(session, words or "until the API has done it", poll.every_seconds, resumable=poll.resumable)
