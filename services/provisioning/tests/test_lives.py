@@ -329,6 +329,125 @@ class TestStoppedUndoing:
         assert [one.step for one in store.footprints_of(desk.session.connection(), ID)] == ["one", "two"]
 
 
+class TestGivenUp:
+    """What a step has begun, and must not leave behind when nobody waits for it any more."""
+
+    def suspended(self, desk: Desk, step: str = "only", **fields: Any) -> None:
+        desk.done(step, "suspended", wait=wait(desk, withdraws=True, memory={"branch": "b"}), **fields)
+
+    def left(self, desk: Desk) -> list[str]:
+        return [one.step for one in store.footprints_of(desk.session.connection(), ID)]
+
+    @pytest.fixture(autouse=True)
+    def offered(self, desk: Desk) -> None:
+        desk.apply(make_offering())
+
+    def test_it_is_withdrawn_before_the_run_ends(self, desk: Desk) -> None:
+        request = desk.ask()
+        self.suspended(desk)
+        desk.cancel(request)
+        assert "RunCancelled" not in desk.facts(request)
+        assert not desk.deadlines
+        (intent,) = desk.ready()
+        assert (intent.given_up, intent.memory["memory"]) == ({"state": "dropped"}, {"branch": "b"})
+        desk.done("only", "dropped", undo=None, withdrawn=True, message="what it had begun was taken back")
+        end = desk.last()
+        assert (end.reason, end.steps_done) == (
+            "cancelled by user:bo: a mistake; what it had begun was taken back",
+            [],
+        )
+        assert self.left(desk) == []
+
+    def test_what_can_t_be_withdrawn_is_left_and_told(self, desk: Desk) -> None:
+        request = desk.ask()
+        self.suspended(desk)
+        desk.cancel(request)
+        desk.done("only", "dropped", undo=None, message="it could not be taken back: no answer")
+        assert desk.last().reason.endswith("; it could not be taken back: no answer")
+        assert desk.last().steps_done == self.left(desk) == ["only"]
+
+    def test_what_was_done_in_the_meantime_is_told_as_done(self, desk: Desk) -> None:
+        request = desk.ask()
+        self.suspended(desk)
+        desk.cancel(request)
+        desk.done("only", outputs={"commit": "c"}, message="merged")
+        assert desk.facts(request)[-2:] == ["RunProgressed", "RunCancelled"]
+        assert desk.last().steps_done == self.left(desk) == ["only"]
+
+    def test_an_update_that_was_done_in_the_meantime_has_happened(self, desk: Desk) -> None:
+        desk.ask()
+        desk.done("only")
+        request = desk.ask("update", inputs={"size": "large"})
+        self.suspended(desk)
+        desk.cancel(request)
+        desk.done("only", message="merged")
+        assert desk.facts(request)[-2:] == ["ResourceChanged", "RunSucceeded"]
+
+    def test_an_update_that_was_withdrawn_leaves_what_was_before(self, desk: Desk) -> None:
+        desk.ask()
+        desk.done("only", outputs={"of": "first"})
+        (before,) = store.footprints_of(desk.session.connection(), ID)
+        request = desk.ask("update", inputs={"size": "large"})
+        self.suspended(desk)
+        desk.cancel(request)
+        desk.done("only", "dropped", undo=None, withdrawn=True)
+        assert store.footprints_of(desk.session.connection(), ID) == [before]
+
+    def test_it_is_withdrawn_too_when_its_run_was_cancelled_during_a_look(self, desk: Desk) -> None:
+        request = desk.ask()
+        desk.cancel(request)
+        self.suspended(desk)
+        (intent,) = desk.ready()
+        assert intent.given_up == {"state": "dropped"}
+        desk.done("only", "dropped", undo=None, withdrawn=True)
+        assert desk.facts(request)[-1] == "RunCancelled"
+        assert self.left(desk) == []
+
+    def test_it_is_withdrawn_too_when_its_time_is_over(self, desk: Desk) -> None:
+        request = desk.ask()
+        self.suspended(desk)
+        desk.due(*desk.deadlines)
+        (intent,) = desk.ready()
+        desk.done("only", "failed", message="not done within 1 s", begun=intent.memory)
+        assert "RunFailed" not in desk.facts(request)
+        (intent,) = desk.ready()
+        assert intent.given_up == {"state": "failed", "reason": "not done within 1 s"}
+        desk.done("only", "failed", message="not done within 1 s; taken back", undo=None, withdrawn=True)
+        assert (desk.last().reason, desk.last().left) == ("not done within 1 s; taken back", None)
+
+    def test_what_was_done_when_its_time_was_over_lets_the_run_go_on(self, desk: Desk) -> None:
+        request = desk.ask()
+        self.suspended(desk)
+        desk.due(*desk.deadlines)
+        (intent,) = desk.ready()
+        desk.done("only", "failed", message="not done within 1 s", begun=intent.memory)
+        desk.done("only", message="merged")
+        assert desk.facts(request)[-1] == "RunSucceeded"
+
+    def test_it_is_withdrawn_when_another_step_fails(self, desk: Desk) -> None:
+        steps = [{"name": "left", "driver": "noop"}, {"name": "right", "driver": "noop"}]
+        desk.apply(make_offering(actions={"create": {"steps": steps}}))
+        request = desk.ask()
+        self.suspended(desk, "left")
+        desk.done("right", "failed", message="no room", undo=None)
+        assert "RunFailed" not in desk.facts(request)
+        desk.done("left", "dropped", undo=None, withdrawn=True)
+        assert (desk.last().reason, desk.last().left) == ("no room", None)
+
+    def test_an_undo_that_is_stopped_is_withdrawn_and_leaves_what_it_was_to_undo(self, desk: Desk) -> None:
+        desk.apply(make_offering(actions={"create": {"steps": THREE[:2], "onFailure": "compensate"}}))
+        request = desk.ask()
+        desk.done("one")
+        desk.done("two", "failed", message="no room", undo=None)
+        self.suspended(desk, "undo/one")
+        desk.later(seconds=1)
+        desk.cancel(request)
+        assert "RunFailed" not in desk.facts(request)
+        desk.done("undo/one", "dropped", act="destroy", undo=None, withdrawn=True)
+        assert desk.facts(request)[-2:] == ["CompensationFailed", "RunFailed"]
+        assert desk.last().left == self.left(desk) == ["one"]
+
+
 class TestChanges:
     def test_a_step_that_the_next_version_does_not_have_is_taken_down_last(self, desk: Desk) -> None:
         desk.apply(make_offering(actions={"create": {"steps": THREE}}))

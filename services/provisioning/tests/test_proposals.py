@@ -261,3 +261,52 @@ async def test_nonsense_about_a_proposal_is_refused(
     with pytest.raises(StepFailed):
         await driver.apply(step({"a.yaml": "1"}, with_=with_))
     assert git(repository, "branch", "--list", "entresol/*") == ""
+
+
+async def test_what_is_given_up_closes_its_branch_however_often_it_is_said(
+    driver: GitOps, step: Callable[..., StepWork], repository: Path
+) -> None:
+    look = await waits(driver.apply, step({"a.yaml": "a: 1\n"}))
+    assert await driver.withdraw(look) is None
+    assert git(repository, "branch", "--list", "entresol/*") == ""
+    assert await driver.withdraw(look) is None
+    assert files_of(repository) == ["readme"]
+
+
+@pytest.mark.parametrize("branch", ["kept", "deleted"])
+async def test_what_was_merged_before_it_could_be_given_up_is_done(
+    driver: GitOps, step: Callable[..., StepWork], repository: Path, clone: Path, branch: str
+) -> None:
+    look = await waits(driver.apply, step({"a.yaml": "a: 1\n"}))
+    head = merged(clone, "--squash")
+    if branch == "deleted":
+        git(clone, "push", "--quiet", "origin", "--delete", BRANCH)
+    for _ in range(2):
+        done = await driver.withdraw(look)
+        assert done is not None
+        assert (done.message, done.outputs["merged"], done.outputs["files"]) == ("merged", head, [FILE])
+    assert git(repository, "branch", "--list", "entresol/*") == ""
+
+
+async def test_a_branch_on_which_somebody_works_is_not_closed(
+    driver: GitOps, step: Callable[..., StepWork], repository: Path, clone: Path
+) -> None:
+    look = await waits(driver.apply, step({"a.yaml": "a: 1\n"}))
+    git(clone, "fetch", "--quiet")
+    git(clone, "checkout", "--quiet", BRANCH)
+    theirs = push(clone, "more", "x")
+    with pytest.raises(StepFailed, match=f"the branch {BRANCH} stays: somebody has put a commit on it"):
+        await driver.withdraw(look)
+    assert git(repository, "rev-parse", BRANCH) == theirs
+
+
+async def test_a_removal_that_is_given_up_leaves_what_is_there(
+    driver: GitOps, step: Callable[..., StepWork], repository: Path, clone: Path
+) -> None:
+    look = await waits(driver.apply, step({"a.yaml": "a: 1\n"}))
+    merged(clone)
+    result = await driver.apply(look)
+    gone = step({"a.yaml": "a: 1\n"}, 2, previous=result.outputs, destroys=True, action="delete")
+    assert await driver.withdraw(await waits(driver.destroy, gone)) is None
+    assert files_of(repository) == ["readme", FILE]
+    assert git(repository, "branch", "--list", "entresol/*") == ""

@@ -4,10 +4,13 @@
 - A thing that is adopted has to be there; what differs is left as it is, and told.
 """
 
+import asyncio
+import random
 from dataclasses import dataclass
 
 from entresol_provisioning.claims import ADOPT, DESTROY
-from entresol_provisioning.drivers import Difference, Driver, StepFailed, StepResult, StepWork
+from entresol_provisioning.domain.requests import next_delay_seconds
+from entresol_provisioning.drivers import Difference, Driver, StepFailed, StepResult, StepWork, Withdrawing
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +26,23 @@ async def act(what: str, driver: Driver, work: StepWork) -> Acted:
     if what == DESTROY:
         return Acted(await _destroy(driver, work))
     return Acted(await driver.apply(work))
+
+
+async def withdraw(driver: Driver, work: StepWork) -> Acted | None:
+    """Take back what a suspended step has begun, however often it takes; None: nothing of it is left."""
+    if not isinstance(driver, Withdrawing):
+        raise StepFailed(f"the driver {driver.name} can't do that")
+    attempt = 0
+    while True:
+        attempt += 1
+        try:
+            done = await driver.withdraw(work)
+            return None if done is None else Acted(done)
+        except StepFailed as failure:
+            delay = next_delay_seconds(attempt, random.random(), first=0.5, longest=10.0)
+            if not failure.retryable or work.remaining_seconds < delay:
+                raise
+            await asyncio.sleep(delay)
 
 
 async def _destroy(driver: Driver, work: StepWork) -> StepResult:

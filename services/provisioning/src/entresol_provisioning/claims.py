@@ -63,11 +63,16 @@ class Intent:
     held: str | None
     """What it may do: digest of its approved plan, or `skipped`; None: whatever is needed."""
     memory: Mapping[str, Any]
-    """Of a step that was suspended: {reason, until, resumable, memory, answer}."""
+    """Of a step that was suspended: {reason, until, resumable, memory, answer, withdraws, given_up}."""
 
     @property
     def destroys(self) -> bool:
         return self.act == DESTROY
+
+    @property
+    def given_up(self) -> Mapping[str, Any] | None:
+        """Of a step that is only withdrawn: how it ends then, {state, reason}."""
+        return self.memory.get("given_up")
 
     @property
     def fills(self) -> bool:

@@ -14,17 +14,17 @@ from datetime import datetime
 from typing import Any
 
 from entresol_contracts.events import CompensationFailed, CompensationSucceeded
-from entresol_eventing.reactions import Cancel, Outcome
+from entresol_eventing.reactions import Outcome
 from sqlalchemy import Connection
 
-from entresol_provisioning import endings, store
+from entresol_provisioning import endings, store, waits
 from entresol_provisioning.claims import APPLY, DESTROY, RESTORE, UNDO
 from entresol_provisioning.domain.graph import DONE, StepState, backwards, ready
 from entresol_provisioning.domain.offering import Offering
 from entresol_provisioning.domain.requests import CANCELLED, Request
 from entresol_provisioning.endings import about, because
 from entresol_provisioning.verdicts import Verdict
-from entresol_provisioning.waits import RETRY, WAITING
+from entresol_provisioning.waits import WAITING
 
 
 def rows(
@@ -98,10 +98,9 @@ def halt(connection: Connection, request: Request, reason: str, at: datetime) ->
     told = []
     for name, one in steps.items():
         if one.state in WAITING:
-            store.change_step(connection, request.run_id or "", name, one.state, state="dropped")
-            steps[name] = replace(one, state="dropped")
-            yield Cancel(f"{RETRY}:{request.run_id}:{name}")
-            told.append(_told(request, name, "dropped", None))
+            steps[name] = dropped = yield from waits.drop(connection, request, one)
+            if dropped.state == "dropped":
+                told.append(_told(request, name, dropped.state, None))
     yield from because(told, request.cause)
     return (yield from _settle(connection, request, steps, at))
 

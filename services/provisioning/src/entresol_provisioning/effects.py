@@ -19,6 +19,10 @@ def remember(connection: Connection, request: Request, verdict: Verdict) -> None
     if request.plans:
         return
     name = verdict.step.removeprefix(UNDO)
+    if verdict.withdrawn and verdict.state != "succeeded":
+        if verdict.step == name and verdict.act != DESTROY:
+            _withdrawn(connection, request, name)
+        return
     if verdict.step != name:
         if verdict.state == "succeeded":
             _undone(connection, request, name, verdict)
@@ -37,6 +41,19 @@ def disown(connection: Connection, request: Request) -> None:
     for one in store.footprints_of(connection, request.resource_id):
         if one.run_id == request.run_id:
             store.remove_footprint(connection, request.resource_id, one.step)
+
+
+def _withdrawn(connection: Connection, request: Request, name: str) -> None:
+    """Nothing is there but what was before this request."""
+    found = next((one for one in store.footprints_of(connection, request.resource_id) if one.step == name), None)
+    if found is None or found.run_id != request.run_id:
+        return
+    if found.former is None:
+        store.remove_footprint(connection, request.resource_id, name)
+        return
+    former: dict[str, Any] = {**found.former, "former": None}
+    outputs = former.pop("outputs")
+    store.leave_footprint(connection, request.resource_id, name, outputs, known=True, **former)
 
 
 def _undone(connection: Connection, request: Request, name: str, verdict: Verdict) -> None:

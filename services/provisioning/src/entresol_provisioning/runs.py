@@ -14,7 +14,7 @@ from typing import Any
 
 from entresol_contracts.events import RunStarted
 from entresol_eventing.envelope import new_id
-from entresol_eventing.reactions import Cancel, Deadline, Outcome
+from entresol_eventing.reactions import Deadline, Outcome
 from sqlalchemy import Connection
 from sqlmodel import Session
 
@@ -92,10 +92,13 @@ class Runs:
         if request is None or request.state != RUNNING:
             return
         if verdict.state in WAITING and request.stopping:
-            verdict = replace(verdict, state=waits.given_up(request, verdict), wait=None)
+            begun = verdict.begun if verdict.wait is None else verdict.wait.to_withdraw()
+            verdict = replace(verdict, state=waits.given_up(request, verdict), wait=None, begun=begun)
         before: dict[str, Any] | None = None
         values: dict[str, Any] = {"state": verdict.state}
-        if verdict.state == "retrying":
+        if (withdrawing := waits.withdrawing(verdict)) is not None:
+            values = withdrawing
+        elif verdict.state == "retrying":
             values["attempt"] = verdict.attempt + 1
         elif verdict.wait is not None:
             before = store.steps_of(connection, verdict.run_id)[verdict.step].memory
@@ -105,6 +108,8 @@ class Runs:
         if not store.change_step(connection, verdict.run_id, verdict.step, "ready", tried=verdict.attempt, **values):
             return
         effects.remember(connection, request, verdict)
+        if withdrawing is not None:
+            return
         if verdict.wait is not None:
             yield from because(waits.begin(request, verdict, verdict.wait, before, at), request.cause)
         else:
@@ -190,9 +195,7 @@ class Runs:
         store.change_request(connection, request.id, stop=stop, cause=request.cause)
         for name, one in steps.items():
             if one.state in WAITING:
-                store.change_step(connection, request.run_id or "", name, one.state, state="dropped")
-                steps[name] = replace(one, state="dropped")
-                yield Cancel(f"{RETRY}:{request.run_id}:{name}")
+                steps[name] = yield from waits.drop(connection, request, one)
                 other = None if stop["outcome"] == AGAIN else waits.needless(connection, request, one)
                 if other is not None:
                     yield from self.cancel(connection, other, f"{request.resource_id} needs it no more", at)
@@ -291,6 +294,8 @@ def _reason_to_stop(stop: dict[str, Any] | None, verdict: Verdict) -> dict[str, 
     again = None if stop is None else stop.get("phase")
     if verdict.state == "outdated" and stop is None:
         return {"outcome": AGAIN, "phase": PLAN}
+    if verdict.state == "dropped" and verdict.message is not None and stop is not None and "reason" in stop:
+        return {**stop, "reason": f"{stop['reason']}; {verdict.message}"}
     if verdict.state == "failed":
         reason = verdict.message or "no reason was given"
         if stop is None or again == PLAN:

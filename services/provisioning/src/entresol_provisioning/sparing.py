@@ -14,8 +14,16 @@ from entresol_provisioning.verdicts import Verdict
 
 
 def verdict(intent: Intent, state: Any, **fields: Any) -> Verdict:
-    known = intent.previous is not None
-    return Verdict(*intent.key, attempt=intent.attempt, state=state, act=intent.act, known=known, **fields)
+    known, memory = intent.previous is not None, intent.memory
+    begun = memory if memory.get("withdraws") and intent.given_up is None else {}
+    return Verdict(*intent.key, attempt=intent.attempt, state=state, act=intent.act, known=known, begun=begun, **fields)
+
+
+def failed(intent: Intent, reason: str, **fields: Any) -> Verdict:
+    """It has failed for good. What is let go of may stay where it is."""
+    if intent.destroys and intent.request.orphan and not intent.request.plans:
+        return verdict(intent, "succeeded", message=reason, kept=reason, **fields)
+    return verdict(intent, "failed", message=reason, **fields)
 
 
 def unknown(intent: Intent) -> str:

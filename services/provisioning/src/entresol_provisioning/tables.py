@@ -114,7 +114,7 @@ class StepRow(Base, table=True):
     act: str = "apply"
     """What is done: apply, adopt, destroy, or restore what stood there before."""
     memory: dict[str, Any] | None = Field(default=None, sa_type=JSON)
-    """Of a step that was suspended: {reason, memory, resumable, until, answer, request_id}."""
+    """Of a step that was suspended: {reason, memory, resumable, until, answer, withdraws, given_up}."""
 
 
 class FootprintRow(Base, table=True):

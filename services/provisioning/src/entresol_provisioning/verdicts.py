@@ -19,10 +19,17 @@ class Wait:
     """When it is given up."""
     resumable: bool = False
     memory: Mapping[str, Any] = field(default_factory=dict)
+    withdraws: bool = False
+    """Whether it has to be withdrawn if nobody waits for it any more."""
 
     def as_json(self) -> dict[str, Any]:
         until = self.until.isoformat()
-        return {"reason": self.reason, "until": until, "resumable": self.resumable, "memory": dict(self.memory)}
+        said = {"reason": self.reason, "until": until, "resumable": self.resumable, "memory": dict(self.memory)}
+        return said | ({"withdraws": True} if self.withdraws else {})
+
+    def to_withdraw(self) -> dict[str, Any]:
+        """What is remembered of the step if it is given up, and has to be withdrawn."""
+        return self.as_json() if self.withdraws else {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +52,10 @@ class Verdict:
     """Of a step that is suspended."""
     undo: dict[str, Any] | None = None
     """What has to be known to take the effect down again; absent if the driver was not reached."""
+    begun: Mapping[str, Any] = field(default_factory=dict)
+    """Of a step that was suspended and has to be withdrawn if it is given up: what is remembered of it."""
+    withdrawn: bool = False
+    """Whether nothing is left of what it had begun."""
     known: bool = False
     """Whether the step had left something before this attempt."""
     kept: str | None = None

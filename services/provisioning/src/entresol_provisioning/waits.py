@@ -4,7 +4,8 @@ Everything here happens in a transaction. What waits is a row in one of the stat
 it ready again; nothing holds it in memory.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final, Literal
 
@@ -48,6 +49,25 @@ def resume(connection: Connection, request: Request, step: str | None, answer: d
         memory = dict(one.memory or {}) | ({"answer": answer} if (one.memory or {}).get("resumable") else {})
         store.change_step(connection, request.run_id, name, "suspended", state="ready", memory=memory)
         yield Cancel(f"{RETRY}:{request.run_id}:{name}")
+
+
+def drop(connection: Connection, request: Request, one: StepState) -> Generator[Outcome, None, StepState]:
+    """Give up a step that waits; what it has begun is withdrawn first where that has to be. Return it as it is then."""
+    memory = one.memory or {}
+    values: dict[str, Any] = {"state": "dropped"}
+    if memory.get("withdraws"):
+        values = {"state": "ready", "memory": {**memory, "given_up": {"state": "dropped"}}}
+    store.change_step(connection, request.run_id or "", one.name, one.state, **values)
+    yield Cancel(f"{RETRY}:{request.run_id}:{one.name}")
+    return replace(one, **values)
+
+
+def withdrawing(verdict: Verdict) -> dict[str, Any] | None:
+    """What is recorded of a step that is given up, if what it has begun has to be withdrawn first."""
+    if not verdict.begun or verdict.state not in ("failed", "dropped"):
+        return None
+    given_up = {"state": verdict.state} | ({"reason": verdict.message} if verdict.state == "failed" else {})
+    return {"state": "ready", "attempt": verdict.attempt + 1, "memory": {**verdict.begun, "given_up": given_up}}
 
 
 def given_up(request: Request, verdict: Verdict) -> Literal["dropped", "failed"]:

@@ -22,7 +22,7 @@ from entresol_manifests.schemas import validator
 from sqlmodel import Session
 
 from entresol_provisioning import claims, plans, sparing, store
-from entresol_provisioning.acting import act
+from entresol_provisioning.acting import act, withdraw
 from entresol_provisioning.claims import Intent
 from entresol_provisioning.domain.offering import HOW_TO_BE, RESOURCE, Step
 from entresol_provisioning.domain.requests import next_delay_seconds
@@ -48,6 +48,8 @@ LOOK_SECONDS = 5.0
 BUSY_SECONDS = 0.003
 """Pause between two looks while steps run, so that what they record is looked at together."""
 SHORTEST_LOOK_SECONDS = 0.05
+WITHDRAW_SECONDS = 120.0
+"""How long it is tried to take back what a step has begun that is given up."""
 FINISH_SECONDS = 2.0
 """When the service stops, steps that run may still end by themselves for this long."""
 
@@ -128,7 +130,8 @@ class StepWorker:
             if intent.fills:
                 if intent.request.plans and (waits_for := sparing.unknown(intent)):
                     return sparing.verdict(intent, "succeeded", plan=sparing.after_apply(intent, waits_for))
-                if intent.step.when is not None and not compile_expression(intent.step.when).holds(Scope(**scope)):
+                when = None if intent.given_up is not None else intent.step.when
+                if when is not None and not compile_expression(when).holds(Scope(**scope)):
                     if intent.footprint is None or intent.request.action not in HOW_TO_BE:
                         return sparing.not_needed(intent)
                     intent = intent.taking_down()
@@ -151,11 +154,13 @@ class StepWorker:
                     return await self._plan(intent, driver, work)
                 failpoint("effect.before")
                 try:
-                    acted = await act(intent.act, driver, work)
+                    acted = await (act(intent.act, driver, work) if intent.given_up is None else withdraw(driver, work))
                 except StepSuspended:
                     failpoint("effect.after")
                     raise
                 failpoint("effect.after")
+            if acted is None:
+                return self._ended(intent, None)
             outputs = self._outputs(intent.step, acted.result)
             undo["fingerprint"] = fingerprint
             said = {"message": acted.result.message, "kept": acted.result.kept, "differences": acted.differences}
@@ -224,15 +229,21 @@ class StepWorker:
     def _seconds(self, intent: Intent) -> float:
         """How long this attempt may take: of a step that was suspended, what is left of the whole."""
         limit = self._limit_seconds(intent)
+        if intent.given_up is not None:
+            return WITHDRAW_SECONDS
         if "until" not in intent.memory:
             return limit
         return max(0.0, min(limit, (datetime.fromisoformat(intent.memory["until"]) - now()).total_seconds()))
 
     def _too_long(self, intent: Intent) -> str:
+        if intent.given_up is not None:
+            return f"not done within {WITHDRAW_SECONDS:g} s"
         waits_for = f" ({intent.memory['reason']})" if intent.memory else ""
         return f"not done within {self._limit_seconds(intent):g} s{waits_for}"
 
     def _suspended(self, intent: Intent, waits: StepSuspended, undo: dict[str, Any] | None) -> Verdict:
+        if intent.given_up is not None:
+            return self._ended(intent, waits.reason)
         at = now()
         until = at + timedelta(seconds=self._seconds(intent))
         if until <= at:
@@ -247,15 +258,18 @@ class StepWorker:
             until=until,
             resumable=waits.resumable,
             memory=waits.memory,
+            withdraws=waits.withdraws,
         )
         return sparing.verdict(intent, "suspended", message=waits.reason, wait=wait, undo=undo)
 
     def _failed(self, intent: Intent, failure: StepFailed, undo: dict[str, Any] | None) -> Verdict:
+        if intent.given_up is not None:
+            return self._ended(intent, failure.reason)
         retries = self._settings.retries if intent.step.retries is None else intent.step.retries
         if not failure.retryable or intent.attempt > retries:
-            if intent.destroys and intent.request.orphan and not intent.request.plans:
-                return sparing.verdict(intent, "succeeded", message=failure.reason, kept=failure.reason, undo=undo)
-            return sparing.verdict(intent, "failed", message=failure.reason, undo=undo)
+            if intent.memory.get("withdraws"):
+                return sparing.verdict(intent, "failed", message=failure.reason, undo=undo)
+            return sparing.failed(intent, failure.reason, undo=undo)
         first = intent.step.backoff_seconds
         delay = next_delay_seconds(
             intent.attempt,
@@ -264,3 +278,13 @@ class StepWorker:
             longest=self._settings.retry_longest_seconds,
         )
         return sparing.verdict(intent, "retrying", message=failure.reason, retry_after_seconds=delay, undo=undo)
+
+    def _ended(self, intent: Intent, left: str | None) -> Verdict:
+        """How a step ends that is given up, after what it had begun was taken back, or could not be."""
+        given_up, name = intent.given_up or {}, intent.step.name
+        said = f"what step {name} had begun was taken back"
+        if left is not None:
+            said = f"what step {name} had begun could not be taken back: {left}"
+        if given_up["state"] == "dropped":
+            return sparing.verdict(intent, "dropped", message=said, withdrawn=left is None)
+        return sparing.failed(intent, f"{given_up['reason']}; {said}", withdrawn=left is None)

@@ -21,7 +21,7 @@ returns a Driver. What every driver has to hold:
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -160,6 +160,7 @@ class StepSuspended(Exception):
         look_after_seconds: float | None,
         memory: Mapping[str, Any] | None = None,
         resumable: bool = False,
+        withdraws: bool = False,
     ) -> None:
         super().__init__(reason)
         self.reason = reason
@@ -170,6 +171,8 @@ class StepSuspended(Exception):
         """JSON, at most some KiB, without secrets."""
         self.resumable = resumable or look_after_seconds is None
         """Whether a person may let it go on."""
+        self.withdraws = withdraws
+        """Whether it has to be withdrawn if nobody waits for it any more; only a driver that is Withdrawing says so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,3 +234,16 @@ def contract_of(driver: Driver) -> Contract | None:
     """What the driver says of itself; None if it says nothing, and then nothing of its steps is judged beforehand."""
     found: Contract | None = getattr(driver, "contract", None)
     return found
+
+
+@runtime_checkable
+class Withdrawing(Driver, Protocol):
+    """A driver that can take back what a suspended step has begun."""
+
+    async def withdraw(self, work: StepWork) -> StepResult | None:
+        """End what the step has begun, since its run was cancelled, or its time is over. May be called again.
+
+        Returns None once nothing of it is left, and what `apply` or `destroy` would give if it was done meanwhile.
+        Raises StepFailed, which says what is left, if it can't be ended.
+        """
+        ...

@@ -89,6 +89,22 @@ class GitOps:
         seen: Observation = await self._repositories.read(at.place, {at.branch}, look)
         return seen
 
+    async def withdraw(self, work: StepWork) -> StepResult | None:
+        """Close the branch first: only then nobody can merge it any more, and whether it was merged can be told."""
+        at = target(self._settings, work)
+        if at.place.missing:
+            return None
+        change = await self._change(work, at, destroys=work.destroys)
+        branches, trailer = {at.branch, at.proposal or at.branch}, history.trailer(work.idempotency_key)
+        repository = self._repositories.at(at.place)
+        stays = await repository.ask(lambda view: proposals.close(view, at), branches, deadline=work.deadline)
+        done: StepResult | None = await repository.ask(
+            lambda view: proposals.merged(view, work, at, change), branches, deadline=work.deadline, trailer=trailer
+        )
+        if done is None and stays:
+            raise StepFailed(f"the branch {at.proposal} stays: somebody has put a commit on it")
+        return done
+
     async def close(self) -> None:
         await self._repositories.close()
         await self._renderer.close()

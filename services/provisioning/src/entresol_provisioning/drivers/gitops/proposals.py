@@ -5,6 +5,7 @@
 - The step waits until the target branch holds the change, however it was merged: with a merge, squashed, rebased, or
   done by hand. Then the branch goes, unless somebody has put a commit on it that was not merged.
 - A branch that goes without having been merged was closed by somebody: the step fails.
+- A step that nobody waits for any more closes its branch, unless somebody has put a commit on it.
 - Nothing but the repository decides. What is remembered tells only whether this run has proposed already, and up to
   which commit the target branch was looked at.
 """
@@ -26,15 +27,11 @@ def propose(view: View, work: StepWork, at: Target, change: Change, committer: s
     assert at.proposal is not None
     head, own = view.heads[at.branch], view.tips[at.proposal]
     begun = work.attempted or bool(work.memory)
-    if (commit := _merged(view, work, at, change)) is not None or trees.is_there(view.objects, head, change):
+    if (done := merged(view, work, at, change)) is not None:
         if not begun:
             work.hold_to(commits.approvable(at, change, trees.compare(view.objects, head, change)))
-        if own is not None and (history.is_of_a_step(view.objects, own) or history.holds(view.objects, head, own)):
-            view.tips[at.proposal] = None
-        said = "nothing to change" if commit is None and not begun else "merged"
-        found = head if commit is None else commit
-        given = commits.outputs(at, change, None if found is None else found.decode())
-        return StepResult(given | outputs(at, None if head is None else head.decode()), said)
+        close(view, at)
+        return done
     if own is None and work.memory:
         if work.memory.get("gone"):
             raise StepFailed(
@@ -45,6 +42,30 @@ def propose(view: View, work: StepWork, at: Target, change: Change, committer: s
     if own is None or not (work.memory or _proposed(view, work, own, head)):
         own = _proposal(view, work, at, change, committer)
     raise _waiting(at, head, own.decode(), gone=False)
+
+
+def close(view: View, at: Target) -> bool:
+    """Delete the branch; return whether it stays, because it ends with a commit of somebody that is nowhere else."""
+    own = None if at.proposal is None else view.tips[at.proposal]
+    if at.proposal is None or own is None:
+        return False
+    if history.is_of_a_step(view.objects, own) or history.holds(view.objects, view.heads[at.branch], own):
+        view.tips[at.proposal] = None
+        return False
+    return True
+
+
+def merged(view: View, work: StepWork, at: Target, change: Change) -> StepResult | None:
+    """What the step gives if the target branch holds its change, or has held it since the step began."""
+    head = view.heads[at.branch]
+    commit = _merged(view, work, at, change)
+    if commit is None and not trees.is_there(view.objects, head, change):
+        return None
+    begun = work.attempted or bool(work.memory)
+    said = "nothing to change" if commit is None and not begun else "merged"
+    found = head if commit is None else commit
+    given = commits.outputs(at, change, None if found is None else found.decode())
+    return StepResult(given | outputs(at, None if head is None else head.decode()), said)
 
 
 def outputs(at: Target, head: str | None) -> dict[str, Any]:
@@ -105,4 +126,5 @@ def _waiting(at: Target, head: ObjectID | None, commit: str, *, gone: bool) -> S
         f"waits until the branch {at.proposal} is merged into {at.branch}",
         look_after_seconds=at.look_seconds,
         memory=memory | {"gone": True} if gone else memory,
+        withdraws=True,
     )
