@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from entresol_eventing.service import Service
 from entresol_eventing.testing import published
-from httpx import AsyncClient
+from httpx import AsyncClient, Response
 
 from services.intake.tests.conftest import Document, Enter, Make
 
@@ -312,6 +312,65 @@ async def test_what_is_required_must_be_offered(
     (violation,) = answer.json()["violations"]
     assert violation["pointer"] == place
     assert word in violation["detail"]
+
+
+def requiring(make_offering: Make, name: str, *others: str, version: str = "1.0.0", **required: Any) -> Any:
+    requires = [
+        {"name": f"the-{other}", "offering": other, "inputs": {"size": "small"}, **required} for other in others
+    ]
+    return make_offering(version, name=name, requires=requires)
+
+
+def circles(answer: Response) -> list[tuple[str, str]]:
+    assert answer.status_code == 422, answer.text
+    return [(each["pointer"], each["detail"].split(": ")[-1]) for each in answer.json()["violations"]]
+
+
+async def test_offerings_that_require_each_other_in_a_circle_are_refused(
+    admin: AsyncClient, make_offering: Make
+) -> None:
+    batch = [
+        requiring(make_offering, "a", "c", "b"),
+        requiring(make_offering, "b", "c"),
+        requiring(make_offering, "c", "d", "a"),
+        requiring(make_offering, "d"),
+    ]
+    expected = [
+        ("/0/spec/requires", "a 1.0.0 → c 1.0.0 → a 1.0.0"),
+        ("/1/spec/requires", "b 1.0.0 → c 1.0.0 → a 1.0.0 → b 1.0.0"),
+    ]
+    assert circles(await admin.post("/v1/manifests", json=batch)) == expected
+    assert circles(await admin.post("/v1/manifests?dry_run=true", json=batch)) == expected
+    itself = requiring(make_offering, "a", "a", id="base")
+    assert circles(await admin.post("/v1/manifests", json=[itself])) == [("/0/spec/requires", "a 1.0.0 → a 1.0.0")]
+
+
+async def test_a_circle_is_found_by_the_versions_that_would_be_chosen(admin: AsyncClient, make_offering: Make) -> None:
+    async def apply(*offerings: Any, query: str = "") -> Response:
+        return await admin.post(f"/v1/manifests{query}", json=list(offerings))
+
+    plain, on_b = requiring(make_offering, "a"), requiring(make_offering, "b", "a")
+    assert (await apply(plain, on_b)).status_code == 202
+    back = requiring(make_offering, "a", "b", version="2.0.0")
+    assert circles(await apply(back)) == [("/0/spec/requires", "a 2.0.0 → b 1.0.0 → a 2.0.0")]
+    assert circles(await apply(back, query="?dry_run=true")) == circles(await apply(back))
+    assert (await apply(back, query="?dry_run=true&proposed=true")).status_code == 202
+    assert (await apply(back, query="?proposed=true")).status_code == 202
+    promoted = await admin.post("/v1/offerings/a/2.0.0/stage", json={"stage": "default"})
+    assert promoted.status_code == 409
+    assert "a 2.0.0 → b 1.0.0 → a 2.0.0" in promoted.json()["detail"]
+    named = requiring(make_offering, "b", "a", version="1.1.0")
+    named["spec"]["requires"][0]["version"] = "1.0.0"
+    assert (await apply(named)).status_code == 202
+    assert (await admin.post("/v1/offerings/a/2.0.0/stage", json={"stage": "default"})).status_code == 202
+
+
+async def test_a_requirement_on_a_condition_may_end_the_circle(admin: AsyncClient, make_offering: Make) -> None:
+    batch = [
+        requiring(make_offering, "a", "b"),
+        requiring(make_offering, "b", "a", when='environment == "prod"'),
+    ]
+    assert (await admin.post("/v1/manifests", json=batch)).status_code == 202
 
 
 async def test_what_is_required_can_not_be_removed(stocked: AsyncClient, make_offering: Make) -> None:

@@ -55,13 +55,15 @@ class Handler(BaseHTTPRequestHandler):
         status = int(headers.pop("Status", "200").split()[0])
         return status, list(headers.items()), body
 
-    def answer(self, status: int, headers: list[tuple[str, str]], body: bytes, *, cut_at: int | None = None) -> None:
+    def answer(self, status: int, headers: list[tuple[str, str]], body: bytes, *, cut_at: int | None = None) -> bool:
+        """Send it, and be done: true."""
         self.send_response(status)
         for name, value in headers:
             self.send_header(name, value)
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body[:cut_at])
+        return True
 
     def _content(self) -> bytes:
         if self.headers.get("Transfer-Encoding") == "chunked":

@@ -187,7 +187,7 @@ async def test_a_login_does_not_follow_a_server_that_sends_elsewhere(
     driver: GitOps, step: Step, server: GitServer, certificate: Path, tmp_path: Path, scheme: str
 ) -> None:
     with git_server(tmp_path / "served", certificate) as elsewhere:
-        elsewhere.misbehave = lambda one: one.answer(*one.ask_backend()) is None
+        elsewhere.misbehave = lambda one: one.answer(*one.ask_backend())
         aim = elsewhere.url.replace("https", scheme)
 
         def redirect(one: Handler) -> bool:
@@ -256,6 +256,6 @@ async def test_a_scaffold_is_begun_and_kept_current_by_https(
     assert "size.txt" in files_of(repository)
     await driver.apply(work(2, "large"))
     assert git(repository, "show", "main:size.txt") == "large"
-    server.misbehave = lambda one: one.answer(500, [], b"") is None
+    server.misbehave = lambda one: one.answer(500, [], b"")
     assert (await refusal(driver.observe, work(2, "large"))).retryable
     await driver.close()

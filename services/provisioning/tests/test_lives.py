@@ -5,6 +5,7 @@ from typing import Any, ClassVar
 
 import pytest
 from entresol_contracts.events import (
+    CompensationFailed,
     RequirementRefused,
     RequirementRequested,
     ResourceChanged,
@@ -272,7 +273,9 @@ class TestStoppedUndoing:
         assert desk.ready() == []
         assert not desk.deadlines
         assert desk.facts(request)[-2:] == ["CompensationFailed", "RunFailed"]
-        assert (desk.emits(request)[-2].data.step, desk.emits(request)[-2].data.reason) == ("two", self.HALTED)
+        kept = desk.emits(request)[-2].data
+        assert isinstance(kept, CompensationFailed)
+        assert (kept.step, kept.reason) == ("two", self.HALTED)
         end = desk.last()
         assert end.reason.startswith(f"no room; {self.HALTED}")
         assert (end.step, end.left, end.compensated) == ("three", ["one", "two"], None)

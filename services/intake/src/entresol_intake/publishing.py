@@ -21,11 +21,12 @@ from sqlalchemy import delete, select, update
 from sqlmodel import Session
 
 from entresol_intake.domain.asks import highest, semantic
+from entresol_intake.domain.circles import circle, told
 from entresol_intake.domain.faults import Fault, Invalid, pointer, prefixed
 from entresol_intake.domain.references import OF_BLUEPRINTS, Known, dangling, referrers
 from entresol_intake.domain.shapes import is_version
 from entresol_intake.offerings import Offering
-from entresol_intake.staging import stage_applied, unstage_removed
+from entresol_intake.staging import defaults, stage_applied, unstage_removed
 from entresol_intake.store import add, documents_of, manifests
 from entresol_intake.triggers import POSSIBLE_TYPES
 
@@ -119,7 +120,7 @@ def _item(document: Mapping[str, Any]) -> Item:
     return Item(kind, metadata["name"], version, digest(document), document)
 
 
-def assess(items: Sequence[Item], session: Session) -> list[Result] | Refusal:
+def assess(items: Sequence[Item], session: Session, *, proposed: bool = False) -> list[Result] | Refusal:
     """What applying would do to each; or why the batch can't be applied."""
     stored = _stored([item.key for item in items], session)
     results, changed = [], []
@@ -129,16 +130,19 @@ def assess(items: Sequence[Item], session: Session) -> list[Result] | Refusal:
         if item.kind == "Offering" and digest_before is not None and not same:
             detail = f"{item.name} {item.version} was published with other content; raise metadata.version"
             changed.append(Fault(pointer(index, "metadata", "version"), detail))
-        known = digest_before is not None
-        result = "created" if removed or not known else "unchanged" if same else "changed"
-        results.append(Result(item, result, known))
+        is_known = digest_before is not None
+        result = "created" if removed or not is_known else "unchanged" if same else "changed"
+        results.append(Result(item, result, is_known))
     if changed:
         return Refusal(tuple(changed), "a version that is published does not change")
     new = {index: item for index, item in enumerate(items) if item.kind == "Offering" and item.key not in stored}
     if broken := tuple(_broken(new, items, session)):
         return Refusal(broken, "what a version takes, the later ones of its major version take too")
-    missing = tuple(dangling([item.document for item in items], _known(items, session), POSSIBLE_TYPES))
-    return Refusal(missing) if missing else results
+    known = _known(items, session)
+    if missing := tuple(dangling([item.document for item in items], known, POSSIBLE_TYPES)):
+        return Refusal(missing)
+    round_about = tuple(_circles(results, known, session, proposed=proposed))
+    return Refusal(round_about) if round_about else results
 
 
 def _stored(keys: Sequence[tuple[str, str, str]], session: Session) -> dict[tuple[str, str, str], tuple[str, bool]]:
@@ -189,6 +193,19 @@ def _known(items: Sequence[Item], session: Session) -> Known:
     return Known(offerings, channels, blueprints)
 
 
+def _circles(results: Sequence[Result], known: Known, session: Session, *, proposed: bool) -> Iterator[Fault]:
+    """Versions in the batch that would require themselves; each circle is told once."""
+    changed = [(index, each.item) for index, each in enumerate(results) if each.result != "unchanged"]
+    offered = {(item.name, item.version): index for index, item in changed if item.kind == "Offering"}
+    default = defaults(session, list(offered), proposed=proposed)
+    found: set[tuple[str, str]] = set()
+    for one, index in offered.items():
+        requires = results[index].item.document["spec"].get("requires")
+        if requires and one not in found and (way := circle(one, known.offerings, default)):
+            found.update(way)
+            yield Fault(pointer(index, "spec", "requires"), f"what is required goes round in a circle: {told(way)}")
+
+
 def apply(
     items: Sequence[Item], at: datetime, by: str, session: Session, *, proposed: bool = False
 ) -> Generator[Emit, None, list[Result] | Refusal]:
@@ -196,7 +213,7 @@ def apply(
 
     A new version of an offering becomes its default if it is the highest, unless it is only `proposed`.
     """
-    results = assess(items, session)
+    results = assess(items, session, proposed=proposed)
     if not isinstance(results, list):
         return results
     for each in results:

@@ -1,12 +1,15 @@
 """Moving a version of an offering from stage to stage, so that there is never more than one default."""
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
+from functools import cache
+from typing import Any
 
 from entresol_contracts.events import OfferingStaged
 from entresol_eventing.reactions import Emit
 from sqlmodel import Session
 
 from entresol_intake.domain.asks import highest
+from entresol_intake.domain.circles import Version, circle
 from entresol_intake.domain.stages import DEFAULT, Stage, default_of, first_stage
 from entresol_intake.store import documents_of, drop_stage, put_stage, stages_of
 
@@ -39,6 +42,23 @@ def stage_applied(name: str, version: str, by: str, session: Session, *, propose
         yield from stage(name, version, to, by, None, session)
 
 
+def defaults(
+    session: Session, applied: Sequence[tuple[str, str]] = (), *, proposed: bool = False
+) -> Callable[[str], str | None]:
+    """Tells the default version of an offering, as it is once those versions are applied."""
+
+    @cache
+    def default(name: str) -> str | None:
+        stages: dict[str, str] = dict(stages_of(name, session))
+        for version in (version for other, version in applied if other == name):
+            if (to := first_stage(version, stages, proposed=proposed)) == DEFAULT:
+                stages = {other: stage for other, stage in stages.items() if stage != DEFAULT}
+            stages |= {} if to is None else {version: to}
+        return default_of(stages)
+
+    return default
+
+
 def unstage_removed(name: str, version: str, by: str, session: Session) -> Generator[Emit, None, None]:
     """A removed version is the default no more: the highest of those that are left without a stage is.
 
@@ -51,3 +71,13 @@ def unstage_removed(name: str, version: str, by: str, session: Session) -> Gener
     left = (document["metadata"]["version"] for document, _ in documents_of("Offering", session, name))
     if (following := highest(each for each in left if each not in stages)) is not None:
         yield from stage(name, following, DEFAULT, by, f"{version} was removed", session)
+
+
+def circle_of_default(name: str, version: str, session: Session) -> tuple[Version, ...]:
+    """The circle in which the version would require itself if it were the default; nothing if there is none."""
+    offerings: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for document, _ in documents_of("Offering", session):
+        metadata = document["metadata"]
+        offerings.setdefault(metadata["name"], {})[metadata["version"]] = document["spec"]
+    default = defaults(session)
+    return circle((name, version), offerings, lambda other: version if other == name else default(other))

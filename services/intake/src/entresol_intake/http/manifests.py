@@ -43,7 +43,7 @@ def router(desk: Desk) -> APIRouter:
         except Invalid as invalid:
             raise unprocessable(invalid, TITLE) from None
         if dry_run:
-            return _results(await desk.service.read(partial(assess, items)))
+            return _results(await desk.service.read(partial(assess, items, proposed=proposed)))
         results = await desk.transact(partial(apply, items, now(), who.actor, proposed=proposed), who.actor)
         desk.shelf.clear()
         return _results(results)

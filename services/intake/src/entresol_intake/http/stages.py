@@ -11,12 +11,13 @@ from fastapi.responses import JSONResponse, Response
 from sqlmodel import Session
 
 from entresol_intake.domain.asks import MAX_REASON
+from entresol_intake.domain.circles import told
 from entresol_intake.domain.faults import Invalid
 from entresol_intake.domain.shapes import Fields, is_slug, is_version
-from entresol_intake.domain.stages import STAGES, read_stage
+from entresol_intake.domain.stages import DEFAULT, STAGES, read_stage
 from entresol_intake.http import shapes
 from entresol_intake.http.desk import Desk, not_found, read_json, unprocessable
-from entresol_intake.staging import stage
+from entresol_intake.staging import circle_of_default, stage
 from entresol_intake.store import is_removed
 
 WHAT: Final = "version of an offering"
@@ -44,18 +45,22 @@ def router(desk: Desk) -> APIRouter:
         if not is_slug(name) or not is_version(version):
             raise not_found(WHAT)
 
-        def unit(session: Session) -> Generator[Emit, None, bool | None]:
+        def unit(session: Session) -> Generator[Emit, None, tuple[bool | None, str]]:
             removed = is_removed(name, version, session)
-            if removed is False:
+            way = circle_of_default(name, version, session) if removed is False and to == DEFAULT else ()
+            if removed is False and not way:
                 yield from stage(name, version, read_stage(to), who.actor, reason, session)
-            return removed
+            return removed, told(way)
 
-        removed = await desk.transact(unit, who.actor)
+        removed, round_about = await desk.transact(unit, who.actor)
         desk.shelf.clear()
         if removed is None:
             raise not_found(WHAT)
         if removed:
             detail = f"{name} {version} was removed; apply it again first."
+            raise Problem(409, "Contradicts what is in force", detail)
+        if round_about:
+            detail = f"As the default, {name} {version} would require itself in a circle: {round_about}."
             raise Problem(409, "Contradicts what is in force", detail)
         return JSONResponse({"name": name, "version": version, "stage": to}, 202)
 
