@@ -16,8 +16,9 @@ from entresol_catalog.store.shelf import adapter
 from entresol_contracts import events as facts
 from entresol_eventing.envelope import Cause, Event
 from entresol_eventing.reactions import Deadline, Due, Emit, Outcome
+from entresol_eventing.store import deadline
 from entresol_eventing.testing import event, memory_session
-from sqlalchemy import select
+from sqlalchemy import insert, select
 from sqlmodel import Session
 
 from services.catalog.tests.graded import scorecard, service
@@ -232,6 +233,37 @@ def test_many_entities_are_looked_at_in_bites_that_begin_anew_with_another_score
     world.settle()
     assert world.shown == {f"s{number:02}": int(number < 5) for number in range(25)}
     assert len(world.spoken) == 25
+
+
+def test_a_rule_that_takes_too_long_does_not_pass_and_stops_nobody(world: World) -> None:
+    endless = "[entity.identifier]" + ".map(x, x + x)" * 60 + " == []"
+    world.project(service("cart", "team-cart"), scorecard(bronze=endless), scorecard("other")).settle()
+    because = {one.scorecard: one.rules[0].because for one in world.said}
+    assert (because.pop("maturity") or "").startswith("takes more")
+    assert because == {"other": None}
+
+
+def test_heavy_rules_are_looked_at_a_few_at_a_time_and_none_is_left_out(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(judging, "BITE_SECONDS", 0.0)
+    deadline.create(world.session.connection())
+    heavy = "entity.properties.tags.map(x, x).size() == 1"
+    names = [f"s{number}" for number in range(4)]
+    world.project(*(service(name, tags=[]) for name in names), scorecard(bronze=heavy)).settle()
+    assert world.spoken == [(name, 0) for name in names]
+    world.project(*(service(name, tags=["a"]) for name in names))
+    assert world.spoken == [("s0", 1)], "the others wait for the next transactions"
+    (walk,) = world.deadlines.values()
+    world.bite()
+    world.bite()
+    row = {"key": walk.key, "kind": walk.kind, "due_at": walk.due_at, "cause": {}, "attempts": 0}
+    args = dict(world.deadlines[walk.key].args)
+    world.session.connection().execute(insert(deadline), {**row, "args": args})
+    world.project(*(service(name, tags=[]) for name in names))
+    assert world.deadlines[walk.key].args == {**args, "again": True}, "what goes on already is not begun anew"
+    world.settle()
+    assert world.shown == dict.fromkeys(names, 0)
 
 
 @pytest.mark.parametrize("size", [1, 3, 50])

@@ -12,6 +12,7 @@ from entresol_intake.hooks import github
 from entresol_intake.triggers import Trigger
 from entresol_manifests.checking import check
 from entresol_manifests.expressions import Scope
+from entresol_manifests.guard import Guard
 
 from services.intake.tests.conftest import Document, Make
 
@@ -47,7 +48,7 @@ def test_a_trigger_can_not_break_glass(make_manifest: Make) -> None:
     manifest = make_manifest("Trigger", "deploy", on="dev.entresol.change.merged.v1", request=request)
     assert "/spec/request/break_glass" in {each.pointer for each in check(manifest)}
     with pytest.raises(Invalid, match="/break_glass is not known here"):
-        Trigger.of(manifest).ask(Scope(event={}), "user:ada")
+        Trigger.of(manifest).ask(Scope(event={}), "user:ada", Guard())
 
 
 @pytest.mark.parametrize("document", [None, 5, "x", [], True])

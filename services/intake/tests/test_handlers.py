@@ -162,6 +162,19 @@ def test_one_failing_trigger_does_not_stop_the_others(
     assert [type(emit.data) for emit in handlers.fire(merged(), session)] == [DeliveryRefused, RequestSubmitted]
 
 
+@pytest.mark.parametrize("place", ["when", "reason"])
+def test_a_trigger_that_takes_too_long_is_told_and_stops_nobody(
+    session: Session, handlers: Handlers, put: Callable[..., list[Emit]], trigger: Make, place: str
+) -> None:
+    endless = "[event.type]" + ".map(x, x + x)" * 60 + " == []"
+    put(trigger("a", **{place: endless if place == "when" else f"${{{endless}}}"}), trigger("b"))
+    told, asked = handlers.fire(merged(), session)
+    assert isinstance(told.data, DeliveryRefused)
+    assert "trigger a: " in told.data.reason
+    assert "takes more" in told.data.reason
+    assert isinstance(asked.data, RequestSubmitted)
+
+
 def test_a_trigger_may_wait_for_what_has_no_word(
     session: Session, handlers: Handlers, put: Callable[..., list[Emit]], trigger: Make
 ) -> None:

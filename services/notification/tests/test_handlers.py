@@ -25,6 +25,7 @@ from sqlalchemy import event as sql_event
 from sqlmodel import Session, select
 
 AT = datetime(2026, 11, 21, 10, tzinfo=UTC)
+ENDLESS = "[event.type]" + ".map(x, x + x)" * 60 + " == []"
 DENIED = "dev.entresol.request.denied.v1"
 
 
@@ -111,6 +112,18 @@ def test_a_route_that_can_not_say_fails_visibly(desk: Desk, when: str) -> None:
     assert "route denials" in emit.data.reason
     assert [one.state for one in desk.deliveries()] == ["failed"]
     assert store.queues(desk.session) == {}
+
+
+def test_a_route_that_takes_too_long_fails_visibly_and_stops_nobody(desk: Desk) -> None:
+    desk.hear(route("a", when=ENDLESS), route("b"), route("c", message=f"${{{ENDLESS}}}"))
+    (emit,) = desk.hear(denied())
+    assert isinstance(emit.data, NotificationFailed)
+    assert "route a fails" in emit.data.reason
+    assert "takes more" in emit.data.reason
+    told = {one.route: one.message for one in desk.deliveries() if one.state == "ready"}
+    assert told.pop("b") == "request shop/prod/db/orders was denied: too large"
+    assert "the message of route c fails: takes more" in told.pop("c")
+    assert not told
 
 
 @pytest.mark.parametrize(

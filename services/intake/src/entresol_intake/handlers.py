@@ -30,6 +30,7 @@ from entresol_eventing.envelope import Event, new_id, now
 from entresol_eventing.http import Problem
 from entresol_eventing.reactions import Emit
 from entresol_manifests.expressions import ExpressionError, Scope
+from entresol_manifests.guard import Guard
 from sqlmodel import Session
 
 from entresol_intake.binding import STRUCTURED, Unsupported, read_events
@@ -58,6 +59,8 @@ from entresol_intake.triggers import Trigger
 from entresol_intake.versions import choose
 
 EXPIRY = "system:expiry"
+SHARE: Final = 0.25
+"""Of the time, that one heavy expression of a trigger may take."""
 
 Ending = ApprovalGranted | ApprovalRejected | ApprovalExpired | ApprovalClosed
 ENDINGS: Final[Mapping[type[Payload], str]] = {
@@ -91,6 +94,7 @@ class Handlers:
 
     def __init__(self, shelf: Shelf) -> None:
         self._shelf = shelf
+        self._guard = Guard(share=SHARE)
 
     def remember_approval(self, event: Event[ApprovalRequested], session: Session) -> Iterator[Emit]:
         if approval_of(event.data.approval_id, session) is None:
@@ -186,7 +190,7 @@ class Handlers:
                     )
 
     def _fitting(self, trigger: Trigger, scope: Scope, actor: str, session: Session) -> Fitting | None:
-        ask = trigger.ask(scope, actor)
+        ask = trigger.ask(scope, actor, self._guard)
         if ask is None:
             return None
         provisioned = None if ask.action in BEGINNINGS else version_of(ask.resource_id, session)

@@ -6,6 +6,7 @@ from typing import Any, Final
 
 from entresol_contracts import EVENT_TYPES
 from entresol_manifests.expressions import Expression, Scope, compile_expression, interpolate
+from entresol_manifests.guard import Guard
 
 from entresol_intake.domain.asks import MAX_REASON, WITHOUT_ANYBODY, Ask, read_ask
 from entresol_intake.domain.outside import EXTERNAL, OUTSIDE_FACTS
@@ -32,13 +33,13 @@ class Trigger:
             document["metadata"]["name"], compile_expression(when) if when else None, document["spec"]["request"]
         )
 
-    def ask(self, scope: Scope, actor: str) -> Ask | None:
+    def ask(self, scope: Scope, actor: str, guard: Guard) -> Ask | None:
         """What it asks for because of the event in the scope; None if its condition does not hold.
 
         Raise ExpressionError or Invalid if that can't be said. The reason ends with who was behind the event.
         """
-        if self.when is not None and not self.when.holds(scope):
+        if self.when is not None and not guard.holds(self.when.source, scope):
             return None
-        document = interpolate(dict(self.request), scope)
+        document = interpolate(dict(self.request), scope, evaluate=guard.evaluate)
         reason = f"{document['reason']} (by {actor})" if document.get("reason") else f"by {actor}"
         return read_ask(document | {"reason": reason[:MAX_REASON]}, WITHOUT_ANYBODY)

@@ -5,12 +5,13 @@ changes.
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 from entresol_contracts.events import ManifestApplied, ManifestRemoved, NotificationFailed
 from entresol_eventing.envelope import Event, encode
 from entresol_eventing.reactions import Emit, Outcome, Reactions
 from entresol_manifests.expressions import ExpressionError
+from entresol_manifests.guard import Guard
 from sqlmodel import Session
 
 from entresol_notification import store
@@ -18,6 +19,8 @@ from entresol_notification.domain import SYSTEM
 from entresol_notification.routing import Route, Table, delivery_id, scope_of, table
 
 KINDS = frozenset({"Route", "Channel"})
+SHARE: Final = 0.25
+"""Of the time, that one heavy expression of a route may take."""
 OWN_SOURCE = "/entresol/notification"
 
 
@@ -26,6 +29,7 @@ class Router:
 
     def __init__(self) -> None:
         self._table: Table | None = None
+        self._guard = Guard(share=SHARE)
 
     def reactions(self) -> Reactions:
         return Reactions(to_batch=self.route, forget=self.forget)
@@ -47,7 +51,7 @@ class Router:
                 self._table = table(store.manifests(session, "Route"))
             routes = self._table.get(event.type)
             if routes and event.source != OWN_SOURCE:
-                yield from _deliveries(event, routes, rows)
+                yield from _deliveries(event, routes, self._guard, rows)
         store.put_deliveries(session, rows)
 
 
@@ -58,7 +62,9 @@ def _keep(data: ManifestApplied | ManifestRemoved, session: Session) -> None:
         store.remove_manifest(session, data.kind, data.name)
 
 
-def _deliveries(event: Event[Any], routes: Sequence[Route], rows: list[dict[str, Any]]) -> Iterator[Outcome]:
+def _deliveries(
+    event: Event[Any], routes: Sequence[Route], guard: Guard, rows: list[dict[str, Any]]
+) -> Iterator[Outcome]:
     document = event.model_dump(mode="json", exclude_none=True, by_alias=True)
     body = encode(event).decode()
     scope = scope_of(document)
@@ -78,13 +84,13 @@ def _deliveries(event: Event[Any], routes: Sequence[Route], rows: list[dict[str,
             "ended_at": None,
         }
         try:
-            if not route.takes(scope):
+            if not route.takes(scope, guard):
                 continue
         except ExpressionError as error:
             rows.append(row | {"state": "failed", "ended_at": event.time})
             yield _failed(row, f"the `when` of route {route.name} fails: {error.message}", event)
         else:
-            rows.append(row | {"message": route.words(scope, document)})
+            rows.append(row | {"message": route.words(scope, document, guard)})
 
 
 def _failed(row: dict[str, Any], reason: str, event: Event[Any]) -> Emit:

@@ -15,6 +15,7 @@ from entresol_contracts import EVENT_TYPES
 from entresol_contracts.manifests import Route as RouteManifest
 from entresol_eventing.permissions import SERVICES
 from entresol_manifests.expressions import Expression, ExpressionError, Scope, compile_expression, interpolate
+from entresol_manifests.guard import Guard
 from pydantic import ValidationError
 
 from entresol_notification.domain.sentences import one_line, sentence
@@ -37,20 +38,20 @@ class Route:
     when: Expression | ExpressionError | None
     message: str | None
 
-    def takes(self, scope: Scope | ExpressionError) -> bool:
+    def takes(self, scope: Scope | ExpressionError, guard: Guard) -> bool:
         """Whether the event is to be told; raise ExpressionError if the route can't say."""
         if self.when is None:
             return True
         if isinstance(self.when, ExpressionError):
             raise self.when
-        return self.when.holds(_usable(scope))
+        return guard.holds(self.when.source, _usable(scope))
 
-    def words(self, scope: Scope | ExpressionError, event: Mapping[str, Any]) -> str:
+    def words(self, scope: Scope | ExpressionError, event: Mapping[str, Any], guard: Guard) -> str:
         """The line to be told. A message of the route's own that can't be written says so behind the usual one."""
         if self.message is None:
             return sentence(event)
         try:
-            written = interpolate(self.message, _usable(scope))
+            written = interpolate(self.message, _usable(scope), evaluate=guard.evaluate)
         except ExpressionError as error:
             return one_line(f"{sentence(event)} [the message of route {self.name} fails: {error.message}]")
         return one_line(written if isinstance(written, str) else json.dumps(written, ensure_ascii=False))

@@ -13,9 +13,10 @@ from typing import Any, TypeAlias
 from entresol_contracts import Payload
 from entresol_contracts.events import RequestSubmitted, RunPlanned
 from entresol_manifests.expressions import ExpressionError, Scope, interpolate
+from entresol_manifests.guard import shortened
 
 from entresol_policy.domain.judging import Unclear
-from entresol_policy.evaluation import Evaluator, shortened
+from entresol_policy.evaluation import Evaluator
 
 FindEntity: TypeAlias = Callable[[str, str], Mapping[str, Any] | None]
 """The entity of that blueprint and identifier, with its scorecards; None if there is none."""

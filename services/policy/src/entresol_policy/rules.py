@@ -15,13 +15,13 @@ from entresol_contracts.manifests import Quota as QuotaManifest
 from entresol_contracts.manifests import Window as WindowManifest
 from entresol_manifests.durations import seconds
 from entresol_manifests.expressions import ExpressionError, compile_expression
+from entresol_manifests.guard import shortened
 from pydantic import ValidationError
 
 from entresol_policy.calendar import Schedule
 from entresol_policy.domain import windows
 from entresol_policy.domain.judging import Ask, Breaking, Escalation, Policy, Rule
 from entresol_policy.domain.quotas import Quota
-from entresol_policy.evaluation import shortened
 
 DEFAULT_WITHIN = "24h"
 DEFAULT_REVIEW = "3d"

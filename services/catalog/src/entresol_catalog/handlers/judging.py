@@ -6,7 +6,7 @@ not remembered is looked at once more, so the last word on an entity is the righ
 
 - An entity is looked at in the transaction that changes it.
 - A scorecard that was applied or removed is gone through in bites, each a deadline of its own, so that what arrives
-  meanwhile is not kept waiting.
+  meanwhile is not kept waiting. So is one whose rules take too long to be looked at for all that has changed.
 """
 
 import logging
@@ -16,7 +16,10 @@ from typing import Any
 from entresol_contracts.events import ScorecardChanged, ScorecardRule
 from entresol_eventing.envelope import Cause
 from entresol_eventing.reactions import Deadline, Due, Emit, Outcome
-from entresol_manifests.expressions import ExpressionError, Scope, compile_expression
+from entresol_eventing.store import deadline
+from entresol_manifests.expressions import ExpressionError, Scope
+from entresol_manifests.guard import Guard, shortened
+from sqlalchemy import select
 from sqlmodel import Session
 
 from entresol_catalog.domain.entities import Entity
@@ -29,16 +32,17 @@ log = logging.getLogger(__name__)
 
 BITE = 100
 """Entities that are looked at in one transaction when a scorecard has changed."""
+BITE_SECONDS = 0.25
+"""Of processor time for the heavy rules of one scorecard in one transaction."""
 KIND = "scorecard"
 """Of the deadlines by which a scorecard is gone through."""
-MAX_REASON = 500
-"""Characters of an error that are shown; it may quote an expression of 4 kB."""
 
 
 class Judge:
     """Used in the writer thread only."""
 
     def __init__(self) -> None:
+        self._guard = Guard()
         self._in_force: dict[str, Scorecard] | None = None
         self._said: dict[Key, Result | None] = {}
         """By scorecard, blueprint and identifier: what is under way by the log. None takes back what was said."""
@@ -63,10 +67,18 @@ class Judge:
                     wanted[scorecard.name, blueprint, identifier] = fact
         board.standings.load(wanted, session)
         board.entities.load({key[1:] for key in wanted}, session)
+        taken: dict[str, float] = {}
+        late: dict[str, Fact] = {}
         for key, fact in wanted.items():
-            standing = board.standings.get(*key)
-            aim = _aim(in_force.get(key[0]), key[1], board.entities.get(*key[1:]))
+            if key[0] in taken and taken[key[0]] >= BITE_SECONDS:
+                late[key[0]] = fact
+                continue
+            standing, before = board.standings.get(*key), self._guard.taken_seconds
+            aim = self._aim(in_force.get(key[0]), key[1], board.entities.get(*key[1:]))
+            taken[key[0]] = taken.get(key[0], 0.0) + self._guard.taken_seconds - before
             yield from self._say(key, aim, None if standing is None else standing.result, fact.event.cause)
+        for name, fact in late.items():
+            yield _once_more(name, fact, session)
 
     def walk(self, due: Due, session: Session) -> Iterator[Outcome]:
         """Take the next bite of a scorecard: first of what is to be taken back, then of the entities it is about."""
@@ -83,6 +95,8 @@ class Judge:
         else:
             assert scorecard is not None  # without one, the digest is another
             after = yield from self._grade_some(scorecard, place["after"], due.cause, session)
+            if after is None and place.get("again"):
+                place, after = {**place, "again": False}, ""
         if after is not None:
             yield Deadline(due.key, KIND, due.due_at, {**place, "after": after}, due.cause)
 
@@ -105,9 +119,13 @@ class Judge:
             return None
         last = entities[-1].identifier
         known = standings_up_to(scorecard.name, scorecard.blueprint, after, last, session)
+        begun = self._guard.taken_seconds
         for entity in entities:
             key = (scorecard.name, scorecard.blueprint, entity.identifier)
-            yield from self._say(key, _aim(scorecard, entity.blueprint, entity), known.get(entity.identifier), cause)
+            aim = self._aim(scorecard, entity.blueprint, entity)
+            yield from self._say(key, aim, known.get(entity.identifier), cause)
+            if self._guard.taken_seconds - begun >= BITE_SECONDS:
+                return entity.identifier
         return last if len(entities) == BITE else None
 
     def _say(self, key: Key, aim: Result | None, shown: Result | None, cause: Cause) -> Iterator[Outcome]:
@@ -130,6 +148,28 @@ class Judge:
         )
         yield Emit(changed, subject=f"{blueprint}/{identifier}", cause=cause)
 
+    def _aim(self, scorecard: Scorecard | None, blueprint: str, entity: Entity | None) -> Result | None:
+        """Where the entity stands; None if it does not stand anywhere, because one of the two is gone."""
+        if scorecard is None or scorecard.blueprint != blueprint or entity is None or entity.document is None:
+            return None
+        document = entity.document
+        shown = {
+            "blueprint": entity.blueprint,
+            "identifier": entity.identifier,
+            "title": document.get("title"),
+            "team": document.get("team"),
+            "properties": document["properties"],
+            "relations": document["relations"],
+        }
+        scope = Scope(entity=shown)
+        return grade(scorecard, lambda source: self._objection(source, scope))
+
+    def _objection(self, source: str, scope: Scope) -> str | None:
+        try:
+            return None if self._guard.holds(source, scope) else shortened(f"`{source}` is false")
+        except ExpressionError as error:
+            return shortened(error.message)
+
     def _doubts(self, key: Key, board: Board, in_force: Mapping[str, Scorecard]) -> bool:
         """Whether to look at what came back: nobody remembers it, or it came after the end of its scorecard."""
         remembered = key in self._said
@@ -150,29 +190,9 @@ class Judge:
         return self._in_force
 
 
-def _aim(scorecard: Scorecard | None, blueprint: str, entity: Entity | None) -> Result | None:
-    """Where the entity stands; None if it does not stand anywhere, because one of the two is gone."""
-    if scorecard is None or scorecard.blueprint != blueprint or entity is None or entity.document is None:
-        return None
-    document = entity.document
-    shown = {
-        "blueprint": entity.blueprint,
-        "identifier": entity.identifier,
-        "title": document.get("title"),
-        "team": document.get("team"),
-        "properties": document["properties"],
-        "relations": document["relations"],
-    }
-    scope = Scope(entity=shown)
-    return grade(scorecard, lambda source: _objection(source, scope))
-
-
-def _objection(source: str, scope: Scope) -> str | None:
-    try:
-        return None if compile_expression(source).holds(scope) else _shortened(f"`{source}` is false")
-    except ExpressionError as error:
-        return _shortened(error.message)
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= MAX_REASON else f"{text[: MAX_REASON // 2]} … {text[-MAX_REASON // 2 :]}"
+def _once_more(name: str, fact: Fact, session: Session) -> Deadline:
+    """Go through the scorecard; if that goes on already, once more when it has come to its end."""
+    key = f"{KIND}:{name}"
+    args = session.execute(select(deadline.c.args).where(deadline.c.key == key)).scalar()
+    place = {"scorecard": name} if args is None else {**args, "again": True}
+    return Deadline(key, KIND, fact.at, place, fact.event.cause)

@@ -1,0 +1,64 @@
+"""What others have written stops nobody; `services/policy/tests/test_evaluation.py` tries what is hostile."""
+
+from collections.abc import Iterator
+
+import pytest
+from entresol_manifests.expressions import ExpressionError, Scope
+from entresol_manifests.guard import Guard
+
+NUMBERS = list(range(3000))
+SLOW = "l.map(x, x).exists(x, l.exists(y, x + y == -1))"
+HEAVY = "l.map(x, x + 1) == [2]"
+
+
+class Clock:
+    now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def guard(clock: Clock) -> Iterator[Guard]:
+    made = Guard(limit_seconds=0.05, share=0.25, clock=clock)
+    yield made
+    made.close()
+
+
+def why(guard: Guard, source: str, scope: Scope) -> str:
+    with pytest.raises(ExpressionError) as caught:
+        guard.holds(source, scope)
+    return caught.value.message.partition(":")[0]
+
+
+def test_light_and_heavy_ones_say_what_they_always_say(guard: Guard) -> None:
+    assert guard.holds("l == [1]", Scope(l=[1]))
+    assert guard.taken_seconds == 0
+    assert guard.holds(HEAVY, Scope(l=[1]))
+    assert guard.evaluate("l.map(x, x + 1)", Scope(l=[1])) == [2]
+    assert guard.taken_seconds > 0
+    assert "must be true or false" in why(guard, "l.map(x, x)", Scope(l=[1]))
+    with pytest.raises(ExpressionError) as caught:
+        guard.evaluate("l.map(x, x).size() + m.n", Scope(l=[1], m={}))
+    assert caught.value.missing == "m.n"
+
+
+def test_what_is_asked_for_again_and_again_takes_no_more_than_its_share(guard: Guard, clock: Clock) -> None:
+    for size in (3000, 2999, 2998, 2997):  # each a smaller one, so that none is refused for the one before
+        assert why(guard, SLOW, Scope(l=NUMBERS[:size])) == "takes more than 0.05 s"
+    assert why(guard, SLOW, Scope(l=[1])) == "asked for so often, it takes more time than there is for it"
+    assert guard.holds(HEAVY, Scope(l=[1])), "the others go on"
+    clock.now += 0.1
+    assert not guard.holds(SLOW, Scope(l=[1])), "a quarter of the time is its own"
+
+
+def test_without_a_share_only_its_own_limit_counts(clock: Clock) -> None:
+    guard = Guard(limit_seconds=0.05, clock=clock)
+    for size in (3000, 2999, 2998, 2997, 2996):
+        assert why(guard, SLOW, Scope(l=NUMBERS[:size])) == "takes more than 0.05 s"
+    guard.close()
