@@ -289,14 +289,14 @@ def test_somebody_is_expected_by_a_time(names: str, seconds: float) -> None:
 
 def test_a_grant_that_was_taken_back_is_gone_unless_that_is_refused() -> None:
     one = approval()
-    given = Answer("user:bob", "granted", None, at(1))
+    given = Answer("user:bob", "granted", None, at(1), "e1")
     assert not one.withdraw("user:bob", None, at(1))
     one.hear(given)
-    assert one.withdraw("user:bob", "not sure", at(2))
+    assert one.withdraw("user:bob", "not sure", at(2), "e2")
     assert not one.withdraw("user:bob", "not sure", at(2))
     assert not one.hear(given)
     assert (one.answers, [(taken.by, taken.answer) for taken in one.withdrawn]) == ([], [("user:bob", given)])
-    assert one.refuse("user:bob", "only pending grants can be taken back", at(3))
+    assert one.refuse("user:bob", "only pending grants can be taken back", at(3), "e2")
     assert (one.answers, one.withdrawn) == ([given], [])
     assert [(late.by, late.at) for late in one.refused] == [("user:bob", at(2))]
 
@@ -308,18 +308,28 @@ def test_a_grant_that_was_taken_back_too_late_counts() -> None:
     one.withdraw("user:bob", None, at(2))
     one.end("granted", [given])
     assert (one.answers, one.withdrawn) == ([given], [])
-    assert one.refuse("user:bob", "too late", at(3))
+    assert one.refuse("user:bob", "too late", at(3), "e2")
     assert (one.answers, [late.reason for late in one.refused]) == ([given], ["too late"])
 
 
 def test_a_delegation_is_shown_until_it_is_refused() -> None:
     one = approval()
-    handed = Delegation("user:bob", "user:eve", "on holiday", at(2))
+    handed = Delegation("user:bob", "user:eve", "on holiday", at(2), "e2")
     one.hear(Answer("user:bob", "granted", None, at(1)))
     assert one.delegate(handed)
     assert not one.delegate(handed)
-    assert one.refuse("user:bob", "eve may not", at(3))
+    assert one.refuse("user:bob", "eve may not", at(3), "e2")
     assert (one.delegations, len(one.answers)) == ([], 1)
+
+
+def test_what_is_refused_takes_nothing_else_away_that_the_same_person_said() -> None:
+    one = approval()
+    handed = Delegation("user:bob", "user:eve", None, at(2), "e2")
+    one.delegate(handed)
+    assert not one.withdraw("user:bob", None, at(3), "e3"), "there is no grant to take back"
+    one.hear(Answer("user:bob", "granted", None, at(4), "e4"))
+    assert one.refuse("user:bob", "nothing to take back", at(5), "e3")
+    assert (one.delegations, len(one.answers), len(one.refused)) == ([handed], 1, 1)
 
 
 def test_an_escalation_adds_approvers_and_a_reminder_moves_nothing() -> None:
@@ -483,13 +493,13 @@ def test_an_approval_ends_with_its_request() -> None:
 
 def test_an_answer_is_shown_until_it_is_refused() -> None:
     request = folded("ask")
-    assert request.follow("a1", lambda one: one.hear(Answer("user:ada", "granted", None, at(2))), at(2))
+    assert request.follow("a1", lambda one: one.hear(Answer("user:ada", "granted", None, at(2), "e1")), at(2))
     assert [one.by for one in request.approvals[0].answers] == ["user:ada"]
     reason = "the requester's own answer does not count"
-    assert request.follow("a1", lambda one: one.refuse("user:ada", reason, at(3)), at(3))
+    assert request.follow("a1", lambda one: one.refuse("user:ada", reason, at(3), "e1"), at(3))
     assert request.approvals[0].answers == []
     assert [(one.by, one.at) for one in request.approvals[0].refused] == [("user:ada", at(2))]
-    assert not request.follow("a1", lambda one: one.hear(Answer("user:ada", "granted", None, at(2))), at(4))
+    assert not request.follow("a1", lambda one: one.hear(Answer("user:ada", "granted", None, at(2), "e1")), at(4))
 
 
 def test_a_stall_is_told_once_and_forgotten_when_somebody_moves() -> None:

@@ -16,6 +16,8 @@ class Answer:
     answer: Literal["granted", "rejected"]
     reason: str | None
     at: datetime
+    event: str | None = None
+    """The id of the event in which it was said; None once policy has counted it."""
 
 
 @dataclass(slots=True)
@@ -36,6 +38,7 @@ class Withdrawal:
     reason: str | None
     at: datetime
     answer: Answer
+    event: str | None = None
 
 
 @dataclass(slots=True)
@@ -46,6 +49,7 @@ class Delegation:
     to: str
     reason: str | None
     at: datetime
+    event: str | None = None
 
 
 @dataclass(slots=True)
@@ -95,13 +99,13 @@ class Approval:
         self.answers.append(answer)
         return True
 
-    def withdraw(self, by: str, reason: str | None, at: datetime) -> bool:
+    def withdraw(self, by: str, reason: str | None, at: datetime, event: str | None = None) -> bool:
         """Take back that actor's latest grant, until policy says that it stands."""
         grants = [one for one in self.answers if one.by == by and one.answer == "granted"]
         if self.state != "pending" or not grants or grants[-1].at > at:
             return False
         self.answers.remove(grants[-1])
-        self.withdrawn.append(Withdrawal(by, reason, at, grants[-1]))
+        self.withdrawn.append(Withdrawal(by, reason, at, grants[-1], event))
         return True
 
     def delegate(self, delegation: Delegation) -> bool:
@@ -112,11 +116,11 @@ class Approval:
         self.delegations.append(delegation)
         return True
 
-    def refuse(self, by: str, reason: str, at: datetime) -> bool:
-        """The latest thing that this actor said does not count: an answer, a withdrawal, or a delegation."""
+    def refuse(self, by: str, reason: str, at: datetime, event: str | None) -> bool:
+        """What this actor said in that event does not count: an answer, a withdrawal, or a delegation."""
         if any(one.by == by and one.reason == reason and one.at == at for one in self.refused):
             return False
-        said = max(self._said(by), key=lambda one: one.at, default=None) if self.state == "pending" else None
+        said = self._said(event) if self.state == "pending" and event else None
         if isinstance(said, Answer):
             self.answers.remove(said)
         elif isinstance(said, Delegation):
@@ -153,6 +157,6 @@ class Approval:
             self.withdrawn = [one for one in self.withdrawn if (one.answer.by, one.answer.at) not in counted]
         return True
 
-    def _said(self, by: str) -> list[Answer | Withdrawal | Delegation]:
+    def _said(self, event: str) -> Answer | Withdrawal | Delegation | None:
         said: list[Answer | Withdrawal | Delegation] = [*self.answers, *self.withdrawn, *self.delegations]
-        return [one for one in said if one.by == by]
+        return next((one for one in said if one.event == event), None)

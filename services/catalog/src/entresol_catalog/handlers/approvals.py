@@ -43,25 +43,30 @@ def ask(board: Board, request: Request, fact: Fact) -> bool:
 
 def hear(_: Board, request: Request, fact: Fact) -> bool:
     data: facts.ApprovalAnswered = fact.event.data
-    answer = Answer(data.by, data.answer, data.reason, fact.at)
+    answer = Answer(data.by, data.answer, data.reason, fact.at, fact.event.id)
     return request.follow(data.approval_id, lambda approval: approval.hear(answer), fact.at)
 
 
 def withdraw(_: Board, request: Request, fact: Fact) -> bool:
     data: facts.AnswerWithdrawn = fact.event.data
-    return request.follow(data.approval_id, lambda approval: approval.withdraw(data.by, data.reason, fact.at), fact.at)
+    return request.follow(
+        data.approval_id, lambda approval: approval.withdraw(data.by, data.reason, fact.at, fact.event.id), fact.at
+    )
 
 
 def delegate(_: Board, request: Request, fact: Fact) -> bool:
     data: facts.ApprovalDelegated = fact.event.data
-    delegation = Delegation(data.by, data.to, data.reason, fact.at)
+    delegation = Delegation(data.by, data.to, data.reason, fact.at, fact.event.id)
     return request.follow(data.approval_id, lambda approval: approval.delegate(delegation), fact.at)
 
 
 def refuse(_: Board, request: Request, fact: Fact) -> bool:
     """An answer that comes too late is refused too, so this may happen to a request that has ended."""
     data: facts.AnswerRefused = fact.event.data
-    return request.follow(data.approval_id, lambda approval: approval.refuse(data.by, data.reason, fact.at), fact.at)
+    said = fact.event.causationid
+    return request.follow(
+        data.approval_id, lambda approval: approval.refuse(data.by, data.reason, fact.at, said), fact.at
+    )
 
 
 def remind(_: Board, request: Request, fact: Fact) -> bool:
