@@ -69,6 +69,8 @@ async def test_an_ask_is_stored_and_said_before_it_is_answered(
         ({"dry_run": "yes"}, "/dry_run"),
         ({"reason": ""}, "/reason"),
         ({"break_glass": ""}, "/break_glass"),
+        ({"break_glass": " \n"}, "/break_glass"),
+        ({"break_glass": "the shop is down", "dry_run": True}, "/break_glass"),
         ({"break_glass": True}, "/break_glass"),
         ({"break_glass": "x" * 2001}, "/break_glass"),
         ({"colour": "red"}, "/colour"),

@@ -109,6 +109,8 @@ def read_ask(document: object, known: Collection[str] = FIELDS) -> Ask:
     )
     if ask.version is not None and not is_version(ask.version):
         fields.refuse("version", "must be a semantic version such as 1.2.0")
+    if ask.dry_run and ask.break_glass is not None:
+        fields.refuse("break_glass", "has nothing to go past in a dry run, which changes nothing: leave one out")
     fields.done()
     return ask
 

@@ -13,6 +13,8 @@ _version = re.compile(VERSION.removeprefix("^").removesuffix("$")).fullmatch
 
 SLUG_RULE: Final = "must be 1 to 63 of a-z, 0-9 and -, beginning and ending with a letter or digit"
 
+_TEXT_RULE: Final = "must be a text of 1 to {} characters, and not only blanks"
+
 
 def is_slug(value: object) -> bool:
     return isinstance(value, str) and _slug(value) is not None
@@ -26,6 +28,10 @@ def is_actor(value: str, kinds: Collection[str]) -> bool:
     """Whether it is one of the kinds, a colon, and a name without blanks."""
     kind, _, name = value.partition(":")
     return kind in kinds and name != "" and name.isprintable() and " " not in name
+
+
+def _says_something(value: object, most: int) -> bool:
+    return isinstance(value, str) and 0 < len(value) <= most and not value.isspace()
 
 
 class Fields:
@@ -55,16 +61,16 @@ class Fields:
         return ""
 
     def text(self, name: str, *, most: int, required: bool = False) -> str | None:
-        """A text of 1 to `most` characters; JSON null counts as absent unless it is required."""
+        """A text of 1 to `most` characters, not all blank; JSON null counts as absent unless it is required."""
         value = self.values.get(name)
         if value is None and not (required and name in self.values):
             if required:
                 self.refuse(name, "is missing")
             return None
-        if not isinstance(value, str) or not 0 < len(value) <= most:
-            self.refuse(name, f"must be a text of 1 to {most} characters")
+        if not _says_something(value, most):
+            self.refuse(name, _TEXT_RULE.format(most))
             return None
-        return value
+        return str(value)
 
     def flag(self, name: str) -> bool:
         value = self.values.get(name, False)
@@ -90,14 +96,14 @@ class Fields:
         return value
 
     def texts(self, name: str, *, most: int, default: list[str]) -> list[str]:
-        """Up to 100 different texts of 1 to `most` characters each."""
+        """Up to 100 different texts of 1 to `most` characters each, none of them all blank."""
         value = self.values.get(name, default)
         if not isinstance(value, list) or len(value) > 100:
             self.refuse(name, "must be an array of at most 100 texts")
             return []
         for index, item in enumerate(value):
-            if not isinstance(item, str) or not 0 < len(item) <= most:
-                self.faults.append(Fault(pointer(name, index), f"must be a text of 1 to {most} characters"))
+            if not _says_something(item, most):
+                self.faults.append(Fault(pointer(name, index), _TEXT_RULE.format(most)))
         return [item for item in value if isinstance(item, str)]
 
     def done(self) -> None:

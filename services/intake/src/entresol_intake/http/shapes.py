@@ -15,7 +15,8 @@ Schema = dict[str, Any]
 
 
 def text(most: int, **more: Any) -> Schema:
-    return {"type": "string", "minLength": 1, "maxLength": most, **more}
+    """A text that says something."""
+    return {"type": "string", "minLength": 1, "maxLength": most, "pattern": r"\S", **more}
 
 
 def maybe(schema: Schema) -> Schema:
