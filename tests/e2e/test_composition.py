@@ -198,11 +198,11 @@ def test_the_most_specific_implementation_is_chosen_and_said_why(ada: Person) ->
 
 
 def test_stages_say_who_may_have_a_version(people: Town, ada: Person, tmp_path: Path) -> None:
-    def publish(version: str, *options: str, limit: int = 9) -> str:
+    def publish(version: str, limit: int = 9, more: str = "") -> str:
         file = tmp_path / f"{version}.yaml"
         file.write_text(
             f"apiVersion: entresol.dev/v1\nkind: Offering\nmetadata: {{name: cup, version: {version}}}\n"
-            f"spec: {{inputs: {{type: object, properties: {{size: {{type: integer, maximum: {limit}}}}}}}, "
+            f"spec: {{inputs: {{type: object, properties: {{size: {{type: integer, maximum: {limit}}}{more}}}}}, "
             "actions: {create: {steps: [{name: make, driver: noop}]}}}\n"
         )
         return str(file)
@@ -213,7 +213,7 @@ def test_stages_say_who_may_have_a_version(people: Town, ada: Person, tmp_path: 
     refusal = admin.fails("apply", publish("1.1.0", limit=5))
     assert "size" in refusal
     assert "2.0.0" in refusal
-    admin.does("apply", "--proposed", publish("1.2.0"))
+    admin.does("apply", "--proposed", publish("1.2.0", more=", colour: {default: red}"))
     assert ada.reads("request", "cup", "new", "-p", "shop", "-e", "dev")["version"] == "1.0.0"
     assert ada.reads("request", "cup", "tried", "-p", "shop", "-e", "dev", "--version", "1.2.0")["version"] == "1.2.0"
     admin.does("offering", "promote", "cup", "1.2.0")
@@ -223,4 +223,10 @@ def test_stages_say_who_may_have_a_version(people: Town, ada: Person, tmp_path: 
     assert "old" in admin.does("offering", "impact", "cup@1.0.0")
     moved = ("request", "cup", "old", "-p", "shop", "-e", "dev", "--action", "update", "--version", "1.2.0", "--wait")
     ada.does(*moved)
-    assert ada.resource("shop/dev/cup/old")["offering_version"] == "1.2.0"
+    moved_on = ada.resource("shop/dev/cup/old")
+    assert (moved_on["offering_version"], moved_on["inputs"]) == ("1.2.0", {"colour": "red"})
+    admin.does("apply", publish("2.0.0", limit=5))
+    big = ("request", "cup", "big", "-p", "shop", "-e", "dev", "--wait")
+    ada.does(*big, "--version", "1.2.0", "-i", "size=9")
+    said = ada.fails(*big, "--action", "update", "--version", "2.0.0")
+    assert "its inputs are not what cup 2.0.0 takes: /size it is greater than the maximum of 5" in said

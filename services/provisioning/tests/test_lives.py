@@ -467,6 +467,60 @@ class TestChanges:
         assert order == [("one", "apply"), ("three", "destroy"), ("two", "destroy")]
         assert [one.step for one in store.footprints_of(desk.session.connection(), ID)] == ["one"]
 
+    @pytest.mark.parametrize(
+        ("now", "asked", "becomes"),
+        [
+            ({"size": {"maximum": 9}, "colour": {"default": "red"}}, {}, {"size": 3, "colour": "red"}),
+            ({"size": {"maximum": 9}, "colour": {"default": "red"}}, {"colour": "blue"}, {"size": 3, "colour": "blue"}),
+            ({"colour": {"default": "red"}}, {}, {"colour": "red"}),
+            ({"size": {"maximum": 2}}, {"size": 1}, {"size": 1}),
+        ],
+    )
+    def test_an_update_brings_the_inputs_to_what_the_next_version_takes(
+        self, desk: Desk, now: dict[str, Any], asked: dict[str, Any], becomes: dict[str, Any]
+    ) -> None:
+        self.grow(desk, now)
+        desk.ask("update", offering_version="2.0.0", inputs=asked)
+        (intent,) = desk.ready()
+        assert intent.variables({})["inputs"] == becomes
+        desk.done("only")
+        changed = next(one.data for one in reversed(desk.emits()) if isinstance(one.data, ResourceChanged))
+        assert changed.inputs == becomes
+
+    @pytest.mark.parametrize(
+        ("now", "named"),
+        [
+            ({"size": {"maximum": 2}}, "/size it is greater than the maximum of 2"),
+            ({"size": {"type": "string"}}, "/size must be text"),
+            ({"must": {}}, "must is missing"),
+        ],
+    )
+    def test_an_update_to_a_version_that_does_not_take_the_inputs_is_refused(
+        self, desk: Desk, now: dict[str, Any], named: str
+    ) -> None:
+        self.grow(desk, now, required=[name for name in now if name == "must"])
+        request = desk.ask("update", offering_version="2.0.0")
+        assert desk.facts(request) == ["RunFailed"]
+        reason = desk.last().reason
+        assert f"its inputs are not what database 2.0.0 takes: {named}; give them with the update" in reason
+
+    def test_an_update_with_inputs_of_its_own_is_not_held_to_those_of_the_offering(self, desk: Desk) -> None:
+        update = {"inputs": {"type": "object"}, "steps": [{"name": "only", "driver": "noop"}]}
+        create = {"steps": [{"name": "only", "driver": "noop"}]}
+        desk.apply(make_offering(inputs={"additionalProperties": False}, actions={"create": create, "update": update}))
+        desk.ask()
+        desk.done("only")
+        desk.ask("update", inputs={"why": "so"})
+        assert [intent.variables({})["inputs"] for intent in desk.ready()] == [{"why": "so"}]
+
+    def grow(self, desk: Desk, properties: dict[str, Any], **more: Any) -> None:
+        """A resource of the size 3, and another version with these inputs."""
+        desk.apply(make_offering(inputs={"additionalProperties": False, "properties": {"size": {}}}))
+        inputs = {"additionalProperties": False, "properties": properties, **more}
+        desk.apply(make_offering(version="2.0.0", inputs=inputs))
+        desk.ask(inputs={"size": 3})
+        desk.done("only")
+
     def test_a_rollback_replaces_the_inputs(self, desk: Desk) -> None:
         desk.apply(make_offering())
         desk.ask(inputs={"size": "small"})

@@ -77,9 +77,10 @@ class SchemaError(ValueError):
         self.message, self.pointer = message, pointer
 
 
-def validator(schema: Mapping[str, Any]) -> jsonschema_rs.Draft202012Validator:
+def validator(schema: Mapping[str, Any], *, formats: bool = True) -> jsonschema_rs.Draft202012Validator:
     """A validator of JSON Schema 2020-12 that fetches nothing and matches patterns in linear time.
 
+    Without `formats` they are only notes, as the dialect has it, and as the door reads the inputs of a request.
     Raises SchemaError for a schema that is not valid, or needs more than that.
     """
     declared = schema.get("$schema", DIALECT)
@@ -89,7 +90,7 @@ def validator(schema: Mapping[str, Any]) -> jsonschema_rs.Draft202012Validator:
         jsonschema_rs.meta.validate({**schema, "$schema": DIALECT})
         return jsonschema_rs.Draft202012Validator(
             dict(schema),
-            validate_formats=True,
+            validate_formats=formats,
             offline=True,
             mask="it",
             pattern_options=jsonschema_rs.RegexOptions(),

@@ -18,8 +18,8 @@ from entresol_provisioning.domain.requests import (
     Request,
     Resource,
     admit,
-    effective_inputs,
 )
+from entresol_provisioning.inputs import resulting
 from entresol_provisioning.store import Footprint
 
 _OF_A_PASS = (
@@ -62,7 +62,7 @@ def begin(
     request = request.but(
         destroys=request.action == "delete" and all(row["act"] == DESTROY for row in rows.values()),
         steps=len(needs),
-        effective=effective_inputs(request.action, request.inputs, there.inputs if there else None),
+        effective=resulting(request, offering, there),
     )
     store.change_request(connection, request.id, **{name: getattr(request, name) for name in _OF_A_PASS})
     if rows:
