@@ -1,7 +1,5 @@
 """A step that calls an API, with the service killed at a place that has a name: the API's ledger has one effect."""
 
-import asyncio
-import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +9,8 @@ from entresol_eventing.log import connect
 from entresol_provisioning.settings import Settings
 
 from services.provisioning.tests.http_api import fake_api
-from services.provisioning.tests.test_planned_crashes import ENDS, kind, start
+from services.provisioning.tests.killed import killed_at
+from services.provisioning.tests.test_planned_crashes import ENDS, kind
 
 OTHER_POINTS = ["commit.before@2", "commit.after@2", "effect.before", "effect.after", "commit.before@3"]
 POINTS = ["effect.middle", *(pytest.param(one, marks=pytest.mark.long) for one in OTHER_POINTS)]
@@ -42,29 +41,21 @@ async def test_a_crash_anywhere_makes_the_thing_once(
     monkeypatch.setenv("ENTRESOL_PROVISIONING_HTTP_ALLOW_LOOPBACK", "true")
     connection = await connect(connected, "intake", "test")
     async with fake_api() as api:
-        child = await asyncio.to_thread(start, connected, point)
-        crashes = 0
         said: dict[str, Any] = {}
-        try:
+        with killed_at(point, connected) as service:
             heard = await connection.jetstream().subscribe("entresol.provisioning.run.>", ordered_consumer=True)
             platform = voice(connection)
             await platform.apply(offering(actions={"create": {"steps": [step(api.url)]}}))
             await platform.ask(inputs={"size": "small"})
-            while not (crashes and ENDS & set(map(kind, said.values()))):
-                if child.poll() is not None:
-                    assert (child.returncode, crashes) == (-signal.SIGKILL, 0)
-                    crashes += 1
-                    child = await asyncio.to_thread(start, connected)
+            while not (service.crashed and ENDS & set(map(kind, said.values()))):
+                service.look()
                 try:
                     message = await heard.next_msg(timeout=0.1)
                 except TimeoutError:
                     continue
                 event = decode(message.data)
                 said[event.id] = event
-        finally:
-            child.kill()
-            await asyncio.to_thread(child.wait)
-            await connection.close()
+        await connection.close()
         (ended,) = (one for one in said.values() if kind(one) in ENDS)
         assert kind(ended) == "RunSucceeded"
         assert [one[:2] for one in api.effects] == [("POST", "/v1/things")]

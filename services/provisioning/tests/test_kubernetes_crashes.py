@@ -2,11 +2,6 @@
 once. The cluster is the stand-in; what it was asked is the ledger.
 """
 
-import asyncio
-import os
-import signal
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,6 +11,7 @@ from entresol_eventing.envelope import decode
 from entresol_eventing.log import connect
 from entresol_provisioning.settings import Settings
 
+from services.provisioning.tests.killed import killed_at
 from services.provisioning.tests.kubernetes_api import Api
 from services.provisioning.tests.kubernetes_places import config_map, secret
 
@@ -46,21 +42,8 @@ POINTS = ["effect.middle@1", *(pytest.param(one, marks=pytest.mark.long) for one
 def api(monkeypatch: pytest.MonkeyPatch) -> Iterator[Api]:
     with Api() as made:
         monkeypatch.setenv("STAND_IN", made.kubeconfig())
+        monkeypatch.setenv("ENTRESOL_PROVISIONING_KUBERNETES_INSECURE", "true")
         yield made
-
-
-def start(settings: Settings, point: str = "") -> subprocess.Popen[bytes]:
-    environment = os.environ | {
-        "ENTRESOL_PROVISIONING_DATA": str(settings.data),
-        "ENTRESOL_PROVISIONING_NATS_URL": settings.nats_url,
-        "ENTRESOL_PROVISIONING_PORT": "0",
-        "ENTRESOL_PROVISIONING_LOG_LEVEL": "ERROR",
-        "ENTRESOL_PROVISIONING_FAILPOINT": point,
-        "ENTRESOL_PROVISIONING_BATCH_SIZE": "1",
-        "ENTRESOL_PROVISIONING_KUBERNETES_INSECURE": "true",
-    }
-    program = "from entresol_provisioning.app import main; main()"
-    return subprocess.Popen([sys.executable, "-c", program], env=environment, stdin=subprocess.DEVNULL)
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -68,21 +51,16 @@ async def test_a_crash_anywhere_leads_to_the_same_end_and_to_no_second_effect(
     connected: Settings, voice: Callable[..., Any], offering: Callable[..., Any], api: Api, point: str
 ) -> None:
     connection = await connect(connected, "intake", "test")
-    child = await asyncio.to_thread(start, connected, point)
-    crashes = 0
     said: dict[str, Any] = {}
     raw = b""
-    try:
+    with killed_at(point, connected) as service:
         heard = await connection.jetstream().subscribe("entresol.provisioning.run.>", ordered_consumer=True)
         platform = voice(connection)
         await platform.apply(DESTINATION)
         await platform.apply(offering(actions={"create": {"steps": [STEP]}}))
         request_id = await platform.want_plan(inputs={"size": "small"})
-        while not (crashes and ENDS & set(map(kind, said.values()))):
-            if child.poll() is not None:
-                assert (child.returncode, crashes) == (-signal.SIGKILL, 0)
-                crashes += 1
-                child = await asyncio.to_thread(start, connected)
+        while not (service.crashed and ENDS & set(map(kind, said.values()))):
+            service.look()
             try:
                 message = await heard.next_msg(timeout=0.1)
             except TimeoutError:
@@ -92,10 +70,7 @@ async def test_a_crash_anywhere_leads_to_the_same_end_and_to_no_second_effect(
             if event.id not in said and isinstance(event.data, RunPlanned):
                 await platform.allow(request_id, event.data.digest)
             said[event.id] = event
-    finally:
-        child.kill()
-        await asyncio.to_thread(child.wait)
-        await connection.close()
+    await connection.close()
     assert list(map(kind, said.values())) == ["RunPlanned", "RunStarted", "RunProgressed", "RunSucceeded"]
     assert [(one.method, one.path.rpartition("/")[2]) for one in api.writes] == [("PATCH", "a"), ("PATCH", "b")]
     assert b"canary" not in raw

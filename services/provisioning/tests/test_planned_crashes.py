@@ -1,11 +1,8 @@
 """Plan, approve, apply, with the service killed at a place that has a name: the end is the same as without."""
 
 import asyncio
-import os
 import shutil
-import signal
 import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,8 @@ from entresol_contracts.events import RunPlanned
 from entresol_eventing.envelope import decode
 from entresol_eventing.log import connect
 from entresol_provisioning.settings import Settings
+
+from services.provisioning.tests.killed import killed_at
 
 installed = pytest.mark.skipif(
     not (shutil.which("tofu") or shutil.which("terraform")), reason="neither tofu nor terraform is installed"
@@ -53,37 +52,19 @@ def each(name: str, step: dict[str, Any], points: list[str], *marks: pytest.Mark
 EACH = [*each("gitops", FILES, POINTS), *each("terraform", MODULE, RUNNING, installed)]
 
 
-def start(settings: Settings, point: str = "") -> subprocess.Popen[bytes]:
-    environment = os.environ | {
-        "ENTRESOL_PROVISIONING_DATA": str(settings.data),
-        "ENTRESOL_PROVISIONING_NATS_URL": settings.nats_url,
-        "ENTRESOL_PROVISIONING_PORT": "0",
-        "ENTRESOL_PROVISIONING_LOG_LEVEL": "ERROR",
-        "ENTRESOL_PROVISIONING_FAILPOINT": point,
-        "ENTRESOL_PROVISIONING_BATCH_SIZE": "1",
-    }
-    program = "from entresol_provisioning.app import main; main()"
-    return subprocess.Popen([sys.executable, "-c", program], env=environment, stdin=subprocess.DEVNULL)
-
-
 @pytest.mark.parametrize(("step", "point"), EACH)
 async def test_a_crash_anywhere_leads_to_the_same_end(
     connected: Settings, voice: Callable[..., Any], offering: Callable[..., Any], step: dict[str, Any], point: str
 ) -> None:
     connection = await connect(connected, "intake", "test")
-    child = await asyncio.to_thread(start, connected, point)
-    crashes = 0
     said: dict[str, Any] = {}
-    try:
+    with killed_at(point, connected) as service:
         heard = await connection.jetstream().subscribe("entresol.provisioning.run.>", ordered_consumer=True)
         platform = voice(connection)
         await platform.apply(offering(actions={"create": {"steps": [step]}}))
         request_id = await platform.want_plan(inputs={"size": "small"})
-        while not (crashes and ENDS & set(map(kind, said.values()))):
-            if child.poll() is not None:
-                assert (child.returncode, crashes) == (-signal.SIGKILL, 0)
-                crashes += 1
-                child = await asyncio.to_thread(start, connected)
+        while not (service.crashed and ENDS & set(map(kind, said.values()))):
+            service.look()
             try:
                 message = await heard.next_msg(timeout=0.1)
             except TimeoutError:
@@ -92,10 +73,7 @@ async def test_a_crash_anywhere_leads_to_the_same_end(
             if event.id not in said and isinstance(event.data, RunPlanned):
                 await platform.allow(request_id, event.data.digest)
             said[event.id] = event
-    finally:
-        child.kill()
-        await asyncio.to_thread(child.wait)
-        await connection.close()
+    await connection.close()
     assert list(map(kind, said.values())) == ["RunPlanned", "RunStarted", "RunProgressed", "RunSucceeded"]
     if step is FILES:
         commits = ["git", "rev-list", "--count", "main"]
