@@ -67,9 +67,9 @@ HOSTILE: list[tuple[Any, str]] = [
     ([{**named("a"), "data": {"x": float("nan")}}], "can't be written as JSON"),
     ([named(f"a{number}") for number in range(10_000)], "more than 500 objects"),
     ([{"kind": "List", "items": [named(f"a{number}") for number in range(10_000)]}], "more than 500 objects"),
-    (["{{ inputs }}"], "must be an object"),
+    (["{{ inputs }}"], "must be a map"),
     ("{{ inputs }}", "must be a list"),
-    ([], "has no object"),
+    ([], "must have at least 1 items"),
     ([{**named("a"), "kind": "Secret", "data": {"x": "not base64 canary"}}], "must be base64"),
 ]
 
@@ -105,7 +105,7 @@ TEMPLATES = [
         "500",
     ),
     ("{{ 'x' * 5000000 }}", "exceeds"),
-    ("", "has no object"),
+    ("", "must have at least 1 items"),
 ]
 
 
@@ -125,18 +125,18 @@ async def test_hostile_templates_are_refused_before_anything_is_sent(here: Place
 @pytest.mark.parametrize(
     ("with_", "reason"),
     [
-        ({"wait": "yes"}, "with.wait must be true or false"),
-        ({"forse": True}, "with.forse is not known"),
-        ({"files": {"a": "b"}}, "either with.files"),
-        ({"namespace": "Not/One"}, "with.namespace is not a name"),
-        ({"outputs": ["x"]}, "with.outputs must be an object"),
-        ({"outputs": {"objects": {}}}, "this name is taken"),
+        ({"wait": "yes"}, "/with/wait: must be true or false"),
+        ({"forse": True}, "/with/forse: unknown field forse; did you mean force?"),
+        ({"files": {"a": "b"}}, "/with: has both objects and files; keep one"),
+        ({"namespace": "Not/One"}, "/with/namespace: is not a name"),
+        ({"outputs": ["x"]}, "/with/outputs: must be a map"),
+        ({"outputs": {"objects": {"kind": "Pod", "name": "a", "pointer": "/x"}}}, "the name objects is taken"),
         ({"outputs": {"x": {"kind": "Secret", "name": "a", "pointer": "/data/password"}}}, "never as a value"),
         ({"outputs": {"x": {"kind": "ConfigMap", "name": "a", "pointer": "data.x"}}}, "must be a JSON pointer"),
-        ({"outputs": {"x": {"kind": "ConfigMap", "name": "a"}}}, "must have kind and name"),
+        ({"outputs": {"x": {"kind": "ConfigMap", "name": "a"}}}, "/with/outputs/x: needs pointer or key"),
         (
             {"outputs": {"x": {"kind": "Secret", "name": "a", "key": "b", "namespace": "kube-system"}}},
-            "with.anyNamespace",
+            "(anyNamespace)",
         ),
     ],
 )

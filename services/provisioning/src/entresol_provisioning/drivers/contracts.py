@@ -19,6 +19,7 @@ from pydantic import (
     Field,
     GetJsonSchemaHandler,
     ValidationError,
+    ValidationInfo,
     WithJsonSchema,
     model_validator,
 )
@@ -29,6 +30,7 @@ from entresol_provisioning.drivers import Contract, StepFailed, StepWork
 
 LONGEST_REASON: Final = 500
 LONGEST_POINTER: Final = 200
+DESTROYS: Final = "destroys"
 
 
 class Strict(BaseModel):
@@ -40,7 +42,9 @@ class Strict(BaseModel):
     at_most_one: ClassVar[tuple[str, ...]] = ()
 
     @model_validator(mode="after")
-    def _weigh(self) -> Self:
+    def _weigh(self, info: ValidationInfo) -> Self:
+        if info.context == DESTROYS:
+            return self
         given = [name for name in self.exactly_one or self.at_most_one if getattr(self, name) is not None]
         if len(given) > 1:
             raise ValueError(f"has both {' and '.join(given)}; keep one")
@@ -80,19 +84,14 @@ Pointer: TypeAlias = Annotated[
     str, AfterValidator(_pointer), Field(max_length=200, json_schema_extra={"format": "json-pointer"})
 ]
 Files: TypeAlias = Annotated[dict[str, str], Field(min_length=1)]
-"""Texts by their relative path."""
+"""Texts by their relative path; never empty."""
 
 
 def contract(model: type[Strict], *, outputs: Mapping[str, Any] | None = None) -> Contract:
     """The contract of a driver whose steps' `with` is the model; `outputs` are schemas by name, if always the same."""
     given = None
     if outputs is not None:
-        given = {
-            "type": "object",
-            "properties": dict(outputs),
-            "required": sorted(outputs),
-            "additionalProperties": False,
-        }
+        given = {"type": "object", "properties": dict(outputs), "additionalProperties": False}
     return Contract(" ".join((model.__doc__ or "").split()), schema_of(model), given)
 
 
@@ -108,11 +107,14 @@ def schema_of(model: type[Strict]) -> Mapping[str, Any]:
 def read(model: type[S], work: StepWork) -> S:
     """The `with` of the step; raise StepFailed that says where in it what is wrong, and what to do.
 
-    What a step was done with may be older than the model: to take it down, unknown fields are not looked at.
+    What a step was done with may be older than the model: to take it down, unknown fields are not looked at, and of
+    two fields neither or both may be there.
     """
     given = dict(work.with_)
     try:
-        return model.model_validate(given, extra="ignore" if work.destroys else None)
+        if work.destroys:
+            return model.model_validate(given, extra="ignore", context=DESTROYS)
+        return model.model_validate(given)
     except ValidationError as error:
         raise StepFailed(_told(model, given, error)[:LONGEST_REASON]) from None
 

@@ -23,8 +23,6 @@ from typing import Any
 from entresol_provisioning.drivers import StepFailed, StepWork
 from entresol_provisioning.drivers.paths import relative, slug, unlinked
 
-LARGEST_BYTES = 1024 * 1024
-MOST_FILES = 200
 VARIABLES = "entresol.tfvars.json"
 MARK = ".entresol.json"
 STATE = "terraform.tfstate"
@@ -156,25 +154,6 @@ async def locked(root: Path, workspace: Workspace) -> AsyncIterator[int]:
         yield lock
     finally:
         os.close(lock)
-
-
-def checked_files(with_: Mapping[str, Any]) -> dict[str, str]:
-    """The module of a step; raise StepFailed if it is too big or holds what terraform would read as something else."""
-    files = with_.get("files")
-    if not isinstance(files, Mapping) or not files:
-        raise StepFailed("a terraform step needs with.files (or with.module, a folder of them)")
-    if len(files) > MOST_FILES or sum(len(str(text)) for text in files.values()) > LARGEST_BYTES:
-        raise StepFailed(f"the module exceeds {MOST_FILES} files or {LARGEST_BYTES // 1024} KiB")
-    if not any(str(name).endswith((".tf", ".tofu")) and "/" not in str(name) for name in files):
-        raise StepFailed("the module has no .tf file at its top")
-    return {relative_file(str(name)): str(text) for name, text in files.items()}
-
-
-def checked_variables(with_: Mapping[str, Any]) -> dict[str, Any]:
-    variables = with_.get("variables") or {}
-    if not isinstance(variables, Mapping) or not all(str(name).replace("-", "_").isidentifier() for name in variables):
-        raise StepFailed("with.variables must be an object of variable names")
-    return dict(variables)
 
 
 def _digest(files: Mapping[str, str]) -> str:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic.config import JsonDict
+
 from entresol_provisioning.drivers import StepFailed, StepWork, paths
 from entresol_provisioning.drivers.git.access import Access
 from entresol_provisioning.drivers.git.remotes import Remote
@@ -15,6 +17,8 @@ from entresol_provisioning.drivers.git.urls import checked_url, is_url
 from entresol_provisioning.drivers.git.views import Job
 from entresol_provisioning.settings import Settings
 
+ONE_PLACE: JsonDict = {"oneOf": [{"required": ["destination"]}, {"required": ["repository"]}]}
+"""What the schema of a `with` says of the two; the Destination itself comes with the work."""
 MOST = 64
 """Repositories that nobody works at, and are remembered nevertheless."""
 
@@ -34,16 +38,16 @@ class Place:
         return self.remote is None and not self.directory.exists()
 
 
-def place(settings: Settings, work: StepWork, driver: str) -> Place:
-    """That of the step's destination, or else of `with.repository`; raise StepFailed for what is not harmless."""
+def place(settings: Settings, work: StepWork, named: str | None, driver: str) -> Place:
+    """That of the step's destination, or else the one that it has named; raise StepFailed for what is not harmless."""
     spec = work.destination or {}
-    repository = spec.get("repository") or work.with_.get("repository")
+    repository = spec.get("repository") or named
     if not isinstance(repository, str) or not repository:
-        raise StepFailed(f"a {driver} step needs with.repository, or with.destination that names a repository")
+        raise StepFailed(f"/with: a {driver} step needs repository, or destination, a Destination with a repository")
     if not is_url(repository):
         return Place(repository, paths.beneath(settings.repositories, repository), None)
     if not spec:
-        raise StepFailed("with.repository is a name beneath the service's root; a URL belongs into a Destination")
+        raise StepFailed("/with/repository: is a name beneath the service's root; a URL belongs into a Destination")
     url = checked_url(repository, local=settings.allow_local_repositories)
     secret_ref = spec.get("secretRef")
     # With another login another mirror: nobody sees through it what theirs does not open. And one for each driver:

@@ -1,6 +1,7 @@
 """The commit of a step: what is approved of it, what it says, and how it gets on top of a branch."""
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 from entresol_manifests.digest import digest
@@ -47,6 +48,18 @@ def approvable(target: Target, change: Change, difference: Difference) -> str:
 def _counted(difference: Difference) -> str:
     counts = (("added", difference.added), ("changed", difference.changed), ("removed", difference.removed))
     return ", ".join(f"{len(one)} {word}" for word, one in counts if one)
+
+
+OUTPUTS: Mapping[str, Any] = {
+    "commit": {"type": ["string", "null"], "description": "Of the branch, when it held what the step wants."},
+    "repository": {"type": "string", "description": "As the Destination or the step names it."},
+    "path": {"type": "string", "description": "Folder in the repository."},
+    "branch": {"type": "string", "description": "That was written to."},
+    "files": {"type": "array", "items": {"type": "string"}, "description": "Paths of the files that are the step's."},
+    "proposal": {"type": "string", "description": "Branch by which it was proposed, with via: branch."},
+    "merged": {"type": ["string", "null"], "description": "Commit that holds the proposal, with via: branch."},
+}
+"""JSON Schema of each output."""
 
 
 def outputs(target: Target, change: Change, commit: str | None) -> dict[str, Any]:

@@ -1,10 +1,5 @@
 """The driver that renders templates into a git repository; what reads the repository is somebody else's.
 
-`with`: `destination` (a Destination) or `repository` (a name beneath the service's root; `create: true` makes it),
-`branch`, `path` (default project/environment/offering/name, beneath the destination's path), and `files`: templates
-by relative path, whose names are templates too. `via: branch` proposes the change instead of committing it: see
-`proposals`.
-
 - A step owns exactly the files that it wrote: ones it no longer renders are removed, others at the same path stay.
 - Nothing to change makes no commit. A commit carries the step in its trailers, so a repeated attempt finds its own.
 - `destroy` commits the removal of the step's files. A repository is never deleted.
@@ -12,21 +7,23 @@ by relative path, whose names are templates too. `via: branch` proposes the chan
 """
 
 import asyncio
-from collections.abc import Mapping
 
 from entresol_provisioning.drivers import Difference, Observation, Plan, StepFailed, StepResult, StepWork, Touched
+from entresol_provisioning.drivers.contracts import contract
 from entresol_provisioning.drivers.git import history, refs, trees
 from entresol_provisioning.drivers.git.places import Repositories
 from entresol_provisioning.drivers.git.trees import Change
 from entresol_provisioning.drivers.git.views import View
 from entresol_provisioning.drivers.gitops import commits, proposals
-from entresol_provisioning.drivers.gitops.targets import Target, owned, target
+from entresol_provisioning.drivers.gitops.commits import OUTPUTS
+from entresol_provisioning.drivers.gitops.targets import Spec, Target, owned, target
 from entresol_provisioning.rendering import Renderer, RenderFailed
 from entresol_provisioning.settings import Settings
 
 
 class GitOps:
     name = "gitops"
+    contract = contract(Spec, outputs=OUTPUTS)
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -127,11 +124,12 @@ class GitOps:
 
     async def _change(self, work: StepWork, at: Target, *, destroys: bool) -> Change:
         before = frozenset(owned(work.previous, at))
-        files = work.with_.get("files")
-        if not isinstance(files, Mapping) or not files or not all(isinstance(one, str) for one in files.values()):
+        if (files := at.files) is None:
             if destroys:
                 return Change({}, before)
-            raise StepFailed("with.files must be templates by relative path")
+            raise StepFailed(
+                "/with/files: is missing; a gitops step needs templates by path, or template, their folder"
+            )
         try:
             # A destroy needs only the names: contents may depend on values that are gone.
             wanted = dict.fromkeys(files, "") if destroys else files

@@ -8,7 +8,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -24,12 +24,14 @@ from entresol_provisioning.drivers import (
     Touched,
     workspaces,
 )
+from entresol_provisioning.drivers.contracts import contract
 from entresol_provisioning.drivers.kubernetes import differences, kubeconfig, objects, removal, waiting, wishes
 from entresol_provisioning.drivers.kubernetes.api import Cluster
 from entresol_provisioning.drivers.kubernetes.looking import Seen, Task, each, look, place, unplaced
 from entresol_provisioning.drivers.kubernetes.marks import Marks, books, owner_of
 from entresol_provisioning.drivers.kubernetes.objects import Wanted
 from entresol_provisioning.drivers.kubernetes.refusals import Refused
+from entresol_provisioning.drivers.kubernetes.wishes import Spec, Wishes
 from entresol_provisioning.rendering import Renderer, RenderFailed
 from entresol_provisioning.settings import Settings
 
@@ -38,6 +40,7 @@ _MOST_CLUSTERS = 32
 
 class Kubernetes:
     name = "kubernetes"
+    contract = contract(Spec)
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -149,7 +152,7 @@ class Kubernetes:
     async def _task(self, work: StepWork, *, destroys: bool, strict: bool = True) -> AsyncIterator[Task]:
         """All that was found out before anything is done. What the cluster refuses meanwhile is told as a failure."""
         wished = wishes.read(work)
-        wanted = await self._wanted(work, destroys=destroys)
+        wanted = await self._wanted(work, wished, destroys=destroys)
         if not destroys:
             wished.check(wanted)
         secrets = objects.secrets_of(wanted)
@@ -160,25 +163,20 @@ class Kubernetes:
         except Refused as error:
             raise error.told(secrets) from None
 
-    async def _wanted(self, work: StepWork, *, destroys: bool) -> list[Wanted]:
+    async def _wanted(self, work: StepWork, wished: Wishes, *, destroys: bool) -> list[Wanted]:
         """The objects as the step names them. For a destroy, none if that can't be told: values may be gone."""
         try:
-            return await self._rendered(work)
+            return await self._rendered(work, wished)
         except StepFailed:
             if destroys:
                 return []
             raise
 
-    async def _rendered(self, work: StepWork) -> list[Wanted]:
-        files, listed = work.with_.get("files"), work.with_.get("objects")
-        if (files is None) == (listed is None):
-            raise StepFailed("a kubernetes step needs either with.files (or with.template) or with.objects")
-        if files is None:
-            return objects.from_list(listed)
-        if not isinstance(files, Mapping) or not files or not all(isinstance(one, str) for one in files.values()):
-            raise StepFailed("with.files must be templates by relative path")
+    async def _rendered(self, work: StepWork, wished: Wishes) -> list[Wanted]:
+        if wished.files is None:
+            return objects.from_list(wished.objects or ())
         try:
-            rendered = await self._renderer.render(files, work.scope)
+            rendered = await self._renderer.render(wished.files, work.scope)
         except RenderFailed as error:
             raise StepFailed(str(error), unknown=error.unknown) from None
         return await asyncio.to_thread(objects.from_files, rendered)

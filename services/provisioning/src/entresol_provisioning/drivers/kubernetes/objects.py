@@ -7,7 +7,7 @@ import base64
 import binascii
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -95,11 +95,9 @@ def from_files(files: Mapping[str, str]) -> list[Wanted]:
     return _all(documents)
 
 
-def from_list(listed: Any) -> list[Wanted]:
-    """The objects of `with.objects`."""
-    if not isinstance(listed, list):
-        raise StepFailed("with.objects must be a list of manifests")
-    return _all([(f"with.objects[{number}]", one) for number, one in enumerate(listed[: MOST_OBJECTS + 1])])
+def from_list(listed: Sequence[Mapping[str, Any]]) -> list[Wanted]:
+    """The objects that the step lists."""
+    return _all([(f"/with/objects/{number}", one) for number, one in enumerate(listed[: MOST_OBJECTS + 1])])
 
 
 def in_order(wanted: Iterable[Wanted]) -> list[Wanted]:
@@ -116,7 +114,7 @@ def _all(documents: Iterable[tuple[str, Any]]) -> list[Wanted]:
         if len(flat) > MOST_OBJECTS:
             raise StepFailed(_too_many())
     if not flat:
-        raise StepFailed("the step has no object; it needs with.files or with.objects")
+        raise StepFailed("the step has no object; it needs files or objects")
     return [_checked(place, one) for place, one in flat]
 
 

@@ -1,25 +1,77 @@
-"""What a step's `with` asks for, checked before a cluster is asked.
-
-`with`: `destination` (a Destination with `cluster`), and either `files` (templates of YAML, as for gitops) or `objects`
-(a list of manifests). `namespace` is where objects go that name none; an object that names another is refused unless
-`anyNamespace`, and one of no namespace at all unless `clusterScoped`. `wait` (default true): until they are healthy.
-`prune` (default true): remove what the step no longer renders. `force`: take fields over that somebody else manages,
-and objects that were there before. `outputs`: by name, `{kind, name, pointer}` of an object, or `key` of a Secret.
-"""
+"""What a step's `with` asks for, checked before a cluster is asked."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
-from entresol_provisioning.drivers import StepFailed, StepWork
+from pydantic import ConfigDict, Field, model_validator
+
+from entresol_provisioning.drivers import StepFailed, StepWork, contracts
+from entresol_provisioning.drivers.contracts import Files, Pointer, Strict
 from entresol_provisioning.drivers.kubernetes.objects import Identity, Wanted, checked_namespace
 
-_KEYS = frozenset(
-    {
-        *("destination", "files", "template", "objects", "namespace", "anyNamespace", "clusterScoped"),
-        *("wait", "prune", "force", "outputs"),
-    }
-)
+
+class Value(Strict):
+    """Where an output is read from."""
+
+    exactly_one = ("pointer", "key")
+
+    kind: str = Field(min_length=1)
+    """Kind of one of the step's objects."""
+    name: str = Field(min_length=1)
+    """The object's name."""
+    namespace: str | None = None
+    """Its namespace, if the step may write to any."""
+    pointer: Pointer | None = None
+    """The field: a JSON pointer such as /status/loadBalancer/ingress/0/ip."""
+    key: str | None = None
+    """Key of a Secret; it is given as a reference, never as a value."""
+
+    @model_validator(mode="after")
+    def _of_secrets(self) -> Self:
+        if (self.kind == "Secret") != (self.key is not None):
+            raise ValueError("of a Secret, name a key; it is given as a reference, never as a value")
+        return self
+
+
+class Spec(Strict):
+    """Applies objects to a cluster, prunes what is no longer wanted, and waits until they are healthy."""
+
+    model_config = ConfigDict(json_schema_extra={"required": ["destination"]})
+    exactly_one = ("objects", "files")
+
+    destination: str | None = None
+    """Name of a Destination with a cluster."""
+    objects: list[dict[str, Any]] | None = Field(default=None, min_length=1)
+    """Manifests of the objects."""
+    files: Files | None = None
+    """Jinja templates of manifests by path. Instead, template may name a folder beside the manifest, whose
+    files are put here when it is applied."""
+    namespace: str | None = None
+    """Where objects go that name none; left out: the Destination's, or default."""
+    any_namespace: bool = Field(default=False, alias="anyNamespace")
+    """Whether objects may name another namespace."""
+    cluster_scoped: bool = Field(default=False, alias="clusterScoped")
+    """Whether objects may belong to the whole cluster."""
+    wait: bool = True
+    """Whether to wait until all of them are healthy."""
+    prune: bool = True
+    """Whether to remove what the step no longer renders."""
+    force: bool = False
+    """Whether to take over fields that somebody else manages, and objects that were there before."""
+    outputs: dict[str, Value] | None = None
+    """Outputs by name, besides objects, the list of what was applied."""
+
+    @model_validator(mode="after")
+    def _outputs(self) -> Self:
+        for name, one in (self.outputs or {}).items():
+            if name == "objects":
+                raise ValueError("outputs: the name objects is taken by the list of objects")
+            if one.namespace is not None and not self.any_namespace:
+                raise ValueError(
+                    f"outputs: {name[:100]} names a namespace; the offering must allow that (anyNamespace)"
+                )
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +124,8 @@ class Wishes:
     prune: bool
     force: bool
     outputs: Sequence[Output]
+    objects: Sequence[Mapping[str, Any]] | None
+    files: Mapping[str, str] | None
 
     def check(self, wanted: Sequence[Wanted]) -> None:
         """Raise StepFailed if an object is one that the step may not touch, or is there twice."""
@@ -81,7 +135,7 @@ class Wishes:
             if identity.namespace not in (None, self.namespace) and not self.any_namespace:
                 raise StepFailed(
                     f"{identity.address} is in another namespace than {self.namespace}; "
-                    "the offering does not allow that (with.anyNamespace)"
+                    "the offering does not allow that (anyNamespace)"
                 )
             key = (identity.group, identity.kind, identity.namespace or self.namespace, identity.name)
             if key in seen:
@@ -96,59 +150,26 @@ class Wishes:
             raise StepFailed(f"{one.identity.address} is of a kind without namespaces; leave metadata.namespace out")
         if not self.cluster_scoped:
             raise StepFailed(
-                f"{one.identity.address} belongs to the whole cluster; "
-                "the offering does not allow that (with.clusterScoped)"
+                f"{one.identity.address} belongs to the whole cluster; the offering does not allow that (clusterScoped)"
             )
         return one
 
 
 def read(work: StepWork) -> Wishes:
     """Raises StepFailed for what is no wish."""
-    with_, cluster = work.with_, (work.destination or {}).get("cluster")
+    cluster = (work.destination or {}).get("cluster")
     if not isinstance(cluster, Mapping):
-        raise StepFailed("a kubernetes step needs with.destination, a Destination that has a cluster")
-    if unknown := sorted(str(key) for key in with_.keys() - _KEYS):
-        raise StepFailed(f"with.{unknown[0][:100]} is not known; a kubernetes step has {', '.join(sorted(_KEYS))}")
-    namespace = with_.get("namespace") or cluster.get("namespace") or "default"
+        raise StepFailed("/with/destination: a kubernetes step needs a Destination that has a cluster")
+    asked = contracts.read(Spec, work)
+    named = (asked.outputs or {}).items()
     return Wishes(
-        namespace=checked_namespace(namespace, "with.namespace"),
-        any_namespace=_flag(with_, "anyNamespace", default=False),
-        cluster_scoped=_flag(with_, "clusterScoped", default=False),
-        wait=_flag(with_, "wait", default=True),
-        prune=_flag(with_, "prune", default=True),
-        force=_flag(with_, "force", default=False),
-        outputs=_outputs(with_),
+        namespace=checked_namespace(asked.namespace or cluster.get("namespace") or "default", "/with/namespace:"),
+        any_namespace=asked.any_namespace,
+        cluster_scoped=asked.cluster_scoped,
+        wait=asked.wait,
+        prune=asked.prune,
+        force=asked.force,
+        outputs=[Output(name, one.kind, one.name, one.namespace, one.pointer, one.key) for name, one in named],
+        objects=asked.objects,
+        files=asked.files,
     )
-
-
-def _flag(with_: Mapping[str, Any], name: str, *, default: bool) -> bool:
-    value = with_.get(name, default)
-    if not isinstance(value, bool):
-        raise StepFailed(f"with.{name} must be true or false")
-    return value
-
-
-def _outputs(with_: Mapping[str, Any]) -> list[Output]:
-    named = with_.get("outputs") or {}
-    if not isinstance(named, Mapping):
-        raise StepFailed("with.outputs must be an object of outputs by name")
-    return [_output(with_, str(name), one) for name, one in named.items()]
-
-
-def _output(with_: Mapping[str, Any], name: str, one: Any) -> Output:
-    place = f"with.outputs.{name[:100]}"
-    if name == "objects":
-        raise StepFailed(f"{place}: this name is taken by the list of objects")
-    texts = (
-        {key: one.get(key) for key in ("kind", "name", "namespace", "pointer", "key")} if isinstance(one, dict) else {}
-    )
-    wrong = not texts or one.keys() - texts.keys() or not all(isinstance(text, str | None) for text in texts.values())
-    if wrong or not texts["kind"] or not texts["name"] or (texts["pointer"] is None) == (texts["key"] is None):
-        raise StepFailed(f"{place} must have kind and name of an object, and pointer (or, for a Secret, key)")
-    if (texts["kind"] == "Secret") != (texts["key"] is not None):
-        raise StepFailed(f"{place}: of a Secret, name a key; it is given as a reference, never as a value")
-    if texts["pointer"] is not None and not texts["pointer"].startswith("/"):
-        raise StepFailed(f"{place}.pointer must be a JSON pointer like /status/loadBalancer/ingress/0/ip")
-    if texts["namespace"] is not None and not with_.get("anyNamespace"):
-        raise StepFailed(f"{place} names a namespace; the offering does not allow that (with.anyNamespace)")
-    return Output(name, texts["kind"], texts["name"], texts["namespace"], texts["pointer"], texts["key"])

@@ -1,8 +1,5 @@
 """The driver that makes a new repository from a copier template, and brings newer versions of the template into it.
 
-`with`: `template` (a name, see `templates`) and `ref`; `answers`; `repository` (a name beneath the service's root) or
-`destination` (an empty repository elsewhere); `branch`; `track`; `onDelete: keep | delete`.
-
 - A repository that holds anything which this step did not put there is never begun in.
 - After that it belongs to its developers: an update merges what the template has changed, or fails and pushes nothing,
   and only the repository's absence is drift. With `track: true` the template's files stay as it gives them.
@@ -22,6 +19,7 @@ from entresol_eventing.failpoints import failpoint
 from entresol_manifests.digest import digest
 
 from entresol_provisioning.drivers import Difference, Observation, Plan, StepFailed, StepResult, StepWork, Touched
+from entresol_provisioning.drivers.contracts import contract
 from entresol_provisioning.drivers.git import refs, trees
 from entresol_provisioning.drivers.git.objects import Objects
 from entresol_provisioning.drivers.git.places import Repositories
@@ -32,10 +30,19 @@ from entresol_provisioning.drivers.scaffold import histories, merges, templates
 from entresol_provisioning.drivers.scaffold.histories import Known
 from entresol_provisioning.drivers.scaffold.merges import Wanted
 from entresol_provisioning.drivers.scaffold.renders import Copier, Render
-from entresol_provisioning.drivers.scaffold.targets import Target, target
+from entresol_provisioning.drivers.scaffold.targets import Spec, Target, target
 from entresol_provisioning.settings import Settings
 
 T = TypeVar("T")
+
+OUTPUTS: Mapping[str, Any] = {
+    "repository": {"type": "string", "description": "As the Destination or the step names it."},
+    "branch": {"type": "string", "description": "That was filled."},
+    "commit": {"type": "string", "description": "That brought the template's version in."},
+    "template": {"type": "string", "description": "Name of the template."},
+    "revision": {"type": "string", "description": "Commit of the template, or a digest of its folder."},
+}
+"""JSON Schema of each output."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,7 @@ class Step:
 
 class Scaffold:
     name = "scaffold"
+    contract = contract(Spec, outputs=OUTPUTS)
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -81,7 +89,7 @@ class Scaffold:
         state = await self._look(at, work)
         if work.destroys:
             return _removal(at, state)
-        render = await self._render(work, at)
+        render = await self._render(at)
         if at.place.missing:
             return _outline(at, _begun(render))
         step = await self._read(at, lambda view: self._next(view, at, work, render, is_empty=state.is_empty))
@@ -96,7 +104,7 @@ class Scaffold:
             )
             if earlier is not None:
                 return StepResult(_outputs(at, earlier), "committed by an earlier attempt")
-        render = await self._render(work, at)
+        render = await self._render(at)
         if at.place.missing:
             work.hold_to(_outline(at, _begun(render)).digest)
         if at.place.remote is None:
@@ -140,7 +148,7 @@ class Scaffold:
         outputs = _outputs(at, state.known)
         if not at.track or work.destroys:
             return Observation(exists=True, outputs=outputs)
-        render = await self._render(work, at)
+        render = await self._render(at)
         theirs = render.entries()
         ours = await self._read(at, lambda view: trees.entries(view.objects, view.heads[at.branch]))
         differences = tuple(
@@ -150,11 +158,10 @@ class Scaffold:
         )
         return Observation(exists=True, differences=differences, outputs=outputs)
 
-    async def _render(self, work: StepWork, at: Target) -> Render:
-        with_ = work.with_
+    async def _render(self, at: Target) -> Render:
         settings = self._settings
-        found = templates.find(settings.templates, settings.repositories, with_.get("template"), with_.get("ref"))
-        return await self._copier.render(found, with_.get("answers") or {}, at.folder)
+        found = templates.find(settings.templates, settings.repositories, at.template, at.ref)
+        return await self._copier.render(found, at.answers, at.folder)
 
     async def _read(self, at: Target, job: Callable[[View], T]) -> T:
         seen: T = await self._repositories.read(at.place, {at.branch}, job)

@@ -122,15 +122,13 @@ class Copier:
         )
 
 
-def _checked(answers: Any) -> str:
-    if not isinstance(answers, Mapping):
-        raise StepFailed("with.answers must be an object of answers by question")
+def _checked(answers: Mapping[str, Any]) -> str:
     for name in answers:
         if not _ANSWER.match(name):
-            raise StepFailed(f"with.answers: {name[:100]!r} is not the name of a question")
+            raise StepFailed(f"/with/answers: {name[:100]!r} is not the name of a question")
     text = json.dumps(dict(answers))
     if len(text) > LARGEST_ANSWERS:
-        raise StepFailed(f"with.answers exceeds {LARGEST_ANSWERS // 1024} KiB")
+        raise StepFailed(f"/with/answers: exceeds {LARGEST_ANSWERS // 1024} KiB")
     return text
 
 

@@ -80,12 +80,8 @@ class Template:
         return one
 
 
-def find(templates: Path, repositories: Path, name: object, ref: object) -> Template:
+def find(templates: Path, repositories: Path, name: str, ref: str | None) -> Template:
     """Raise StepFailed if there is none, or if a name or a link would lead elsewhere."""
-    if not isinstance(name, str) or not name:
-        raise StepFailed("a scaffold step needs with.template, the name of a template")
-    if ref is not None and not isinstance(ref, str):
-        raise StepFailed("with.ref must be a tag, a branch or a commit")
     parts = name.split("/")
     usual = all(_PART.match(part) and ".." not in part and not part.endswith(".git") for part in parts)
     if len(parts) > 4 or not usual:
@@ -101,7 +97,7 @@ def find(templates: Path, repositories: Path, name: object, ref: object) -> Temp
         git = place / ".git"
         is_repository = git.is_dir() and not git.is_symlink()
         if ref is not None and not is_repository:
-            raise StepFailed(f"the template {name} is a plain folder, which has no {ref[:100]}; leave out with.ref")
+            raise StepFailed(f"the template {name} is a plain folder, which has no {ref[:100]}; leave out ref")
         return Template(name, place, is_repository, ref)
     try:
         place = paths.beneath(repositories, name)

@@ -1,6 +1,6 @@
 """The driver that applies a terraform module with `tofu` or `terraform`, whichever is installed.
 
-`with`: `files` (a module, inlined) and `variables`. One working directory and state per resource and step.
+One working directory and state per resource and step.
 
 - An attempt converges: it plans against the state and applies exactly that plan, so repeating one changes nothing.
 - Sensitive outputs stay in the state; a step gives only `{"secretRef": "terraform:<workspace>#<name>"}`.
@@ -22,8 +22,9 @@ from typing import Any
 from entresol_eventing.failpoints import failpoint
 
 from entresol_provisioning.drivers import Observation, Plan, StepFailed, StepResult, StepWork, workspaces
+from entresol_provisioning.drivers.contracts import contract
 from entresol_provisioning.drivers.processes import LARGEST_BYTES, Finished, run
-from entresol_provisioning.drivers.terraform import changes, sightings
+from entresol_provisioning.drivers.terraform import changes, modules, sightings
 from entresol_provisioning.drivers.workspaces import Workspace
 from entresol_provisioning.settings import Settings
 
@@ -38,6 +39,7 @@ _QUIET = ("-input=false", "-no-color")
 
 class Terraform:
     name = "terraform"
+    contract = contract(modules.Spec)
 
     def __init__(self, settings: Settings) -> None:
         self._root = settings.workspaces
@@ -52,14 +54,14 @@ class Terraform:
         key = workspaces.digest_key(self._root)
         if work.destroys and not workspace.state.exists():
             return changes.outline({}, work.with_, key)
-        files, variables = workspaces.checked_files(work.with_), workspaces.checked_variables(work.with_)
+        files, variables = modules.read(work)
         async with self._turns, workspaces.locked(self._root, workspace) as lock:
             document = await self._looked(work, workspace, lock, files, variables)
         return await asyncio.to_thread(changes.outline, document, work.with_, key)
 
     async def apply(self, work: StepWork) -> StepResult:
         workspace = workspaces.of(self._root, work)
-        files, variables = workspaces.checked_files(work.with_), workspaces.checked_variables(work.with_)
+        files, variables = modules.read(work)
         program = self._needed()
         async with self._turns, workspaces.locked(self._root, workspace) as lock:
             workspace.place.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -79,7 +81,7 @@ class Terraform:
                     work.hold_to(changes.outline({}, work.with_, workspaces.digest_key(self._root)).digest)
                 workspaces.remove(workspace)
                 return StepResult(message="nothing there")
-            files, variables = workspaces.checked_files(work.with_), workspaces.checked_variables(work.with_)
+            files, variables = modules.read(work)
             session = _Session(self._needed(), workspace, lock, variables)
             await session.prepare(files)
             if (plan := await self._agreed(session, work, destroys=True)) is not None:
@@ -91,7 +93,7 @@ class Terraform:
         workspace = workspaces.of(self._root, work)
         if not work.adopts and not workspace.state.exists():
             return Observation(exists=False)
-        files, variables = workspaces.checked_files(work.with_), workspaces.checked_variables(work.with_)
+        files, variables = modules.read(work)
         async with self._turns, workspaces.locked(self._root, workspace) as lock:
             if work.adopts:
                 document = await self._adopted(workspace, lock, files, variables)
