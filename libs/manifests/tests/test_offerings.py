@@ -22,11 +22,12 @@ spec:
       version: 1.2.0
       class: "${inputs.size}"
       inputs: {size: "${inputs.size}"}
-      when: environment == "prod"
+      when: environment == "prod" || request.class == "big"
     - name: net-work
       offering: network
       id: shared
       project: platform
+      inputs: {of: "${request.class}"}
       environment: "${environment}"
   actions:
     create:
@@ -51,7 +52,8 @@ spec:
         - name: page
           driver: noop
           needs: [app]
-          with: {id: "${steps.app.outputs.id.anything}"}
+          when: request.class != null && request.project != request.environment
+          with: {id: "${steps.app.outputs.id.anything}-${request.class}"}
     delete: {steps: [{name: drain, driver: noop}]}
     rotate: {steps: [{name: rotate, driver: noop, outputs: {}}]}
   implementations:

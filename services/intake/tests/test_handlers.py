@@ -125,6 +125,23 @@ def test_a_trigger_asks_in_the_chain_of_its_event(
     assert asked.correlationid == "c-1"
 
 
+@pytest.mark.parametrize(
+    ("class_", "expected"), [("big", "big"), ("${event.data.branch}", "main"), ('${"x" == "y" ? "x" : null}', None)]
+)
+def test_a_trigger_may_say_of_what_class_it_is(
+    session: Session,
+    handlers: Handlers,
+    put: Callable[..., list[Emit]],
+    trigger: Make,
+    class_: str,
+    expected: str | None,
+) -> None:
+    put(trigger(**{"class": class_}))
+    (emit,) = handlers.fire(merged(), session)
+    assert isinstance(emit.data, RequestSubmitted)
+    assert emit.data.class_ == expected
+
+
 def test_a_trigger_whose_condition_does_not_hold_says_nothing(
     session: Session, handlers: Handlers, put: Callable[..., list[Emit]], trigger: Make
 ) -> None:
@@ -140,6 +157,7 @@ def test_a_trigger_whose_condition_does_not_hold_says_nothing(
         ({"name": "${event.data.repository.full_name}"}, "/name"),
         ({"inputs": {"size": "${event.data.branch}"}}, "/inputs/size"),
         ({"environment": "moon"}, "/environment"),
+        ({"class": "Big One"}, "/class"),
         ({"offering": "${event.data.branch}"}, "/offering"),
     ],
 )

@@ -545,6 +545,14 @@ class TestChanges:
         desk.ask("update")
         assert names(desk) == ["one"]
 
+    def test_steps_read_the_class_of_the_resource_whatever_a_later_request_says(self, desk: Desk) -> None:
+        desk.apply(make_offering())
+        for action, said in (("create", "big"), ("update", None), ("update", "small"), ("reconcile", None)):
+            desk.ask(action, class_=said)
+            (intent,) = desk.ready()
+            assert intent.variables({})["request"]["class"] == "big"
+            desk.done("only")
+
     def test_what_is_adopted_is_owned_and_its_differences_are_drift(self, desk: Desk) -> None:
         desk.apply(make_offering(drift={"every": "10m"}))
         request = desk.ask("adopt")

@@ -938,6 +938,10 @@ class RequestTemplate(Document):
     )
     offering: str
     version: str | None = None
+    class_: Annotated[str | None, Field(alias='class')] = None
+    """
+    Kind of the thing within its offering; helps to choose the implementation.
+    """
     action: str
     project: str
     environment: str

@@ -13,7 +13,7 @@ from entresol_manifests.sources import UnclosedError, code
 
 REQUEST: Final = frozenset(
     {"id", "offering", "version", "action", "project", "environment", "name", "inputs", "resource", "dry_run"}
-    | {"lifetime_seconds", "reason"}
+    | {"lifetime_seconds", "reason", "class"}
 )
 ACTOR: Final = frozenset({"id", "groups"})
 RESOURCE: Final = frozenset({"id", "project", "environment", "offering", "name", "outputs", "inputs"})
@@ -21,7 +21,7 @@ RESOURCE: Final = frozenset({"id", "project", "environment", "offering", "name",
 Fields = Mapping[str, Collection[str] | None]
 """By variable, which fields it has; None where that is not known."""
 
-REQUEST_OF_POLICY: Final = REQUEST | {"trigger", "break_glass", "class", "orphan", "snapshot", "requirement"}
+REQUEST_OF_POLICY: Final = REQUEST | {"trigger", "break_glass", "orphan", "snapshot", "requirement"}
 CATALOG_FIELDS: Final[Fields] = {"catalog": frozenset()}
 """It has methods only."""
 POLICY: Final[Fields] = {

@@ -18,7 +18,7 @@ def variables(
     outputs: Mapping[str, Mapping[str, Any]],
     capabilities: Mapping[str, bool],
 ) -> dict[str, Any]:
-    """`outputs` are those of the steps that are done, by step."""
+    """`outputs` are those of the steps that are done, by step. A resource keeps its class, whatever a request says."""
     there = resource is not None and resource.exists
     return {
         "request": {
@@ -34,7 +34,7 @@ def variables(
             "dry_run": request.dry_run,
             "lifetime_seconds": request.lifetime_seconds,
             "reason": request.reason,
-            "class": request.class_,
+            "class": resource.class_ if there and resource is not None else request.class_,
         },
         "inputs": request.inputs if request.effective is None else request.effective,
         "actor": request.actor,
