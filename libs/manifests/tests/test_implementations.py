@@ -114,6 +114,9 @@ OFFERED = {
     [
         (None, "create", ["own"], "compensate"),
         (None, "update", ["own"], "compensate"),
+        (None, "reconcile", ["own"], "compensate"),
+        ("cloud", "rollback", ["cloud"], "compensate"),
+        ("rotating", "adopt", ["own"], "compensate"),
         (None, "rotate", ["rotate"], "keep"),
         (None, "restart", None, "compensate"),
         (None, "delete", None, "keep"),
@@ -140,6 +143,13 @@ def test_an_update_with_steps_of_its_own_does_not_repeat_the_create() -> None:
     actions = {"create": {"steps": [step("a")]}, "update": {"steps": []}}
     assert steps_of({"actions": actions}, None, "update") == Way((), "keep")
     assert steps_of({"actions": actions | {"update": {"steps": None}}}, None, "update").steps == (step("a"),)
+
+
+@pytest.mark.parametrize("action", ["update", "reconcile", "rollback"])
+def test_what_brings_a_resource_to_other_inputs_does_the_steps_of_the_update(action: str) -> None:
+    actions = {"create": {"steps": [step("a")]}, "update": {"steps": [step("b")], "onFailure": "compensate"}}
+    assert steps_of({"actions": actions}, None, action) == Way((step("b"),), "compensate")
+    assert steps_of({"actions": actions}, None, "adopt") == Way((step("a"),), "keep")
 
 
 def test_an_implementation_that_is_not_there_is_told() -> None:

@@ -18,6 +18,9 @@ from entresol_provisioning.domain.requests import (
     ends_cancelled,
     next_delay_seconds,
 )
+from entresol_provisioning.offerings import read
+
+from services.provisioning.tests.conftest import make_offering
 
 NOON = datetime(2026, 5, 1, 12, tzinfo=UTC)
 HOUR = 3600
@@ -125,7 +128,7 @@ def test_a_step_is_ready_when_all_it_needs_is_done(states: dict[str, str], expec
     ],
 )
 def test_what_may_begin(action: str, known: bool, exists: bool, reason: str | None) -> None:
-    offering = Offering("d", "db", "1.0.0", {"create": Action(()), "rotate": Action(())}) if known else None
+    offering = Offering("d", "db", "1.0.0", ("create", "rotate")) if known else None
     resource = make_resource() if exists else None
     if reason is None:
         admit(make_request(action), offering, resource, (), NOON)
@@ -139,13 +142,13 @@ PAUSED = {"by": "user:bo", "reason": "a migration", "until": "2026-05-01T18:00:0
 
 @pytest.mark.parametrize("action", ["update", "delete", "rotate", "reconcile", "rollback"])
 def test_nothing_changes_a_paused_resource(action: str) -> None:
-    offering = Offering("d", "db", "1.0.0", {"create": Action(()), "rotate": Action(())})
+    offering = Offering("d", "db", "1.0.0", ("create", "rotate"))
     with pytest.raises(Impossible, match=r"paused by user:bo until 2026-05-01 18:00 UTC: a migration; unpause"):
         admit(make_request(action), offering, make_resource(paused=PAUSED), (), NOON)
 
 
 def test_a_paused_resource_may_be_unpaused_and_extended() -> None:
-    offering = Offering("d", "db", "1.0.0", {"create": Action(())})
+    offering = Offering("d", "db", "1.0.0", ("create",))
     for action in ("unpause", "extend", "pause"):
         admit(make_request(action), offering, make_resource(paused=PAUSED), (), NOON)
     with pytest.raises(Impossible, match="is not paused"):
@@ -194,34 +197,24 @@ def test_which_differences_are_tolerated(path: str, pattern: str, fits: bool) ->
     assert is_tolerated(path, [pattern]) is fits
 
 
-@pytest.mark.parametrize(
-    ("actions", "implementation", "action", "expected"),
-    [
-        ({"create": "own"}, {}, "update", "own"),
-        ({"create": "own", "update": "more"}, {}, "update", "more"),
-        ({"create": "own"}, {}, "rollback", "own"),
-        ({"create": "own", "update": "more"}, {}, "adopt", "own"),
-        ({"create": "own"}, {"create": "other"}, "create", "other"),
-        ({"create": "own", "update": "more"}, {"create": "other"}, "update", "other"),
-        ({"create": "own", "rotate": "turn"}, {"create": "other"}, "rotate", "turn"),
-        ({"create": "own"}, {}, "rotate", None),
-    ],
-)
-def test_which_steps_an_action_has(
-    actions: dict[str, str], implementation: dict[str, str], action: str, expected: str | None
-) -> None:
-    def listed(named: dict[str, str]) -> dict[str, Action]:
-        return {key: Action((Step(step, "noop"),)) for key, step in named.items()}
-
-    offering = Offering("d", "db", "1.0.0", listed(actions), {"way": listed(implementation)} if implementation else {})
-    found = offering.action(action, "way" if implementation else None).steps
-    assert [one.name for one in found or ()] == ([] if expected is None else [expected])
+def test_what_an_action_does_is_what_the_manifest_says_of_it() -> None:
+    actions = {"create": {"steps": [{"name": "own", "driver": "noop"}], "onFailure": "compensate"}, "rotate": {}}
+    other = {"create": {"steps": [{"name": "other", "driver": "noop"}]}}
+    ways = [{"name": "way", "match": {"environment": ["dev"]}, "actions": other}]
+    offering = read("d", make_offering(actions=actions, implementations=ways))
+    for implementation, step in ((None, "own"), ("way", "other")):
+        for action in ("create", "adopt", "update", "reconcile", "rollback"):
+            found = offering.action(action, implementation)
+            assert [one.name for one in found.steps or ()] == [step]
+            assert found.compensates
+        assert offering.action("rotate", implementation) == Action()
 
 
 def test_what_is_required_comes_before_the_first_steps() -> None:
     steps = (Step("base", "noop"), Step("top", "noop", needs=("base",)))
-    actions = {"create": Action(steps), "rotate": Action(steps)}
-    offering = Offering("d", "app", "1.0.0", actions, requires=(Requirement("db", "postgres", id="shared"),))
+    ways = {None: {"create": Action(steps), "rotate": Action(steps)}}
+    requires = (Requirement("db", "postgres", id="shared"),)
+    offering = Offering("d", "app", "1.0.0", ("create", "rotate"), ways, requires=requires)
     needs = {one.name: one.needs for one in offering.action("create", None).steps or ()}
     assert needs == {"requires/db": (), "base": ("requires/db",), "top": ("base",)}
     assert [one.name for one in offering.action("rotate", None).steps or ()] == ["base", "top"]

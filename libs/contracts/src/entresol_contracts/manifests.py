@@ -457,9 +457,9 @@ class ImplementedAction(Document):
         extra='forbid',
     )
     steps: list[Step]
-    onFailure: Literal['keep', 'compensate'] = 'keep'
+    onFailure: Literal['keep', 'compensate'] | None = None
     """
-    What becomes of finished steps when a later one fails or the request is cancelled.
+    What becomes of finished steps when a later one fails or the request is cancelled; absent: as the offering says of the action.
     """
 
 

@@ -9,6 +9,13 @@ from typing import Any, Final
 
 CREATE: Final = "create"
 UPDATE: Final = "update"
+ALIKE: Final[Mapping[str, tuple[str, ...]]] = {
+    "adopt": (CREATE,),
+    UPDATE: (UPDATE, CREATE),
+    "reconcile": (UPDATE, CREATE),
+    "rollback": (UPDATE, CREATE),
+}
+"""Actions that are done by the steps of another one, of the first that has any."""
 DIMENSIONS: Final = ("project", "environment", "class")
 """What an implementation can be matched by; of two that match by as many, the one that matches by the first wins."""
 KEEP: Final = "keep"
@@ -65,16 +72,15 @@ def choose(spec: Mapping[str, Any], *, environment: str, project: str, class_: s
 def steps_of(spec: Mapping[str, Any], implementation: str | None, action: str) -> Way:
     """The steps of an action under the implementation of this name, and what becomes of them when one fails.
 
-    What an implementation does not replace is done as the offering says. An update without steps of its own repeats
-    the create; under an implementation that replaces only the create, it repeats that. Raises LookupError if there is
-    no such implementation.
+    What an implementation does not replace is done as the offering says. Whatever brings a resource to other inputs
+    repeats the create where the update has no steps of its own; under an implementation that replaces only the create,
+    it repeats that. Raises LookupError if there is no such implementation.
     """
     own: Mapping[str, Any] = spec["actions"]
     replaced: Mapping[str, Any] = {} if implementation is None else _named(spec, implementation)["actions"]
-    done = said = [replaced.get(action), own.get(action)]
-    if action == UPDATE:
-        done = [replaced.get(UPDATE), replaced.get(CREATE), own.get(UPDATE), own.get(CREATE)]
-        said = [*said, replaced.get(CREATE), own.get(CREATE)]
+    alike = ALIKE.get(action, (action,))
+    done = [way.get(one) for way in (replaced, own) for one in alike]
+    said = [way.get(one) for one in alike for way in (replaced, own)]
     steps = next((each["steps"] for each in done if each and each.get("steps") is not None), None)
     on_failure = next((each["onFailure"] for each in said if each and each.get("onFailure")), KEEP)
     return Way(None if steps is None else tuple(steps), on_failure)

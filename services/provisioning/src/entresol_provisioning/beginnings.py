@@ -93,7 +93,7 @@ def exists_for_another(request: Request, resource: Resource | None) -> bool:
 
 def _implementation(request: Request, offering: Offering | None, there: Resource | None) -> str | None:
     """How it is done. A resource stays with what was chosen for it, as long as it stays with its version."""
-    if offering is None or not offering.implementations:
+    if offering is None or len(offering.ways) == 1:
         return None
     if there is not None and there.offering_digest == offering.digest:
         return there.implementation

@@ -6,19 +6,20 @@ The cache is keyed by digest, so it can't be stale; `current` may be, and is dro
 from collections.abc import Mapping
 from typing import Any
 
-from entresol_contracts.manifests import Action as ActionManifest
 from entresol_contracts.manifests import Drift as DriftManifest
-from entresol_contracts.manifests import EntityTemplate, ImplementedAction
+from entresol_contracts.manifests import EntityTemplate
 from entresol_contracts.manifests import Lifetime as LifetimeManifest
 from entresol_contracts.manifests import Offering as OfferingManifest
 from entresol_contracts.manifests import Requirement as RequirementManifest
 from entresol_contracts.manifests import Step as StepManifest
 from entresol_manifests.durations import seconds
+from entresol_manifests.implementations import Way, steps_of
 from sqlalchemy import Connection, bindparam, insert, select, update
 
 from entresol_provisioning.domain.graph import Impossible
 from entresol_provisioning.domain.lifetime import Lifetime
 from entresol_provisioning.domain.offering import (
+    HOW_TO_BE,
     Action,
     Compensation,
     Drift,
@@ -42,12 +43,13 @@ def read(digest: str, manifest: dict[str, Any]) -> Offering:
     """Raise ValueError for what is no offering."""
     whole = OfferingManifest.model_validate(manifest)
     spec = whole.spec
+    ways = (None, *(one.name for one in spec.implementations or ()))
     return Offering(
         digest=digest,
         name=whole.metadata.name,
         version=whole.metadata.version,
-        actions=_actions(spec.actions),
-        implementations={one.name: _actions(one.actions) for one in spec.implementations or ()},
+        actions=frozenset(spec.actions),
+        ways={way: _actions(manifest["spec"], way) for way in ways},
         requires=tuple(_requirement(one) for one in spec.requires or ()),
         lifetime=_lifetime(spec.lifetime),
         drift=_drift(spec.drift),
@@ -58,13 +60,15 @@ def read(digest: str, manifest: dict[str, Any]) -> Offering:
     )
 
 
-def _actions(actions: Mapping[str, ActionManifest] | Mapping[str, ImplementedAction]) -> dict[str, Action]:
-    return {
-        name: Action(
-            None if one.steps is None else tuple(_step(each) for each in one.steps), one.onFailure == "compensate"
-        )
-        for name, one in actions.items()
-    }
+def _actions(spec: Mapping[str, Any], implementation: str | None) -> dict[str, Action]:
+    implemented = (one["actions"] for one in spec.get("implementations") or () if one["name"] == implementation)
+    names = {*spec["actions"], *HOW_TO_BE, *(name for actions in implemented for name in actions)}
+    return {name: _action(steps_of(spec, implementation, name)) for name in names}
+
+
+def _action(way: Way) -> Action:
+    steps = None if way.steps is None else tuple(_step(StepManifest.model_validate(each)) for each in way.steps)
+    return Action(steps, way.on_failure == "compensate")
 
 
 def _step(step: StepManifest) -> Step:

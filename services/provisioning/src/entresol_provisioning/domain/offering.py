@@ -1,6 +1,6 @@
 """An offering as provisioning reads it: which steps an action has, and what comes out of them."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -12,12 +12,6 @@ REQUIRES: Final = "requires/"
 """What the names of such steps begin with. Those of other steps hold no slash."""
 HOW_TO_BE: Final = frozenset({"create", "adopt", "update", "reconcile", "rollback"})
 """Actions that bring the resource to inputs, and so need everything that it requires."""
-_ALIKE: Final = {
-    "adopt": ("create",),
-    "update": ("update", "create"),
-    "reconcile": ("update", "create"),
-    "rollback": ("update", "create"),
-}
 LONGEST_WAIT_SECONDS: Final = 60 * 86400.0
 """For another resource, whose own request has a deadline wherever it waits."""
 
@@ -121,9 +115,10 @@ class Offering:
     digest: str
     name: str
     version: str
-    actions: Mapping[str, Action]
-    implementations: Mapping[str, Mapping[str, Action]] = field(default_factory=dict)
-    """Other ways to do them, by name."""
+    actions: Collection[str]
+    """Those that it names."""
+    ways: Mapping[str | None, Mapping[str, Action]] = field(default_factory=dict)
+    """How every action is done, by implementation; None: by its own steps."""
     requires: tuple[Requirement, ...] = ()
     lifetime: Lifetime = field(default_factory=Lifetime)
     drift: Drift | None = None
@@ -137,13 +132,9 @@ class Offering:
     def action(self, name: str, implementation: str | None) -> Action:
         """What is done for an action; without steps where nothing is said of it.
 
-        Whatever brings a resource to other inputs is a repeated create where there is no update. What is required
-        comes before the first steps.
+        What is required comes before the first steps.
         """
-        alike = _ALIKE.get(name, (name,))
-        ways = (self.implementations.get(implementation or "", {}), self.actions)
-        listed = [way[one] for way in ways for one in alike if one in way]
-        found = next((one for one in listed if one.steps is not None), listed[0] if listed else Action())
+        found = self.ways.get(implementation, {}).get(name, Action())
         if not self.requires or name not in HOW_TO_BE:
             return found
         required = tuple(one.as_step() for one in self.requires)
