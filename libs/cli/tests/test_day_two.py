@@ -242,9 +242,12 @@ def test_drift_of_one_resource_tells_what_follows(run: Run, doors: Any, item: Do
     asked = item | {"action": "reconcile", "actor": "system:drift", "state": "waiting-for-approval"}
     earlier = asked | {"id": "old", "submitted_at": "2026-11-20T00:00:00Z"}
     doors.lists("/catalog/v1/requests", asked, earlier)
-    doors.says("GET", path, 200, resource(drift=DRIFT | {"mode": "ask"}))
+    assert "asked for again" not in told
+    again = {"mode": "ask", "again_at": "2026-11-22T03:00:00+00:00"}
+    doors.says("GET", path, 200, resource(drift=DRIFT | again))
     told = run("drift", CART).stdout
     assert "its owner is asked" in told
+    assert "asked for again if it is still so, not before 2026-11-22" in told
     assert f"request {REQUEST[:18]} by system:drift: waiting-for-approval" in told
     assert json.loads(run("drift", CART, "-o", "json").stdout)["correction"]["id"] == REQUEST
     paused = {"by": "user:ada", "reason": "by hand", "until": "2026-11-21T07:00:00Z"}

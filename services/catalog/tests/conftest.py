@@ -190,9 +190,12 @@ class Traffic:
         left = [facts.Orphan(step=one, driver="http", reason="no answer") for one in orphaned]
         return self.say(facts.ResourceDeleted(**self.about, **self.names, orphaned=left or None), **attributes)
 
-    def drifted(self, *paths: str, mode: str = "report", **attributes: Any) -> Event[Any]:
+    def drifted(
+        self, *paths: str, mode: str = "report", again_hours: float | None = None, **attributes: Any
+    ) -> Event[Any]:
         differences = [facts.Difference(step="database", path=one, change="changed") for one in paths]
-        seen = {"mode": mode, "differences": differences, "gone": ["dns"], "checked_at": self.at}
+        again_at = None if again_hours is None else self.at + timedelta(hours=again_hours)
+        seen = {"mode": mode, "differences": differences, "gone": ["dns"], "checked_at": self.at, "again_at": again_at}
         return self.say(facts.ResourceDrifted(**self._named, owner="user:ada", **seen), **attributes)
 
     def converged(self, **attributes: Any) -> Event[Any]:

@@ -44,7 +44,7 @@ def test_drift_is_shown_since_it_was_first_seen_until_it_is_gone(session: Sessio
     project(one.provisioned(), first := one.drifted("a.yaml#/spec"), one.drifted("a.yaml#/spec", "b.yaml"))
     drift = shown(session).drift
     assert drift is not None
-    assert (drift.since, drift.checked_at) == (first.data.checked_at, first.time)
+    assert (drift.since, drift.checked_at, drift.again_at) == (first.data.checked_at, first.time, None)
     assert ([each.path for each in drift.differences], drift.gone, drift.mode) == (
         ["a.yaml#/spec", "b.yaml"],
         ["dns"],
@@ -57,6 +57,14 @@ def test_drift_is_shown_since_it_was_first_seen_until_it_is_gone(session: Sessio
     project(one.converged(), one.converged())
     assert (shown(session).drift, shown(session).revision) == (None, before + 2)
     assert found_by(session) == ("1.1.0", False, False)
+
+
+def test_drift_shows_when_it_is_asked_about_again(session: Session, project: Project) -> None:
+    one = Traffic()
+    project(one.provisioned(), said := one.drifted("a.yaml", mode="ask", again_hours=24))
+    drift = shown(session).drift
+    assert drift is not None
+    assert (drift.mode, drift.again_at) == ("ask", said.data.again_at)
 
 
 def test_a_pause_is_shown_until_it_is_over(session: Session, project: Project) -> None:

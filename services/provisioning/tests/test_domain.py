@@ -212,7 +212,7 @@ def test_what_an_action_does_is_what_the_manifest_says_of_it() -> None:
 
 def test_what_is_required_comes_before_the_first_steps() -> None:
     steps = (Step("base", "noop"), Step("top", "noop", needs=("base",)))
-    ways = {None: {"create": Action(steps), "rotate": Action(steps)}}
+    ways: dict[str | None, dict[str, Action]] = {None: {"create": Action(steps), "rotate": Action(steps)}}
     requires = (Requirement("db", "postgres", id="shared"),)
     offering = Offering("d", "app", "1.0.0", ("create", "rotate"), ways, requires=requires)
     needs = {one.name: one.needs for one in offering.action("create", None).steps or ()}

@@ -637,11 +637,44 @@ class TestDrift:
         assert [len(one.differences) for one in self.drifted(desk)] == [1, 2]
         assert desk.facts().count("ResourceConverged") == 1
 
-    def test_what_is_to_be_corrected_is_told_until_it_is(self, desk: Desk) -> None:
+    @pytest.mark.parametrize("mode", ["correct", "ask"])
+    def test_what_is_to_be_put_right_is_told_again_less_and_less_often(self, desk: Desk, mode: str) -> None:
+        self.provide(desk, mode=mode, every="4h")
+        hours = []
+        for hour in range(100):
+            before = len(self.drifted(desk))
+            see(desk, "a")
+            see(desk, "a")
+            hours += [hour] * (len(self.drifted(desk)) - before)
+            desk.later(hours=1)
+        assert hours == [0, 4, 12, 27, 49, 71, 93]
+        told = self.drifted(desk)
+        assert all(one.mode == mode and one.again_at and one.again_at > one.checked_at for one in told)
+
+    def test_drift_that_changes_or_comes_back_is_told_at_once(self, desk: Desk) -> None:
+        self.provide(desk, mode="ask")
+        waits = []
+        for paths in (("a",), ("b",), (), ("b",)):
+            before = len(self.drifted(desk))
+            see(desk, *paths)
+            waits += [one.again_at and one.again_at - one.checked_at for one in self.drifted(desk)[before:]]
+        assert waits == [timedelta(minutes=9)] * 3
+
+    def test_what_is_only_reported_is_never_asked_about(self, desk: Desk) -> None:
+        self.provide(desk)
+        see(desk, "a")
+        desk.later(days=9)
+        see(desk, "a")
+        assert [one.again_at for one in self.drifted(desk)] == [None]
+
+    def test_what_a_correction_does_not_put_right_is_not_corrected_again_at_once(self, desk: Desk) -> None:
         self.provide(desk, mode="correct")
         see(desk, "a")
-        see(desk, "a")
-        assert [one.mode for one in self.drifted(desk)] == ["correct", "correct"]
+        for _ in range(3):
+            desk.ask("reconcile")
+            desk.done("only")
+            see(desk, "a")
+        assert len(self.drifted(desk)) == 1
 
     def test_what_is_tolerated_is_no_drift(self, desk: Desk) -> None:
         self.provide(desk, tolerate=["*#/status"])

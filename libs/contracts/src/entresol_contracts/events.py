@@ -1776,6 +1776,10 @@ class ResourceDrifted(Payload):
     """
     When it was seen.
     """
+    again_at: AwareDatetime | None = None
+    """
+    When it is asked for again at the earliest that it be put right, if it still is like that and nobody has it in hand; absent: nobody asks.
+    """
 
 
 class ResourceExpired(Payload):

@@ -62,7 +62,7 @@ EVENT_TYPES: tuple[EventType, ...] = (
     EventType("resource.changed", 1, "provisioning", "https://entresol.dev/schemas/events/resource.changed.v1.1.json", events.ResourceChanged),
     EventType("resource.converged", 1, "provisioning", "https://entresol.dev/schemas/events/resource.converged.v1.0.json", events.ResourceConverged),
     EventType("resource.deleted", 1, "provisioning", "https://entresol.dev/schemas/events/resource.deleted.v1.1.json", events.ResourceDeleted),
-    EventType("resource.drifted", 1, "provisioning", "https://entresol.dev/schemas/events/resource.drifted.v1.0.json", events.ResourceDrifted),
+    EventType("resource.drifted", 1, "provisioning", "https://entresol.dev/schemas/events/resource.drifted.v1.1.json", events.ResourceDrifted),
     EventType("resource.expired", 1, "provisioning", "https://entresol.dev/schemas/events/resource.expired.v1.0.json", events.ResourceExpired),
     EventType("resource.expiring", 1, "provisioning", "https://entresol.dev/schemas/events/resource.expiring.v1.0.json", events.ResourceExpiring),
     EventType("resource.extended", 1, "provisioning", "https://entresol.dev/schemas/events/resource.extended.v1.0.json", events.ResourceExtended),

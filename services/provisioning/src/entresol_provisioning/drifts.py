@@ -21,7 +21,7 @@ from sqlalchemy import Connection, select
 from sqlmodel import Session
 
 from entresol_provisioning import store, tables
-from entresol_provisioning.domain.drift import is_tolerated
+from entresol_provisioning.domain.drift import is_tolerated, next_ask_seconds
 from entresol_provisioning.domain.offering import Drift, Offering
 from entresol_provisioning.domain.requests import Resource
 from entresol_provisioning.offerings import Offerings
@@ -30,7 +30,7 @@ from entresol_provisioning.resources import DRIFT, emit, names
 MOST: Final = 200
 """Differences that are told."""
 LONGEST: Final = 500
-CORRECTS: Final = "correct"
+REPORTS: Final = "report"
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,9 +91,16 @@ def _tell(connection: Connection, resource: Resource, drift: Drift, found: Sight
             yield emit(current, ResourceConverged(**names(current), owner=current.owner, checked_at=at))
         return
     code = digest({"differences": listed, "gone": found.gone})
-    if resource.drift is not None and resource.drift["digest"] == code and drift.mode != CORRECTS:
+    before = resource.drift if resource.drift is not None and resource.drift["digest"] == code else None
+    if before is not None and not _is_asked_again(before, drift, at):
         return
-    current = _remember(connection, resource, {"digest": code})
+    memory: dict[str, Any] = {"digest": code}
+    again_at: datetime | None = None
+    if drift.mode != REPORTS:
+        asked = 1 if before is None else before.get("asked", 0) + 1
+        again_at = at + timedelta(seconds=next_ask_seconds(asked, drift.every_seconds))
+        memory |= {"asked": asked, "again_at": again_at.isoformat()}
+    current = _remember(connection, resource, memory)
     yield emit(
         current,
         ResourceDrifted(
@@ -104,8 +111,15 @@ def _tell(connection: Connection, resource: Resource, drift: Drift, found: Sight
             more=max(0, len(listed) - MOST),
             gone=list(found.gone) or None,
             checked_at=at,
+            again_at=again_at,
         ),
     )
+
+
+def _is_asked_again(before: Mapping[str, Any], drift: Drift, at: datetime) -> bool:
+    """Whether what has been told already is told again, so that somebody is asked to put it right."""
+    again_at = before.get("again_at")
+    return drift.mode != REPORTS and (again_at is None or at >= datetime.fromisoformat(again_at))
 
 
 def _told(one: Mapping[str, str]) -> Difference:

@@ -165,7 +165,7 @@ class ResourceRow(Base, table=True):
     paused: dict[str, Any] | None = Field(default=None, sa_type=JSON)
     """{by, reason, until}"""
     drift: dict[str, Any] | None = Field(default=None, sa_type=JSON)
-    """What differed when it was last seen: {digest}"""
+    """What differed when it was last seen, and how often that was told to be put right: {digest, asked, again_at}"""
     __table_args__ = (Index("resource_by_offering", "offering"),)
 
 

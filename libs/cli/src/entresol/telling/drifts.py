@@ -44,6 +44,7 @@ def in_full(resource: Document, correction: Document | None) -> list[RenderableT
             ("resource", resource["id"]),
             ("drifted since", moment(found.get("since"))),
             ("follows", follows(resource, correction)),
+            ("again", again(found)),
         ]
     )
     return [head, "", differences(found)]
@@ -62,6 +63,13 @@ def follows(resource: Document, correction: Document | None) -> Text:
     if correction is None or mode == "report":
         line.append(f"\nput it right with: entresol reconcile {clean(resource['id'])}", style="dim")
     return line
+
+
+def again(found: Document) -> Text | None:
+    """When somebody is asked again to put it right, should nobody have done so."""
+    if not found.get("again_at"):
+        return None
+    return Text.assemble("asked for again if it is still so, not before ", moment(found["again_at"]))
 
 
 def differences(found: Document) -> Table:

@@ -110,7 +110,9 @@ def _drifted(found: Document | None) -> Text | None:
     if not found:
         return None
     follows = FOLLOWS.get(str(found.get("mode")), "")
-    return Text.assemble("since ", moment(found.get("since")), clean(f"; {follows}"))
+    line = Text.assemble("since ", moment(found.get("since")), clean(f"; {follows}"))
+    again = drifts.again(found)
+    return line if again is None else line.append("; ").append_text(again)
 
 
 def _offering(item: Document, offering: Document | None) -> Text:

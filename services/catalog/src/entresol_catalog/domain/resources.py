@@ -40,6 +40,8 @@ class Drift:
     """Differences that are not listed."""
     gone: list[str]
     """Steps of which nothing is there any more."""
+    again_at: datetime | None = None
+    """When it is asked for again at the earliest that it be put right, if it still is like that; None: nobody asks."""
 
 
 @dataclass(slots=True)

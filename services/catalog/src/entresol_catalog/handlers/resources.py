@@ -84,7 +84,7 @@ def expire(_: Board, resource: Resource, fact: Fact) -> bool:
 def drift(_: Board, resource: Resource, fact: Fact) -> bool:
     data: facts.ResourceDrifted = fact.event.data
     differences = [Difference(one.step, one.path, one.change) for one in data.differences]
-    seen = Drift(data.checked_at, data.checked_at, data.mode, differences, data.more, data.gone or [])
+    seen = Drift(data.checked_at, data.checked_at, data.mode, differences, data.more, data.gone or [], data.again_at)
     return resource.drifted(seen, fact.at)
 
 
