@@ -62,3 +62,11 @@ def test_without_a_share_only_its_own_limit_counts(clock: Clock) -> None:
     for size in (3000, 2999, 2998, 2997, 2996):
         assert why(guard, SLOW, Scope(l=NUMBERS[:size])) == "takes more than 0.05 s"
     guard.close()
+
+
+def test_a_variable_that_was_put_anew_is_what_is_read_here_and_apart(guard: Guard) -> None:
+    scope = Scope(event={"l": [1]}, resource={"l": [1]})
+    for number in (1, 2):
+        scope.put("resource", {"l": [number]})
+        for light in ("event.l[0] + resource.l[0]", "event.l.map(x, x)[0] + resource.l.map(x, x)[0]"):
+            assert guard.evaluate(light, scope) == 1 + number

@@ -113,6 +113,7 @@ class _Process:
         self._limit_seconds = limit_seconds
         self._memory_bytes = memory_bytes
         self._scope: Callable[[], Scope | None] = lambda: None
+        self._changes = 0
         self._channel, theirs = socket.socketpair()
         try:
             with theirs:
@@ -138,7 +139,8 @@ class _Process:
     def evaluate(self, source: str, scope: Scope, *, condition: bool) -> _Answer:
         """Raise CellLost, _Gone, or what a function of the scope raises; the process is of no use then."""
         self._until = time.monotonic() + PATIENCE * self._limit_seconds
-        new = None if self._scope() is scope else (dict(scope.variables), tuple(scope.functions))
+        known = self._scope() is scope and self._changes == scope.changes
+        new = None if known else (dict(scope.variables), tuple(scope.functions))
         try:
             packed = _pack((new, source, condition))
         except Exception:
@@ -146,7 +148,7 @@ class _Process:
         kind, *said = self._ask(packed)
         while kind == "call":
             kind, *said = self._ask(_call(scope.functions[said[0]], said[1]))
-        self._scope = weakref.ref(scope)
+        self._scope, self._changes = weakref.ref(scope), scope.changes
         return _Answer(*said)
 
     def _ask(self, packed: bytes) -> Any:

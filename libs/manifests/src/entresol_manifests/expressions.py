@@ -44,15 +44,33 @@ class Scope:
     the evaluation as it is.
     """
 
-    __slots__ = ("__weakref__", "_context", "_copied", "_functions_given", "_sizes", "functions", "variables")
+    __slots__ = (
+        "__weakref__",
+        "_context",
+        "_copied",
+        "_given",
+        "_sizes",
+        "changes",
+        "functions",
+        "variables",
+    )
 
     def __init__(self, *, functions: Mapping[str, Callable[..., Any]] | None = None, **variables: Any) -> None:
         self.variables: Mapping[str, Any] = variables
         self.functions: Mapping[str, Callable[..., Any]] = functions or {}
         self._context = cel.Context(None, OWN)
-        self._functions_given = False
+        self._given = False
         self._copied: set[str] = set()
         self._sizes: dict[str, Size] = {}
+        self.changes = 0
+        """How often a variable was put into it since it was built."""
+
+    def put(self, name: str, value: Any) -> None:
+        """Give one variable another value; those that stay are not copied again."""
+        self.variables = {**self.variables, name: value}
+        self._copied.discard(name)
+        self._sizes.pop(name, None)
+        self.changes += 1
 
     def size(self, names: Iterable[str]) -> Size:
         """How large these variables are together. What is changed in them later is not seen."""
@@ -69,10 +87,10 @@ class Scope:
 
         Raises ExpressionError if a variable is not plain data.
         """
-        if not self._functions_given and not calls.isdisjoint(self.functions):
+        if not self._given and not calls.isdisjoint(self.functions):
             for name, function in self.functions.items():
                 self._context.add_function(name, given(name, function))
-            self._functions_given = True
+            self._given = True
         for name in names:
             if name not in self._copied and name in self.variables:
                 try:

@@ -43,16 +43,18 @@ def create(settings: Settings, telemetry: Telemetry | None = None) -> Service:
     drivers = {**assemble(settings), requirements.name: requirements}
     offerings = Offerings()
     runs = Runs(offerings, {name: driver.available() for name, driver in drivers.items()})
+    handlers = Handlers(offerings, runs)
     service = Service(
         name="provisioning",
         settings=settings,
-        reactions=replace(Handlers(offerings, runs).reactions(), longest_waits={RETRY: settings.retry_longest_seconds}),
+        reactions=replace(handlers.reactions(), longest_waits={RETRY: settings.retry_longest_seconds}),
         metadata=Base.metadata,
         migrations=MIGRATIONS,
         subjects=SUBJECTS,
         workers=(
             StepWorker(settings, offerings, runs, drivers).work,
             Observer(settings, offerings, drivers).work,
+            handlers.hints.work,
         ),
         telemetry=telemetry,
         show=show,

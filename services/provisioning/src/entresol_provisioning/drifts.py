@@ -13,18 +13,15 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from entresol_contracts.events import Difference, ResourceConverged, ResourceDrifted
-from entresol_eventing.envelope import Event
 from entresol_eventing.reactions import Deadline, Due, Outcome
 from entresol_manifests.digest import digest
-from entresol_manifests.expressions import ExpressionError, Scope, compile_expression
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection
 from sqlmodel import Session
 
-from entresol_provisioning import store, tables
+from entresol_provisioning import store
 from entresol_provisioning.domain.drift import is_tolerated, next_ask_seconds
 from entresol_provisioning.domain.offering import Drift, Offering
 from entresol_provisioning.domain.requests import Resource
-from entresol_provisioning.offerings import Offerings
 from entresol_provisioning.resources import DRIFT, emit, names
 
 MOST: Final = 200
@@ -62,6 +59,12 @@ def begin(
         store.ask_to_look(connection, resource.id, at)
     if offering.drift is not None:
         yield from _schedule(resource, offering.drift, at)
+
+
+def look(due: Due, session: Session) -> Iterator[Outcome]:
+    """It is time to look at the resource."""
+    store.ask_to_look(session.connection(), due.args["resource_id"], due.due_at)
+    yield from ()
 
 
 def look_soon(connection: Connection, resource: Resource, offering: Offering | None, at: datetime) -> Iterator[Outcome]:
@@ -141,47 +144,3 @@ def _schedule(resource: Resource, drift: Drift, at: datetime) -> Iterator[Outcom
     spread = 0.9 + 0.2 * int.from_bytes(code[:4]) / 2**32
     due_at = at + timedelta(seconds=drift.every_seconds * spread)
     yield Deadline(f"{DRIFT}:{resource.id}", DRIFT, due_at, {"resource_id": resource.id})
-
-
-class Hints:
-    """Answers when it is time to look at a resource, and when an event hints that one may have been changed."""
-
-    def __init__(self, offerings: Offerings) -> None:
-        self._offerings = offerings
-
-    def look(self, due: Due, session: Session) -> Iterator[Outcome]:
-        store.ask_to_look(session.connection(), due.args["resource_id"], due.due_at)
-        yield from ()
-
-    def hear(self, event: Event[Any], session: Session) -> Iterator[Outcome]:
-        """Have those resources looked at whose offerings say that this event may concern them."""
-        connection = session.connection()
-        document: dict[str, Any] | None = None
-        for offering in self._offerings.hinted(connection, event.type):
-            document = document or event.model_dump(mode="json", by_alias=True, exclude_none=True)
-            named = select(tables.resource.c.id).where(
-                tables.resource.c.offering == offering.name,
-                tables.resource.c.offering_digest == offering.digest,
-                tables.resource.c.state != "deleted",
-            )
-            for resource_id in connection.execute(named).scalars().all():
-                resource = store.find_resource(connection, resource_id)
-                if resource is not None and _concerns(offering, event.type, document, resource):
-                    store.ask_to_look(connection, resource_id, event.time)
-        yield from ()
-
-
-def _concerns(offering: Offering, event_type: str, event: Mapping[str, Any], resource: Resource) -> bool:
-    """A hint that can't be evaluated is one: to look once more does no harm."""
-    about = {name: getattr(resource, name) for name in ("id", "project", "environment", "name", "inputs", "outputs")}
-    for hint in offering.drift.hints if offering.drift else ():
-        if hint.on != event_type:
-            continue
-        if hint.when is None:
-            return True
-        try:
-            if compile_expression(hint.when).holds(Scope(event=event, resource=about)):
-                return True
-        except ExpressionError:
-            return True
-    return False

@@ -25,7 +25,8 @@ from sqlmodel import Session
 from entresol_provisioning import store, waits
 from entresol_provisioning.domain.offering import REQUIRES
 from entresol_provisioning.domain.requests import OPEN, REFUSED, SUBMITTED, Request
-from entresol_provisioning.drifts import Hints
+from entresol_provisioning.drifts import look
+from entresol_provisioning.hints import HINT, Hints
 from entresol_provisioning.offerings import Offerings
 from entresol_provisioning.pauses import PAUSE, Pauses
 from entresol_provisioning.resources import DRIFT, LIFETIME, Lifetimes
@@ -48,7 +49,7 @@ class Handlers:
     def __init__(self, offerings: Offerings, runs: Runs) -> None:
         self._offerings = offerings
         self._runs = runs
-        self._hints = Hints(offerings)
+        self.hints = Hints(offerings)
 
     def reactions(self) -> Reactions:
         return Reactions(
@@ -64,14 +65,15 @@ class Handlers:
                 ApprovalExpired: self.close,
                 ResumeRequested: self.resume,
                 RequirementRefused: self.give_up,
-                **dict.fromkeys(HINTING, self._hints.hear),
+                **dict.fromkeys(HINTING, self.hints.hear),
             },
             when_due={
                 RETRY: waits.wake,
                 GIVE_UP: waits.wake,
                 LIFETIME: Lifetimes(self._offerings).look,
                 PAUSE: Pauses(self._offerings).end,
-                DRIFT: self._hints.look,
+                DRIFT: look,
+                HINT: self.hints.give_up,
             },
             forget=self._offerings.forget,
         )

@@ -6,11 +6,11 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from entresol_eventing.statements import Statement
-from sqlalchemy import Connection, Table, bindparam, delete, insert, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, insert, literal, or_, select, update
 
 from entresol_provisioning.domain.graph import StepState
 from entresol_provisioning.domain.requests import APPLY, QUEUED, RUNNING, Request, Resource
-from entresol_provisioning.tables import destination, footprint, look, request, resource, step, waiting
+from entresol_provisioning.tables import destination, footprint, look, offering, request, resource, step, waiting
 
 _REQUEST = Statement(select(request).where(request.c.id == bindparam("id")))
 _RUN = Statement(select(request).where(request.c.run_id == bindparam("run_id")))
@@ -38,6 +38,8 @@ _ADD_REQUEST, _ADD_STEPS, _ADD_FOOTPRINT, _ADD_RESOURCE = (
     Statement(insert(table)) for table in (request, step, footprint, resource)
 )
 _LINE_UP = insert(waiting)
+_SOME = 500
+"""Ids that are named in one statement."""
 
 
 @cache
@@ -218,6 +220,31 @@ def ask_to_look(connection: Connection, resource_id: str, at: datetime) -> None:
     """Have the resource compared with the world; once, however often it is asked for meanwhile."""
     if not connection.execute(select(look.c.resource_id).where(look.c.resource_id == resource_id)).first():
         connection.execute(insert(look), {"resource_id": resource_id, "asked_at": at})
+
+
+def ask_to_look_at_all(connection: Connection, offering_digest: str, after: str, at: datetime) -> None:
+    """Have all resources with this content of an offering compared with the world that come after one by their ids."""
+    _ask(connection, at, *existing(offering_digest), resource.c.id > after)
+
+
+def ask_to_look_at_each(connection: Connection, resource_ids: Sequence[str], at: datetime) -> None:
+    """Have these compared with the world, but for what has been deleted meanwhile."""
+    for begin in range(0, len(resource_ids), _SOME):
+        some = resource_ids[begin : begin + _SOME]
+        _ask(connection, at, resource.c.id.in_(some), resource.c.state != "deleted")
+
+
+def existing(offering_digest: str) -> tuple[ColumnElement[bool], ...]:
+    """Conditions of the resources that exist with this content of an offering."""
+    name = select(offering.c.name).where(offering.c.digest == offering_digest).scalar_subquery()
+    content = resource.c.offering_digest == offering_digest
+    return (resource.c.offering == name, content, resource.c.state != "deleted")
+
+
+def _ask(connection: Connection, at: datetime, *conditions: ColumnElement[bool]) -> None:
+    asked = select(look.c.resource_id).where(look.c.resource_id == resource.c.id)
+    wanted = select(resource.c.id, literal(at, look.c.asked_at.type)).where(*conditions, ~asked.exists())
+    connection.execute(insert(look).from_select(["resource_id", "asked_at"], wanted))
 
 
 def forget_look(connection: Connection, resource_id: str) -> None:
