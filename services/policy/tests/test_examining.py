@@ -541,6 +541,44 @@ def test_requests_at_the_same_time_share_a_quota_and_a_failed_one_gives_back(wor
     assert kinds(world.ask("r7", name="n7", resource_id="shop/prod/database/n7")) == [RequestAllowed]
 
 
+@pytest.mark.parametrize("first", ["databases", "sizes"])
+def test_what_is_on_its_way_counts_also_in_a_quota_that_changes_or_comes_meanwhile(world: World, first: str) -> None:
+    def ask(name: str) -> Any:
+        return world.ask(name, name=name, resource_id=f"shop/prod/database/{name}")[-1]
+
+    world.apply("Quota", first, limit=5)
+    assert isinstance(ask("a"), RequestAllowed)
+    assert isinstance(ask("b"), RequestAllowed)
+    world.apply("Quota", "databases", limit=2)
+    assert ask("c").because == ["quota databases: 2 of 2 used, 1 asked"]
+    world.exists("a", "a")
+    assert isinstance(ask("d"), RequestDenied), "it counts once, on its way or there"
+    failed = {"resource_id": "shop/prod/database/b", "project": "shop", "run_id": "x", "action": "create"}
+    world.hear(RunFailed(request_id="b", reason="x", **failed))
+    world.apply("Quota", "databases", limit=2, because="changed again")
+    assert isinstance(ask("e"), RequestAllowed), "what has failed does not come back"
+
+
+def test_without_quotas_nothing_is_on_its_way(world: World) -> None:
+    world.apply("Quota", "databases", limit=5)
+    world.ask("a")
+    world.hear(ManifestRemoved(kind="Quota", name="databases"))
+    world.exists("orders", "a")
+    world.hear(
+        ResourceDeleted(
+            resource_id=RESOURCE,
+            project="shop",
+            environment="prod",
+            offering="database",
+            offering_version="1.0.0",
+            name="orders",
+            request_id="d",
+        )
+    )
+    world.apply("Quota", "databases", limit=1)
+    assert kinds(world.ask("b")) == [RequestAllowed]
+
+
 def test_an_update_counts_what_it_adds(world: World) -> None:
     world.apply("Quota", "storage", sum="resource.inputs.gb", limit=100)
     world.exists("orders", gb=80)

@@ -47,9 +47,9 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
 
 
 def before(tmp_path: Path) -> Path:
-    """The migrations without the last one."""
+    """The first of the migrations."""
     folder = tmp_path / "migrations"
-    shutil.copytree(MIGRATIONS, folder, ignore=shutil.ignore_patterns("0002*", "__pycache__"))
+    shutil.copytree(MIGRATIONS, folder, ignore=shutil.ignore_patterns("000[2-9]*", "__pycache__"))
     return folder
 
 

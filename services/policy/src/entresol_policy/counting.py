@@ -63,10 +63,10 @@ class Counting:
         """What the request was allowed counts from now on, until it has come about or can't any more."""
         if not in_force.quotas or request.action not in RESERVING or request.dry_run:
             return
-        hearing = self._hearing(session, _wanted(session, request))
-        counted = ((one.name, count(one, hearing)) for one in in_force.quotas)
-        rows = [(name, request.resource_id, request.request_id, share) for name, share in counted if share is not None]
-        shares.record(session, rows)
+        wanted = _wanted(session, request)
+        shares.release(session, request.request_id)
+        shares.reserve(session, request.request_id, wanted)
+        self._reserve(session, request.request_id, wanted, in_force.quotas)
 
     def settle(self, session: Session, fact: ResourceProvisioned | ResourceChanged, in_force: InForce) -> None:
         """The resource is as it is now; the request that made it so reserves nothing more."""
@@ -86,10 +86,21 @@ class Counting:
             self._count(session, document, in_force.quotas)
 
     def recount(self, session: Session, quota: Quota) -> None:
-        """Count every resource anew in one transaction, so that the quota is never in force half counted."""
+        """Count everything anew in one transaction, so that the quota is never in force half counted.
+
+        What was allowed and has not come about yet counts as well.
+        """
         shares.forget_quota(session, quota.name)
         for document in list(shares.resources(session)):
             self._count(session, document, (quota,))
+        for request_id, document in shares.reservations(session):
+            self._reserve(session, request_id, document, (quota,))
+
+    def _reserve(self, session: Session, request_id: str, wanted: Mapping[str, Any], quotas: Collection[Quota]) -> None:
+        hearing = self._hearing(session, wanted)
+        counted = ((one.name, count(one, hearing)) for one in quotas)
+        rows = [(name, wanted["id"], request_id, share) for name, share in counted if share is not None]
+        shares.record(session, rows)
 
     def _count(self, session: Session, document: Mapping[str, Any], quotas: Collection[Quota]) -> None:
         hearing = self._hearing(session, document)

@@ -179,6 +179,8 @@ class Gate:
         self._books.forget()
         if fact.kind == "Quota":
             shares.forget_quota(session, fact.name)
+            if not self._books.open(session).quotas:
+                shares.forget_reservations(session)
         yield self._reexamination()
 
     def lock(self, event: Event[LockPlaced], session: Session) -> Iterator[Outcome]:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from typing import Any
 
 from entresol_contracts.events import RequestSubmitted, RunPlanned
-from entresol_eventing.envelope import Cause
+from entresol_eventing.envelope import Cause, now
 from entresol_eventing.statements import Statement
 from sqlalchemy import bindparam, func, insert, select, update
 from sqlmodel import Session
@@ -66,7 +66,7 @@ def find(session: Session, request_id: str) -> Case | None:
     row = _FIND.first(session.connection(), key=request_id)
     if row is None:
         return None
-    _, state, document, plan, holds, overridden, cause = row
+    _, state, document, plan, holds, overridden, cause, _ = row
     return Case(
         request=RequestSubmitted.model_validate(document),
         cause=Cause.model_validate(cause),
@@ -82,6 +82,7 @@ def save(session: Session, case: Case) -> None:
     connection = session.connection()
     values: dict[str, Any] = {
         "state": case.state,
+        "changed_at": now(),
         "plan": None if case.plan is None else case.plan.model_dump(mode="json", exclude_none=True),
         "holds": list(case.holds),
         "overridden": list(case.overridden),

@@ -8,9 +8,9 @@ from sqlalchemy import bindparam, delete, func, insert, or_, select, update
 from sqlmodel import Session
 
 from entresol_policy.domain.quotas import Share
-from entresol_policy.store.tables import ResourceRow, ShareRow, table
+from entresol_policy.store.tables import ReservationRow, ResourceRow, ShareRow, table
 
-resource, share = table(ResourceRow), table(ShareRow)
+resource, share, reservation = table(ResourceRow), table(ShareRow), table(ReservationRow)
 
 AS_IT_IS = ""
 """In place of a request: the resource as it is."""
@@ -20,7 +20,9 @@ _ADD = Statement(insert(resource))
 _CHANGE = Statement(update(resource).where(resource.c.id == bindparam("key")).values(document=bindparam("document")))
 _REMOVE = Statement(delete(resource).where(resource.c.id == bindparam("key")))
 _RELEASE = Statement(delete(share).where(share.c.request_id == bindparam("key")))
+_FREE = Statement(delete(reservation).where(reservation.c.request_id == bindparam("key")))
 _ADD_SHARE = Statement(insert(share))
+_RESERVE = Statement(insert(reservation))
 _CONCERNED = (
     share.c.quota == bindparam("key_quota"),
     or_(share.c.per == bindparam("key_per"), share.c.uncounted.is_not(None)),
@@ -62,9 +64,26 @@ def resources(session: Session) -> Iterator[dict[str, Any]]:
         yield document
 
 
+def reserve(session: Session, request_id: str, document: dict[str, Any]) -> None:
+    """Remember the resource as the request that is allowed will make it."""
+    _RESERVE.change(session.connection(), request_id=request_id, document=document)
+
+
+def reservations(session: Session) -> list[tuple[str, dict[str, Any]]]:
+    """Requests that were allowed and have not come about, each with the resource as it will be."""
+    found = session.connection().execute(select(reservation.c.request_id, reservation.c.document))
+    return [(row[0], row[1]) for row in found]
+
+
+def forget_reservations(session: Session) -> None:
+    """Nobody counts any more."""
+    session.connection().execute(delete(reservation))
+
+
 def release(session: Session, request_id: str) -> None:
     """What the request was allowed does not count any more: it has come about, or never will."""
     _RELEASE.change(session.connection(), key=request_id)
+    _FREE.change(session.connection(), key=request_id)
 
 
 def forget_quota(session: Session, quota: str) -> None:

@@ -46,7 +46,8 @@ class RequestRow(Base, table=True):
     """Locks and windows that somebody let it through."""
     cause: dict[str, Any] = Field(sa_type=JSON)
     """Of the newest event of its chain."""
-    __table_args__ = (Index("request_state", "state", "id"),)
+    changed_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    __table_args__ = (Index("request_state", "state", "id"), Index("request_changed_at", "changed_at"))
 
 
 class ApprovalRow(Base, table=True):
@@ -129,6 +130,17 @@ class ShareRow(Base, table=True):
     uncounted: str | None = None
     """Why it can't be counted."""
     __table_args__ = (Index("share_quota", "quota", "per"), Index("share_request", "request_id"))
+
+
+class ReservationRow(Base, table=True):
+    """A resource as a request that was allowed will make it, until it is so or never will be.
+
+    Kept while there are quotas: what changes or comes into force meanwhile counts it too.
+    """
+
+    __tablename__ = "reservation"
+    request_id: str = Field(primary_key=True)
+    document: dict[str, Any] = Field(sa_type=JSON)
 
 
 def table(model: type[SQLModel]) -> Table:
