@@ -1,5 +1,6 @@
-"""Put policy together: it reads manifests, requests, answers and plans from the log, and has no door and no worker."""
+"""Put policy together: it reads manifests, requests, answers and plans from the log, and has no door."""
 
+from datetime import timedelta
 from pathlib import Path
 
 from entresol_eventing import run
@@ -11,6 +12,7 @@ from entresol_policy.handlers import Gate
 from entresol_policy.settings import Settings
 from entresol_policy.standing import show
 from entresol_policy.store import Base
+from entresol_policy.workers import Sweep
 
 MIGRATIONS = Path(__file__).parent / "migrations"
 SUBJECTS = (
@@ -40,6 +42,7 @@ def create(settings: Settings, telemetry: Telemetry | None = None) -> Service:
         metadata=Base.metadata,
         migrations=MIGRATIONS,
         subjects=SUBJECTS,
+        workers=(Sweep(timedelta(days=settings.keep_days)).work,),
         telemetry=telemetry,
         show=show,
     )

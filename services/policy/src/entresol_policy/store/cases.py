@@ -2,13 +2,13 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from entresol_contracts.events import RequestSubmitted, RunPlanned
 from entresol_eventing.envelope import Cause, now
 from entresol_eventing.statements import Statement
-from sqlalchemy import bindparam, func, insert, select, update
+from sqlalchemy import bindparam, delete, func, insert, select, update
 from sqlmodel import Session
 
 from entresol_policy.domain.approvals import Approval
@@ -27,6 +27,7 @@ ALLOWED, DENIED, REJECTED, EXPIRED, CANCELLED, FAILED = (
 )
 OPEN = (WAITING, HELD)
 """States in which policy is expected to move the request on."""
+OVER = (ALLOWED, DENIED, REJECTED, EXPIRED, CANCELLED, FAILED)
 
 request, approval = table(RequestRow), table(ApprovalRow)
 
@@ -108,6 +109,21 @@ def open_questions(session: Session) -> int:
     query = query.where(request.c.state.in_(OPEN), approval.c.state == "pending")
     count: int = session.connection().execute(query).scalar_one()
     return count
+
+
+def sweep(session: Session, before: datetime, most: int) -> int:
+    """Forget requests that have been decided or over since then, the oldest first, and what was asked about them.
+
+    None that waits for somebody, if only for a review. Return how many.
+    """
+    asked = select(approval.c.id).where(approval.c.request_id == request.c.id, approval.c.state == "pending")
+    over = (request.c.state.in_(OVER), request.c.changed_at < before, ~asked.exists())
+    query = select(request.c.id).where(*over).order_by(request.c.changed_at).limit(most)
+    connection = session.connection()
+    old = list(connection.execute(query).scalars())
+    connection.execute(delete(approval).where(approval.c.request_id.in_(old)))
+    connection.execute(delete(request).where(request.c.id.in_(old)))
+    return len(old)
 
 
 def ask(session: Session, asked: Asked, request_id: str, because: str | None, standing: Approval) -> None:
