@@ -354,6 +354,22 @@ def test_a_question_that_went_and_came_back_is_asked_anew(world: World, kept_wai
     assert (RequestAllowed in kinds(said)) == (kept_waiting_by == "a lock")
 
 
+def test_whoever_nobody_but_the_requester_could_answer_is_denied_and_does_not_wait_in_vain(world: World) -> None:
+    world.policy("owner", {"approve": {"from": ["user:${request.inputs.owner}"]}, "because": "its owner"})
+    (denied,) = world.ask("r1", inputs={"owner": "ada"})
+    assert denied.because == [
+        "policy owner: nobody can be asked: 1 of user:ada would have to agree, and user:ada asked for it"
+    ]
+    assert kinds(world.ask("r2", inputs={"owner": "bob"})) == [ApprovalRequested]
+
+
+def test_a_glass_that_nobody_else_could_review_is_not_broken(world: World) -> None:
+    world.policy("closed", {"deny": "true", "because": "closed"})
+    world.policy("mine", {"breakGlass": {"by": ["user:ada"], "review": {"from": ["user:ada"]}}})
+    (denied,) = world.ask(break_glass="the shop is down")
+    assert denied.because[1].startswith("policy mine: nobody can be asked: 1 of user:ada")
+
+
 def test_a_removed_policy_lets_go_of_what_waits(world: World) -> None:
     world.policy("eyes", ASK)
     world.ask()

@@ -1,6 +1,7 @@
 """The rules about rules: what is heard, what errors do, what is waived, what beats what."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -9,6 +10,7 @@ from entresol_policy.domain.judging import (
     WHEN,
     Ask,
     Breaking,
+    Escalation,
     Glass,
     Judgement,
     Policy,
@@ -144,3 +146,31 @@ def test_a_rule_that_is_unusable_denies() -> None:
     assert judged(policy(Rule("deny", None, None, unusable="soon is no length of time"))).denials == (
         "policy p, rule 0, can't be evaluated: soon is no length of time",
     )
+
+
+GROUP, LATER = ("group:sre",), Escalation(timedelta(hours=1), ("user:bob",))
+ADA, BOTH = ("user:ada",), ("user:ada", "user:bob")
+
+
+@pytest.mark.parametrize(
+    ("ask", "hopeless"),
+    [
+        (Ask(GROUP, count=9), False),
+        (Ask(ADA), True),
+        (Ask(ADA, not_self=False), False),
+        (Ask(BOTH), False),
+        (Ask(BOTH, count=2), True),
+        (Ask((*BOTH, *GROUP), count=2), False),
+        (Ask(("user:bob",), count=2), True),
+        (Ask(ADA, escalation=LATER), False),
+        (Ask(ADA, count=2, escalation=LATER), True),
+        (Ask(ADA, count=2, escalation=replace(LATER, to=GROUP)), False),
+        (Ask(BOTH, all=True), True),
+        (Ask((*ADA, *GROUP), all=True), True),
+        (Ask((*ADA, *GROUP), all=True, escalation=LATER), False),
+        (Ask(BOTH, all=True, not_self=False), False),
+        (Ask(BOTH, all=True, escalation=replace(LATER, to=("user:eve",))), False),
+    ],
+)
+def test_what_too_few_could_ever_grant_is_known_beforehand(ask: Ask, hopeless: bool) -> None:
+    assert (ask.hopeless("user:ada") is not None) == hopeless

@@ -36,6 +36,7 @@ def check_policy(spec: Mapping[str, Any]) -> Iterator[Finding]:
             yield from _approve(rule["approve"], f"{pointer}/approve")
         if "breakGlass" in rule:
             review = rule["breakGlass"]["review"]
+            yield from _plain(rule["breakGlass"]["by"], f"{pointer}/breakGlass/by")
             yield from _people(review["from"], f"{pointer}/breakGlass/review/from")
             yield from length(review.get("within"), f"{pointer}/breakGlass/review/within")
 
@@ -51,6 +52,7 @@ def check_window(spec: Mapping[str, Any]) -> Iterator[Finding]:
     if spec.get("outlast", "finish") != "finish" and "expect" not in spec:
         yield Finding("/spec/outlast", "needs `expect`, how long a run takes, to know whether it outlasts")
     yield from _cron(spec["cron"])
+    yield from _plain(spec.get("override", ()), "/spec/override")
     try:
         ZoneInfo(spec.get("timeZone", "UTC"))
     except (KeyError, ValueError, OSError):  # unknown, no name at all, a directory of zones
@@ -103,6 +105,17 @@ def _approve(approve: Mapping[str, Any], pointer: str) -> Iterator[Finding]:
         if earlier is not None and end is not None and earlier >= end:
             yield Finding(f"{pointer}/{key}", f"would come too late: people are asked for {within} (`within`)")
     yield from _people(escalate.get("to", ()), f"{pointer}/escalate/to")
+    named = {*approve["from"], *escalate.get("to", ())}
+    wanted = approve.get("count", 1)
+    if len(named) < wanted and all(one.startswith("user:") and "${" not in one for one in named):
+        yield Finding(f"{pointer}/count", f"can't be reached: {wanted} have to grant, and {len(named)} may")
+
+
+def _plain(entries: Sequence[str], pointer: str) -> Iterator[Finding]:
+    """Nobody is called `${…}`: these are not filled in."""
+    for index, entry in enumerate(entries):
+        if "${" in entry:
+            yield Finding(f"{pointer}/{index}", "is taken as it is written, without ${…}: name a person or a group")
 
 
 def _people(entries: Sequence[str], pointer: str) -> Iterator[Finding]:

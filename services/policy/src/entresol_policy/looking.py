@@ -5,13 +5,15 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
 
+from entresol_contracts.events import RequestSubmitted
 from sqlmodel import Session
 
 from entresol_policy.books import Books
 from entresol_policy.counting import Counting
 from entresol_policy.domain.decisions import Hold, Situation
-from entresol_policy.domain.judging import Glass, Judgement, Unclear, Waiver, Wanted, judge
+from entresol_policy.domain.judging import Ask, Glass, Judgement, Unclear, Waiver, Wanted, judge
 from entresol_policy.domain.questions import with_question
+from entresol_policy.domain.scopes import entitled
 from entresol_policy.evaluation import Evaluator
 from entresol_policy.hearing import Hearing, about_request
 from entresol_policy.holding import concerned_locks, look_at_windows
@@ -58,7 +60,7 @@ class Looker:
                 find = partial(entities.find, session)
                 hearing = Hearing(self._evaluator, find, **about_request(request, at, case.plan))
                 judgement = judge(in_force.policies, hearing, waivers, planned=case.plan is not None)
-                judgement, forbidden = _resolved(judgement, hearing, breaks=request.break_glass is not None)
+                judgement, forbidden = _resolved(judgement, hearing, request)
         except Unclear as unclear:
             forbidden.append(f"no policy can judge this request: {unclear}")
         if request.question is not None:
@@ -86,8 +88,9 @@ class Looker:
         return Seen(at, situation, questions, len(in_force.policies))
 
 
-def _resolved(judgement: Judgement, hearing: Hearing, *, breaks: bool) -> tuple[Judgement, list[str]]:
+def _resolved(judgement: Judgement, hearing: Hearing, request: RequestSubmitted) -> tuple[Judgement, list[str]]:
     """The judgement with the people that are meant; and why somebody can't be asked."""
+    requester, groups = request.actor.id, request.actor.groups
     forbidden: list[str] = []
     wanted: list[Wanted] = []
     glasses: list[Glass] = []
@@ -98,12 +101,19 @@ def _resolved(judgement: Judgement, hearing: Hearing, *, breaks: bool) -> tuple[
                 escalation = replace(escalation, to=hearing.people(escalation.to))
             approvers = hearing.people(one.ask.approvers)
             count = len(approvers) if one.ask.all else one.ask.count
-            wanted.append(replace(one, ask=replace(one.ask, approvers=approvers, count=count, escalation=escalation)))
+            asked = replace(one.ask, approvers=approvers, count=count, escalation=escalation)
+            if hopeless := asked.hopeless(requester):
+                raise Unclear(hopeless)
+            wanted.append(replace(one, ask=asked))
         except Unclear as unclear:
             forbidden.append(f"policy {one.policy}: {unclear}")
-    for glass in judgement.glasses if breaks else ():
+    for glass in judgement.glasses if request.break_glass is not None else ():
+        if not entitled(glass.breaking.by, requester, groups):
+            continue
         try:
             reviewers = hearing.people(glass.breaking.reviewers)
+            if hopeless := Ask(reviewers).hopeless(requester):
+                raise Unclear(hopeless)
             glasses.append(replace(glass, breaking=replace(glass.breaking, reviewers=reviewers)))
         except Unclear as unclear:
             forbidden.append(f"policy {glass.policy}: {unclear}")

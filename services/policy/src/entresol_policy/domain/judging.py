@@ -55,6 +55,19 @@ class Ask:
     remind: timedelta | None = None
     escalation: Escalation | None = None
 
+    def hopeless(self, requester: str) -> str | None:
+        """Why it can never be granted, whatever anybody says; None if it may be. Nobody knows who is in a group."""
+        later = self.escalation.to if self.escalation else ()
+        asked = tuple(dict.fromkeys((*self.approvers, *later)))
+        out = self.not_self and requester in asked
+        wanted = len(self.approvers) if self.all else self.count
+        people = len(asked) - out
+        alone = self.all and out and requester in self.approvers and not later
+        if not alone and (people >= wanted or any(one.startswith("group:") for one in asked)):
+            return None
+        own = f", and {requester} asked for it" if out else ""
+        return f"nobody can be asked: {wanted} of {', '.join(asked)} would have to agree{own}"
+
 
 @dataclass(frozen=True, slots=True)
 class Breaking:
