@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from entresol.failures import Failure, Refused, place
+from entresol.rows import Rows
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _PIPE_WIDTH = 110
@@ -126,14 +127,9 @@ def short(identifier: object) -> str:
     return text[:18] if len(text) == 36 and text[8] == "-" else text
 
 
-def table(*columns: str, rows: Iterable[Sequence[object]], title: str | None = None) -> Table:
+def table(*columns: str, rows: Iterable[Sequence[object]], title: str | None = None) -> Rows:
     """A plain table; cells that are not rich text are untrusted values. What is long belongs into the last column."""
-    made = Table(title=title, title_justify="left", box=None, pad_edge=False, header_style="bold", title_style="bold")
-    for column in columns:
-        made.add_column(column, overflow="fold", no_wrap=column != columns[-1])
-    for row in rows:
-        made.add_row(*(value if isinstance(value, Text) else cell(value) for value in row))
-    return made
+    return Rows(columns, [[value if isinstance(value, Text) else cell(value) for value in row] for row in rows], title)
 
 
 def fields(pairs: Iterable[tuple[str, object]]) -> Table:

@@ -5,9 +5,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
+from entresol.rows import Rows
 from entresol.telling.lives import FOLLOWS
 from entresol.terminal import clean, fields, moment, short, state, table
 
@@ -17,7 +17,7 @@ _PLACES = 3
 _CHANGES = {"added": "yellow", "removed": "red", "changed": "yellow"}
 
 
-def overview(resources: Iterable[Document], title: str | None = None) -> Table:
+def overview(resources: Iterable[Document], title: str | None = None) -> Rows:
     """A row for each drifted resource."""
     rows = [(one["id"], moment(one["drift"]["since"]), one["drift"]["mode"], brief(one)) for one in resources]
     return table("resource", "since", "mode", "differs", rows=rows, title=title)
@@ -72,7 +72,7 @@ def again(found: Document) -> Text | None:
     return Text.assemble("asked for again if it is still so, not before ", moment(found["again_at"]))
 
 
-def differences(found: Document) -> Table:
+def differences(found: Document) -> Rows:
     """A row for each place that differs; what is gone as a whole comes first."""
     rows: list[tuple[object, ...]] = [
         (step, Text("gone", style="red"), "nothing is left of it") for step in found.get("gone") or []

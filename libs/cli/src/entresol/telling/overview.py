@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from entresol.doors.lookup import EXISTING
+from entresol.rows import Rows
 from entresol.telling import drifts
 from entresol.telling.facts import hold
 from entresol.telling.lives import going_on, waits_for
@@ -86,7 +86,7 @@ def draw(found: Mapping[str, Sequence[Document]]) -> list[RenderableType]:
     return parts or [Text("no requests yet; `entresol request --help` shows how to ask")]
 
 
-def reviews(items: Sequence[Document], title: str | None = None) -> Table:
+def reviews(items: Sequence[Document], title: str | None = None) -> Rows:
     """Broken glasses and who is to sign them off."""
     rows = [
         (

@@ -8,6 +8,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from entresol.rows import Rows
 from entresol.telling.examinations import Account, waits_for
 from entresol.telling.facts import hold
 from entresol.telling.plans import brief
@@ -20,7 +21,7 @@ WHEN = -1
 _SAYS = {"deny": "denies", "approve": "asks", "error": "error"}
 
 
-def verdicts(found: Iterable[Document]) -> Table:
+def verdicts(found: Iterable[Document]) -> Rows:
     """A row for each rule: what it says, and why."""
     return table("policy", "rule", "says", "because", rows=[_verdict(one) for one in found])
 
@@ -38,7 +39,7 @@ def says(verdict: Document) -> Text:
     return cell(text, "yellow" if effect == "approve" else "red")
 
 
-def quotas(uses: Iterable[Document]) -> Table:
+def quotas(uses: Iterable[Document]) -> Rows:
     """A row for each quota that counts the request."""
     rows = [(_share(one), f"{one['used']:g} + {one['asked']:g} of {one['limit']:g}", _left(one)) for one in uses]
     return table("quota", "used + asked", "says", rows=rows)

@@ -1,0 +1,37 @@
+"""Tables at the widths that people have."""
+
+import io
+
+import pytest
+from entresol.terminal import table
+from rich.console import Console
+
+REASON = "policy sizes, rule 0, can't be evaluated: `request.inputs.size` is missing"
+
+
+def drawn(width: int, *rows: tuple[str, ...], title: str | None = None) -> list[str]:
+    console = Console(file=io.StringIO(), width=width, markup=False, highlight=False)
+    console.print(table("request", "resource", "because", rows=rows, title=title))
+    return [line.rstrip() for line in console.file.getvalue().splitlines()]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("width", [40, 80, 110, 200])
+def test_no_width_hides_or_cuts_what_a_table_says(width: int) -> None:
+    lines = drawn(width, ("01a1feb5-2208-7b73", "shop/prod/deployment/cart", REASON), title="Changes")
+    assert all(len(line) <= width for line in lines)
+    said = " ".join(" ".join(lines).split())
+    for text in ("Changes", "01a1feb5-2208-7b73", "shop/prod/deployment/cart", REASON):
+        assert text in said
+
+
+def test_what_is_long_stands_beside_where_there_is_room_and_else_below() -> None:
+    row = ("r1", "shop/prod/deployment/cart", REASON)
+    assert drawn(110, row)[1] == f"r1       shop/prod/deployment/cart  {REASON}"
+    header, label, first, reason, *_ = drawn(60, row)
+    assert (header, label) == ("request  resource", "    because")
+    assert (first, reason[:16]) == ("r1       shop/prod/deployment/cart", "    policy sizes")
+
+
+def test_what_is_short_needs_little_room_and_nothing_needs_no_line() -> None:
+    assert drawn(44, ("r1", "shop/prod/deployment/cart", "no"))[1] == "r1       shop/prod/deployment/cart  no"
+    assert len(drawn(35, ("r1", "shop/prod/deployment/cart", ""), ("r2", "shop/dev/deployment/cart", "no"))) == 5
