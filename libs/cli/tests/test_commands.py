@@ -100,6 +100,14 @@ def test_violations_are_told_by_the_option_that_caused_them(run: Run, doors: Any
     assert "-i replicas=…: 99 is greater than the maximum of 20" in result.stderr
 
 
+def test_a_number_that_should_be_text_is_told_with_how_to_write_it(run: Run, doors: Any) -> None:
+    fault = {"pointer": "/inputs/revision", "detail": 'the value is not of type "string"'}
+    doors.says("POST", "/intake/v1/requests", 422, {"title": "The request is not valid", "violations": [fault]})
+    result = run("request", "deployment", "cart", "-p", "shop", "-e", "dev", "-i", "revision=1.2")
+    assert result.exit_code == 2
+    assert """-i 'revision="1.2"'""" in result.stderr
+
+
 def test_a_failure_is_json_where_json_was_asked_for(run: Run, doors: Any) -> None:
     doors.says("POST", "/intake/v1/requests", 403, {"title": "Not allowed", "status": 403})
     result = run(*ASK, "-o", "json")
@@ -195,7 +203,7 @@ def test_status_of_a_resource_shows_its_requests(run: Run, accepting: Any, item:
     assert run("status", "shop/prod/deployment/other").exit_code == 3
 
 
-@pytest.mark.parametrize("given", ["a1-approval", "a1", REQUEST[:9]])
+@pytest.mark.parametrize("given", ["a1-approval", "a1", REQUEST[:9], "shop/prod/deployment/cart"])
 def test_an_approval_is_found_by_its_own_or_its_requests_id(run: Run, doors: Any, given: str) -> None:
     approval = {"id": "a1-approval", "request": REQUEST, "resource": "r", "policy": "p", "state": "pending"}
     granted = approval | {"state": "granted", "answers": [{"by": "user:grace", "answer": "granted"}]}
@@ -205,6 +213,7 @@ def test_an_approval_is_found_by_its_own_or_its_requests_id(run: Run, doors: Any
         return 200, {"items": [granted if answered else approval], "next": None}
 
     doors.answers["GET", "/catalog/v1/approvals"] = answer
+    doors.lists("/catalog/v1/requests", {"id": REQUEST})
     doors.says("POST", "/intake/v1/approvals/a1-approval", 202, {"id": "a1-approval", "by": "user:grace"})
     result = run("approve", given, "--reason", "fine")
     assert result.exit_code == 0, result.output

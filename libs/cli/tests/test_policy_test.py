@@ -118,3 +118,17 @@ def test_manifests_beside_cases_can_be_checked_and_applied_as_before(run: Run, f
     write(folder, LARGE | {"expect": {"outcome": "deny"}})
     result = run("validate", str(folder))
     assert result.exit_code == 0, result.output
+
+
+def test_help_shows_a_file_as_it_is_written(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    shown = [line.strip(" │") for line in run("policy", "test", "--help").stdout.splitlines()]
+    begin = shown.index("cases:")
+    lines = run("policy", "test", "--help").stdout.splitlines()[begin : begin + 4]
+    indents = [len(line) - len(line.lstrip()) for line in lines]
+    assert [one - indents[0] for one in indents] == [0, 2, 4, 4]
+
+
+def test_help_breaks_its_paragraphs_where_the_terminal_ends(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    assert "is judged at the time of each decision" in run("policy", "replay", "--help").stdout

@@ -61,7 +61,7 @@ class Refused(Failure):
         ]
         code = _CODE_BY_STATUS.get(status, Code.UNREACHABLE if status >= 500 else Code.INVALID)
         message = self.title if not self.detail or self.detail == self.title else f"{self.title}: {self.detail}"
-        super().__init__(message, code, hints=_hints(status))
+        super().__init__(message, code, hints=_hints(status) + _quoting(self.violations))
 
     def document(self) -> dict[str, Any]:
         violations = [{"pointer": pointer, "detail": detail} for pointer, detail in self.violations]
@@ -116,3 +116,12 @@ def _hints(status: int) -> tuple[str, ...]:
             return ("The server sheds load or is starting; try again in a moment.",)
         case _:
             return ()
+
+
+def _quoting(violations: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """How to write as text what was taken for a number, such as a revision."""
+    for pointer, detail in violations:
+        if pointer.startswith("/inputs/") and detail.endswith('not of type "string"'):
+            name = pointer.removeprefix("/inputs/").replace("/", ".")
+            return (f"A number is text in quotes: -i '{name}=\"1.2\"'",)
+    return ()

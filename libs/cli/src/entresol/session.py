@@ -117,6 +117,7 @@ def command(run: Callable[Concatenate[Session, P], None]) -> Callable[..., None]
         finally:
             session.close()
 
+    entry.__doc__ = _flowing(run.__doc__ or "")
     signature = inspect.signature(run, eval_str=True)
     own = list(signature.parameters.values())[1:]
     added = [
@@ -125,3 +126,9 @@ def command(run: Callable[Concatenate[Session, P], None]) -> Callable[..., None]
     ]
     entry.__signature__ = signature.replace(parameters=[*own, *added])  # type: ignore[attr-defined]
     return entry
+
+
+def _flowing(text: str) -> str:
+    """The text with each paragraph on one line, for typer breaks it where the source does; what is indented stays."""
+    paragraphs = inspect.cleandoc(text).split("\n\n")
+    return "\n\n".join(one if "\n " in f"\n{one}" else one.replace("\n", " ") for one in paragraphs)

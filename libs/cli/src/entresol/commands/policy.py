@@ -40,26 +40,24 @@ def try_out(
 
     [bold]A file[/bold]
 
-      policies: \[production.yaml]   (else every policy, window and quota of the directory)
-
-      given: {request: {offering: database, project: shop, name: orders}}
-
+      policies: \[production.yaml]     # else all that lie beside it
+      given:
+        request: {offering: database, project: shop, name: orders}
       cases:
-
-      - name: production asks the platform team
-
-      given: {request: {environment: prod}}   (on top, key by key)
-
-      expect: {outcome: approve, approvers: \["group:platform"]}
+        - name: production asks the platform team
+          given: {request: {environment: prod}}     # on top, key by key
+          expect: {outcome: approve, approvers: \["group:platform"]}
 
     [bold]given[/bold]  now (else noon of 2025-01-01, UTC), actor, request, plan,
     catalog, resources (what quotas count), locks, waivers, answers
 
-    [bold]expect[/bold]  outcome: allow, deny, plan, approve, reject, hold or break-glass
-    because: texts, each of which is in some reason
-    approvers: exactly who is asked
-    holds: windows by name, and `lock`
-    policies: by name matched, passed, error, waived, unplanned or unconcerned
+    [bold]expect[/bold]
+
+      outcome    allow, deny, plan, approve, reject, hold or break-glass
+      because    texts, each of which is in some reason
+      approvers  exactly who is asked
+      holds      windows by name, and `lock`
+      policies   by name matched, passed, error, waived, unplanned or unconcerned
 
     [bold]Examples[/bold]
 

@@ -69,15 +69,15 @@ def request(
 
     [bold]Examples[/bold]
 
-      entresol request deployment cart -p shop -e staging -i image=shop/cart -i revision=1.2 -i replicas=3 --wait
+      entresol request deployment cart -p shop -e staging -i image=shop/cart -i revision=1.2.0 -i replicas=3 --wait
 
       entresol request environment try-out -p shop -e dev --lifetime 5d
 
-      entresol request deployment cart -p shop -e prod --action update -i revision=1.3 --dry-run --wait
+      entresol request deployment cart -p shop -e prod --action update -i revision=1.3.0 --dry-run --wait
 
       entresol request database orders -p shop -e dev --class small --version 2.0.0
 
-      entresol request deployment cart -p shop -e prod --action update -i revision=1.2 --break-glass "the shop is down"
+      entresol request deployment cart -p shop -e prod --action revert --break-glass "the shop is down"
     """
     body: dict[str, Any] = {
         "offering": offering,
