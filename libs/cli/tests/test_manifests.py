@@ -85,3 +85,14 @@ def test_importing_a_catalog_takes_only_blueprints_and_entities(
     result = run("catalog", "import", str(tmp_path))
     assert result.exit_code == 2
     assert "Channel" in result.stderr
+
+
+def test_a_manifest_is_taken_out_of_force_by_kind_and_name(run: Run, doors: Any) -> None:
+    doors.says("DELETE", "/intake/v1/manifests/Policy/no-surprises", 202, {})
+    result = run("remove", "Policy/no-surprises")
+    assert (result.exit_code, result.stdout.strip()) == (0, "removed Policy/no-surprises")
+    doors.says("DELETE", "/intake/v1/manifests/Entity/component:default/cart", 202, {})
+    assert run("remove", "Entity/component:default/cart", "--version", "component").exit_code == 0
+    assert doors.received[-1].query == {"version": "component"}
+    assert run("remove", "Policy/never-was").exit_code == 3
+    assert run("remove", "no-surprises").exit_code == 2

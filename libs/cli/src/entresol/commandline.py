@@ -30,7 +30,7 @@ from entresol.session import command
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 _COMMANDS: Mapping[str, Sequence[Callable[..., None]]] = {
-    "The platform": (platform.up, platform.down, platform.demo, manifests.apply, manifests.validate),
+    "The platform": (platform.up, platform.down, platform.demo, manifests.apply, manifests.remove, manifests.validate),
     "Asking": (
         requests.request,
         requests.cancel,

@@ -13,7 +13,8 @@ from entresol.telling.plans import outline
 from entresol.terminal import clean
 
 Approval = Annotated[
-    str, typer.Argument(help="Id of the approval or of its request, or a unique beginning.", show_default=False)
+    str,
+    typer.Argument(help="Its id or its request's, a unique beginning, or the resource.", show_default=False),
 ]
 Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="Kept with the answer.")]
 Document = dict[str, Any]

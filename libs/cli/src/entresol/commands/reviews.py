@@ -11,7 +11,8 @@ from entresol.session import Session
 from entresol.telling.overview import open_reviews, reviews
 
 Review = Annotated[
-    str, typer.Argument(help="Id of the review or of its request, or a unique beginning.", show_default=False)
+    str,
+    typer.Argument(help="Its id or its request's, a unique beginning, or the resource.", show_default=False),
 ]
 
 

@@ -87,6 +87,10 @@ class Client:
         results: list[Document] = answer["results"]
         return results
 
+    def remove(self, kind: str, name: str, version: str | None = None) -> None:
+        """Take a manifest out of force."""
+        self.write("DELETE", f"/v1/manifests/{segment(kind)}/{segment(name)}", params=_given({"version": version}))
+
     def answer(self, approval_id: str, answer: str, reason: str | None = None) -> Any:
         """Grant or reject an approval; policy decides afterwards whether the answer counts.
 

@@ -61,11 +61,13 @@ def resource_path(resource: str) -> str:
 
 
 def approval_id(client: "Client", given: str, *, review: bool = False) -> str:
-    """The id of the approval, or review, that is meant: by its id or its request's, or the beginning of either.
+    """The id of the approval, or review, that is meant: by its id or its request's, or the beginning of either, or by
+    the resource that is asked for.
 
     A request that waits for several approvals is ambiguous, and refused with the choices.
     """
     noun = "review" if review else "approval"
+    given = request_id(client, given) if "/" in given else given
     waiting = list(client.every("/v1/approvals", state="pending", review=str(review).lower(), most=_SEARCHED))
     found = [item for item in waiting if str(item["id"]).startswith(given) or str(item["request"]).startswith(given)]
     if len(found) == 1:
