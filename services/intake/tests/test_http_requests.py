@@ -62,6 +62,8 @@ async def test_an_ask_is_stored_and_said_before_it_is_answered(
         ({"action": "delete"}, "/inputs"),
         ({"action": "extend", "inputs": {}}, "/lifetime"),
         ({"action": "delete", "inputs": {}, "lifetime": "5d"}, "/lifetime"),
+        ({"action": "update", "inputs": {}, "lifetime": "5d"}, "/lifetime"),
+        ({"action": "update", "inputs": {}, "class": "cheap"}, "/class"),
         ({"lifetime": "91d"}, "/lifetime"),
         ({"lifetime": "soon"}, "/lifetime"),
         ({"lifetime": "1ms"}, "/lifetime"),
@@ -149,6 +151,7 @@ async def test_why_a_glass_is_broken_is_said_with_the_request(
         ({"dry_run": True}, {"size": "small", "backups": True}),
         ({"class": "cheap"}, {"size": "small", "backups": True}),
         ({"action": "adopt", "lifetime": "5d", "class": "cheap"}, {"size": "small", "backups": True}),
+        ({"action": "apply", "lifetime": "5d", "class": "cheap"}, {"size": "small", "backups": True}),
         ({"action": "reconcile", "inputs": {}}, {}),
         ({"action": "pause", "inputs": {}, "reason": "a freeze", "lifetime": "200d"}, {}),
         ({"action": "unpause", "inputs": {}}, {}),
@@ -163,7 +166,7 @@ async def test_each_action_has_its_own_rule_for_inputs(
     assert answer.status_code == 202, answer.text
     (event,) = await submitted(service)
     assert event.data.inputs == inputs
-    assert event.data.action == fields.get("action", "create")
+    assert event.data.action == fields.get("action", "create").replace("apply", "create")
     assert event.data.dry_run is fields.get("dry_run", False)
 
 

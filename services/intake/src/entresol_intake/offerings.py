@@ -35,10 +35,10 @@ WHOLE: Final = (CREATE, ADOPT, ROLLBACK)
 FILLED: Final = (CREATE, ADOPT)
 """Actions in which what is left out gets its default; a rollback names all that was."""
 WITHOUT_INPUTS: Final = (PAUSE, UNPAUSE, RECONCILE)
-LASTING: Final = (CREATE, UPDATE, EXTEND, ADOPT, PAUSE)
-"""Actions that may say for how long."""
-CLASSED: Final = (CREATE, UPDATE, ADOPT)
-"""Actions in which an implementation may be chosen."""
+LASTING: Final = (CREATE, APPLY, EXTEND, ADOPT, PAUSE)
+"""What may be asked for how long. What exists already keeps its end, also if it is asked for once more."""
+CLASSED: Final = (CREATE, APPLY, ADOPT)
+"""What an implementation may be chosen for; what exists already keeps its own."""
 OF_WHAT_WAS_REMOVED: Final = (DELETE, UNPAUSE)
 
 
@@ -134,8 +134,9 @@ class Offering:
             if action in (EXTEND, PAUSE):
                 faults.append(Fault("/lifetime", f"is missing: {action} says how long from now"))
             return None
-        if action not in LASTING:
-            faults.append(Fault("/lifetime", f"{action} takes none"))
+        if ask.action not in LASTING:
+            hint = "; extend it" if action == UPDATE and "lifetime" in self._spec else ""
+            faults.append(Fault("/lifetime", f"{ask.action} takes none{hint}"))
             return None
         if "lifetime" not in self._spec and action != PAUSE:
             faults.append(Fault("/lifetime", f"{self.name} lives until it is deleted"))
@@ -182,8 +183,8 @@ class Check:
 
 def _particulars(ask: Ask, action: str) -> Iterator[Fault]:
     """What is there and does not belong to the action, or belongs to it and is not there."""
-    if ask.class_ is not None and action not in CLASSED:
-        yield Fault("/class", f"{action} takes none")
+    if ask.class_ is not None and ask.action not in CLASSED:
+        yield Fault("/class", f"{ask.action} takes none; a resource keeps the one that it was made with")
     if ask.orphan and action != DELETE:
         yield Fault("/orphan", f"{action} takes none")
     if action == PAUSE and ask.reason is None:
