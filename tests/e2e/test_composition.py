@@ -59,6 +59,13 @@ spec:
 ---
 apiVersion: entresol.dev/v1
 kind: Offering
+metadata: {name: stand, version: 1.0.0}
+spec:
+  requires: [{name: store, offering: store}]
+  actions: {create: {steps: [{name: build, driver: noop}]}}
+---
+apiVersion: entresol.dev/v1
+kind: Offering
 metadata: {name: egg, version: 1.0.0}
 spec:
   requires: [{name: hen, offering: hen}]
@@ -177,6 +184,31 @@ def test_what_people_asked_for_themselves_is_never_taken_from_them(ada: Person) 
     ada.does("request", "stall", "one", "-p", "shop", "-e", "own", "--wait")
     ada.does("delete", "shop/own/stall/one", "--wait")
     assert ada.resource("shop/own/store/own-hall")["state"] == "provisioned"
+
+
+def test_what_somebody_else_has_of_that_name_is_not_taken_for_ones_own(ada: Person) -> None:
+    theirs = "shop/dev/store/market-store"
+    ada.does("request", "store", "market-store", "-p", "shop", "-e", "dev", "--wait")
+    request = ("request", "app", "market", "-p", "shop", "-e", "dev", "-i", "size=large", "--wait")
+    assert f"{theirs}, which it would make for itself, is there already and is user:ada's own" in ada.fails(*request)
+    assert "user:ada's own" in ada.fails(*request, "--dry-run")
+    assert ada.resource(theirs)["inputs"] == {"size": "small"}
+    ada.does("delete", theirs, "--wait")
+    ada.does(*request)
+    ada.does(*request, "--action", "update", "-i", "size=small")
+    other = ("request", "stand", "market", "-p", "shop", "-e", "dev", "--wait")
+    assert f"{theirs}, which it would make for itself, is there already and is made for shop/dev/app/market" in (
+        ada.fails(*other)
+    )
+    ada.does("delete", "shop/dev/app/market", "--wait")
+    ada.does(*other)
+
+
+def test_what_was_adopted_with_what_it_needs_can_be_changed(ada: Person) -> None:
+    ada.does("request", "store", "old-store", "-p", "shop", "-e", "dev", "--wait")
+    ada.does("adopt", "app", "old", "-p", "shop", "-e", "dev", "--wait")
+    ada.does("request", "app", "old", "-p", "shop", "-e", "dev", "--action", "update", "-i", "size=large", "--wait")
+    assert ada.resource("shop/dev/store/old-store")["inputs"] == {"size": "large"}
 
 
 def test_a_circle_is_found_and_leaves_nothing(ada: Person) -> None:

@@ -5,9 +5,9 @@ effect of any step, by requests of their own that pass the same gates.
 `environment`.
 
 - It touches nothing: it suspends the step, and provisioning says what is required; whoever submits requests does so.
-- An own resource is made, brought to other inputs and deleted with the one that needs it. A shared one is made by the
-  first that needs it, left as it is by others, and deleted when nobody needs it any more. What people have asked for
-  themselves is never deleted.
+- An own resource is made, brought to other inputs and deleted with the one that needs it; one of the same name that
+  somebody else asked for is not taken. A shared one is made by the first that needs it, left as it is by others, and
+  deleted when nobody needs it any more. What people have asked for themselves is never deleted.
 - The end of the other request wakes the step at once; it looks by itself now and then, too.
 """
 
@@ -105,6 +105,8 @@ class View:
     """Offerings that require each other round to this one."""
     left: bool
     """Whether something is there of a resource that was begun for others, and never finished."""
+    given: bool
+    """Whether the one that needs it has had it before."""
 
     @property
     def there(self) -> Resource | None:
@@ -200,8 +202,21 @@ def _action(work: StepWork, want: Wanted, seen: View) -> str | None:
         return "create"
     if "id" in work.with_:
         return None
+    _look_whether_own(work, seen, seen.there)
     same = seen.there.inputs == {**seen.there.inputs, **want.inputs}
     return None if same and want.version in (None, seen.there.offering_version) else "update"
+
+
+def _look_whether_own(work: StepWork, seen: View, there: Resource) -> None:
+    """Raises StepFailed for a resource that bears the name, and was neither made for this one nor adopted with it."""
+    needing = None if there.requirement is None else there.requirement["resource_id"]
+    if seen.given or needing == work.resource_id:
+        return
+    whose = f"{there.owner}'s own" if needing is None else f"made for {needing}"
+    raise StepFailed(
+        f"{there.id}, which it would make for itself, is there already and is {whose}; "
+        "delete that, take another name, or share it: `id` in the offering's `requires`"
+    )
 
 
 def _asks(action: str, want: Wanted) -> StepSuspended:
@@ -241,6 +256,7 @@ def _view(work: StepWork, want: Wanted) -> Callable[[Session], View]:
             asked=None if asked is None else store.find_request(connection, str(asked)),
             circle=_circle(session, work, want),
             left=_left(session, want),
+            given=_given(session, work),
         )
 
     return query
@@ -263,3 +279,8 @@ def _left(session: Session, want: Wanted) -> bool:
     runs = {one.run_id for one in store.footprints_of(connection, want.resource_id)}
     begun = [store.find_run(connection, run_id) for run_id in runs]
     return any(one is not None and one.requirement is not None for one in begun)
+
+
+def _given(session: Session, work: StepWork) -> bool:
+    left = store.footprints_of(session.connection(), work.resource_id)
+    return any(one.step == work.step and (one.fingerprint is not None or one.outputs) for one in left)
