@@ -193,6 +193,12 @@ def test_a_suspended_step_is_let_go_on_with_an_answer(run: Run, accepting: Any, 
     body = accepting.last("POST", f"/intake/v1/requests/{REQUEST}/resume").body
     assert body == {"reason": "checked", "answer": {"rows": 12, "who": {"name": "ada"}}}
     assert "migrate may go on" in result.stdout
+    queued = item | {"id": "0193f2c4-9999-7d3e-9a10-3a0c52b6a3de", "state": "allowed"}
+    waits = item | {"state": "running", "suspended": WAITS}
+    accepting.answers["GET", "/catalog/v1/requests"] = lambda call: (
+        200,
+        {"items": [waits if call.query.get("state") == "running" else queued], "next": None},
+    )
     assert run("resume", CART, "--step", "migrate", "-o", "json").exit_code == 0
     assert accepting.received[-1].body == {"step": "migrate"}
 

@@ -207,6 +207,47 @@ def test_a_resource_lists_its_revisions_and_what_each_changed(run: Run, there: A
     assert "revision" not in run("status", CART).stdout
 
 
+def test_what_is_not_there_says_what_was_asked_of_it(run: Run, there: Any, item: Document) -> None:
+    there.says("GET", f"/catalog/v1/resources/{CART}", 404, {"title": "Not found"})
+    there.lists("/catalog/v1/requests", item | {"state": "running"})
+    told = run("status", CART)
+    assert told.exit_code == 3
+    assert f"create is running: entresol status {REQUEST[:18]}" in told.stderr
+    there.lists("/catalog/v1/requests")
+    assert "Nothing was ever asked of it" in run("status", CART).stderr
+
+
+def test_a_dry_run_is_not_listed_as_if_it_had_happened(run: Run, there: Any, item: Document) -> None:
+    there.lists("/catalog/v1/requests", item | {"dry_run": True})
+    for shown in (run("status", CART).stdout, run("status").stdout):
+        assert "create (dry run)" in shown
+
+
+def test_a_request_behind_another_says_which(run: Run, there: Any, item: Document) -> None:
+    there.says(
+        "GET", f"/catalog/v1/requests/{REQUEST}", 200, item | {"state": "allowed", "waiting_for": "provisioning"}
+    )
+    there.lists("/catalog/v1/requests", item | {"id": CHILD, "action": "update", "state": "running"})
+    shown = " ".join(run("status", REQUEST).stdout.split())
+    assert f"waits for its turn: work on one resource is serial, and before it is update, request {CHILD[:18]}" in shown
+    assert json.loads(run("status", REQUEST, "-o", "json").stdout)["behind"] == CHILD
+    there.lists("/catalog/v1/requests")
+    assert "waits for provisioning" in " ".join(run("status", REQUEST).stdout.split())
+
+
+@pytest.mark.parametrize("columns", [80, 110])
+def test_a_long_reason_can_be_read_on_any_terminal(
+    run: Run, there: Any, item: Document, monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    reason = "step database: the module asks for a network that this account does not have in this region"
+    there.lists("/catalog/v1/requests", item | {"state": "failed", "because": [reason]}, item)
+    shown = run("status").stdout
+    assert len([line for line in shown.splitlines() if set(line.split()) & set(reason.split())]) <= 4
+    assert all(len(line.rstrip()) <= columns for line in shown.splitlines())
+    assert all(word in shown.split() for word in reason.split())
+
+
 def test_a_resource_is_found_by_an_end_of_its_id(run: Run, there: Any) -> None:
     there.lists("/catalog/v1/resources", resource())
     assert CART in run("status", "deployment/cart").stdout

@@ -1,15 +1,18 @@
 """How far a run is, as it is told and remembered."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from entresol_contracts.events import RunProgressed
 from entresol_eventing.reactions import Outcome
 
+from entresol_provisioning.claims import DESTROY
 from entresol_provisioning.domain.graph import StepState
 from entresol_provisioning.domain.requests import APPLY, Request
 from entresol_provisioning.endings import about
 from entresol_provisioning.verdicts import Verdict
+
+TAKEN_DOWN: Final = "taken down"
 
 
 def tell(request: Request, verdict: Verdict, steps: Mapping[str, StepState]) -> Iterator[Outcome]:
@@ -21,7 +24,7 @@ def tell(request: Request, verdict: Verdict, steps: Mapping[str, StepState]) -> 
             step=verdict.step,
             state=verdict.state,
             attempt=verdict.attempt,
-            message=verdict.message,
+            message=verdict.message or (TAKEN_DOWN if (verdict.act, verdict.state) == (DESTROY, "succeeded") else None),
             outputs=verdict.outputs or None,
             running=[name for name, one in steps.items() if one.state == "ready"],
         )

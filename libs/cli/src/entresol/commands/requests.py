@@ -21,7 +21,7 @@ from entresol.commands.asking import (
     submit,
     watch,
 )
-from entresol.doors.lookup import request_id, segment
+from entresol.doors.lookup import request_id, segment, waiting_request_id
 from entresol.failures import Code, Failure
 from entresol.inputs import parse
 from entresol.session import Session
@@ -154,7 +154,7 @@ def resume(
 
       entresol resume shop/prod/database/orders --step migrate --answer rows=12 --answer ok=true
     """
-    wanted = request_id(session.client, request)
+    wanted = waiting_request_id(session.client, request)
     told = parse(answers or [], option="--answer")
     item = session.client.request(wanted)
     steps = _resumable(item, step)

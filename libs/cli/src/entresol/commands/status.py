@@ -10,7 +10,7 @@ from entresol.doors.lookup import request_id, resource_id, resource_path, segmen
 from entresol.failures import Code, Failure, Refused
 from entresol.session import Session
 from entresol.telling import overview
-from entresol.terminal import clean, span, state
+from entresol.terminal import clean, short, span, state
 
 if TYPE_CHECKING:
     from entresol.doors.client import Client
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Document = Mapping[str, Any]
 
 _LATEST = 10
+_MOST_HINTS = 3
 
 
 def status(
@@ -92,8 +93,9 @@ def _request(session: Session, wanted: str) -> None:
     progress = Progress(wanted)
     for event in session.client.chain(wanted):
         progress.see(event)
-    document = {**item, "needs": progress.tree()}
-    session.terminal.result(document, *one_request.draw(item, progress))
+    ahead = _ahead(session.client, item)
+    document = {**item, "needs": progress.tree(), "behind": None if ahead is None else ahead["id"]}
+    session.terminal.result(document, *one_request.draw(item, progress, ahead))
 
 
 def _resource(session: Session, resource: str) -> None:
@@ -104,8 +106,7 @@ def _resource(session: Session, resource: str) -> None:
         item = client.read(resource_path(resource))
     except Refused as refusal:
         if refusal.code is Code.NOT_FOUND:
-            hint = "If it was never provisioned, its requests are in `entresol status`."
-            raise Failure(f"no resource {resource}", Code.NOT_FOUND, hints=(hint,)) from None
+            raise Failure(f"no resource {resource}", Code.NOT_FOUND, hints=_asked_of(client, resource)) from None
         raise
     requests = list(client.every("/v1/requests", resource=resource, most=_LATEST))
     revisions = _all_or_none(client, f"{resource_path(resource)}/revisions")
@@ -113,6 +114,24 @@ def _resource(session: Session, resource: str) -> None:
     offering = _one_or_none(client, f"/v1/offerings/{segment(item['offering'])}")
     seen = one_resource.Seen(item, requests, revisions, needs, offering)
     session.terminal.result(seen.document(), *one_resource.draw(seen))
+
+
+def _asked_of(client: "Client", resource: str) -> list[str]:
+    """What was asked of a resource that is not there, and how that stands."""
+    asked = list(client.every("/v1/requests", resource=resource, most=_MOST_HINTS))
+    if not asked:
+        return [
+            "Nothing was ever asked of it that is to be seen from here. `entresol status` shows the latest requests."
+        ]
+    return [f"{overview.action(one)} is {one['state']}: entresol status {short(one['id'])}" for one in asked]
+
+
+def _ahead(client: "Client", item: Document) -> Document | None:
+    """The request that an allowed one waits for, because it was begun on the same resource before."""
+    if item["state"] != "allowed":
+        return None
+    going = client.every("/v1/requests", resource=str(item["resource"]), state="running", most=1)
+    return next((one for one in going if one["id"] != item["id"]), None)
 
 
 def _one_or_none(client: "Client", path: str) -> Document | None:

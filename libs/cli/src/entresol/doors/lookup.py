@@ -34,6 +34,15 @@ def request_id(client: "Client", given: str) -> str:
     return _unabbreviated(given, "request", lambda: client.every("/v1/requests", most=_SEARCHED))
 
 
+def waiting_request_id(client: "Client", given: str) -> str:
+    """The same, but of a resource the request that has a step which somebody may let go on, if there is one."""
+    if "/" in given:
+        for one in client.every("/v1/requests", resource=resource_id(client, given), state="running", most=1):
+            if any(wait.get("resumable") for wait in one.get("suspended") or ()):
+                return str(one["id"])
+    return request_id(client, given)
+
+
 def resource_id(client: "Client", given: str) -> str:
     """The id of the resource that is meant: by its id, or by an end of it (`deployment/cart`, `cart`) that one has.
 

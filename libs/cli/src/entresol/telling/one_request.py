@@ -16,9 +16,9 @@ from entresol.terminal import clean, fields, moment, short, state, table
 Document = Mapping[str, Any]
 
 
-def draw(item: Document, progress: Progress) -> Iterator[RenderableType]:
-    """The request as the catalog has it; what it needs of others is told by its chain."""
-    yield _head(item)
+def draw(item: Document, progress: Progress, ahead: Document | None = None) -> Iterator[RenderableType]:
+    """The request as the catalog has it, and the one `ahead` of it; what it needs of others is told by its chain."""
+    yield _head(item, ahead)
     if item.get("suspended"):
         yield ""
         yield table("suspended", "until", "waits for", rows=[_wait(item, one) for one in item["suspended"]])
@@ -40,7 +40,7 @@ def draw(item: Document, progress: Progress) -> Iterator[RenderableType]:
         yield from outline(item["plan"])
 
 
-def _head(item: Document) -> RenderableType:
+def _head(item: Document, ahead: Document | None) -> RenderableType:
     return fields(
         [
             ("request", item["id"]),
@@ -51,7 +51,7 @@ def _head(item: Document) -> RenderableType:
             ("orphans", "left in the world, if they can't be removed" if item.get("orphan") else None),
             ("state", Text.assemble(state(item["state"]), f"  {took(item)}")),
             ("steps done", "\n".join(remains(item))),
-            ("waits for", item.get("waiting_for")),
+            ("waits for", item.get("waiting_for") if ahead is None else _turn(ahead)),
             ("held by", overview.held(item)),
             ("override", "\n".join(map(_override, item.get("overrides") or []))),
             ("glass", _glass(item.get("glass"))),
@@ -66,6 +66,11 @@ def _head(item: Document) -> RenderableType:
             ("outputs", item.get("outputs")),
         ]
     )
+
+
+def _turn(ahead: Document) -> str:
+    what = f"{overview.action(ahead)}, request {short(ahead['id'])}, {ahead['state']}"
+    return f"its turn: work on one resource is serial, and before it is {what}"
 
 
 def _wait(item: Document, wait: Document) -> tuple[object, ...]:

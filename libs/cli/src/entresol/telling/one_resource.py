@@ -9,7 +9,7 @@ from rich.text import Text
 
 from entresol.telling import drifts, revisions
 from entresol.telling.lives import FOLLOWS, orphan
-from entresol.telling.overview import took, why
+from entresol.telling.overview import action, took, why
 from entresol.telling.stages import remark, stage_of
 from entresol.terminal import clean, fields, moment, short, state, table
 
@@ -68,9 +68,7 @@ def draw(seen: Seen) -> Iterator[RenderableType]:
         yield from _tree(seen.needs, 1)
     yield from revisions.listed(seen.revisions)
     if seen.requests:
-        rows = [
-            (short(r["id"]), r["action"], state(r["state"]), r.get("actor"), took(r), why(r)) for r in seen.requests
-        ]
+        rows = [(short(r["id"]), action(r), state(r["state"]), r.get("actor"), took(r), why(r)) for r in seen.requests]
         yield ""
         yield table("request", "action", "state", "asked by", "took", "because", rows=rows)
 

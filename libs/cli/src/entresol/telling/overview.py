@@ -134,8 +134,13 @@ def _pause(pause: Document) -> str:
     return f"{pause['by']}: {pause['reason']}"
 
 
+def action(item: Document) -> str:
+    """What was asked for, and whether only to see what it would do."""
+    return f"{item['action']} (dry run)" if item.get("dry_run") else str(item["action"])
+
+
 def _what(item: Document) -> tuple[object, ...]:
-    return (short(item["id"]), item["action"], item["resource"])
+    return (short(item["id"]), action(item), item["resource"])
 
 
 def _steps(item: Document) -> Text:
