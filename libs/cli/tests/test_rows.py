@@ -27,11 +27,12 @@ def test_no_width_hides_or_cuts_what_a_table_says(width: int) -> None:
 def test_what_is_long_stands_beside_where_there_is_room_and_else_below() -> None:
     row = ("r1", "shop/prod/deployment/cart", REASON)
     assert drawn(110, row)[1] == f"r1       shop/prod/deployment/cart  {REASON}"
-    header, label, first, reason, *_ = drawn(60, row)
-    assert (header, label) == ("request  resource", "    because")
-    assert (first, reason[:16]) == ("r1       shop/prod/deployment/cart", "    policy sizes")
+    header, first, reason, *_ = drawn(60, row)
+    assert (header, first) == ("request  resource", "r1       shop/prod/deployment/cart")
+    assert reason.startswith("    because: policy sizes")
+    assert drawn(30, row)[:3] == ["request", "r1", "    resource:"]
 
 
 def test_what_is_short_needs_little_room_and_nothing_needs_no_line() -> None:
     assert drawn(44, ("r1", "shop/prod/deployment/cart", "no"))[1] == "r1       shop/prod/deployment/cart  no"
-    assert len(drawn(35, ("r1", "shop/prod/deployment/cart", ""), ("r2", "shop/dev/deployment/cart", "no"))) == 5
+    assert len(drawn(35, ("r1", "shop/prod/deployment/cart", ""), ("r2", "shop/dev/deployment/cart", "no"))) == 4
