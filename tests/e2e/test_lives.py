@@ -482,6 +482,11 @@ def test_a_rollback_brings_back_what_was_once_through_the_same_gates(
     assert now["offering_version"] == "1.0.0"
     revisions = ada.client.every("/v1/resources/shop/dev/page/news/revisions")
     assert [one["action"] for one in revisions] == ["rollback", "update", "create"]
+    names = {"project": "shop", "environment": "dev", "offering": "page", "name": "news", "version": "1.0.0"}
+    other = {"action": "rollback", "inputs": {"title": "Third"}, "snapshot": {"revision": 1}}
+    pretended = ada.client.submit(names | other)["id"]
+    place.person("bob").does("approve", ada.open_approval(pretended)["id"])
+    assert "never was what the rollback calls revision 1" in ada.sees(pretended, "failed")["because"][0]
 
 
 def test_what_is_there_is_adopted_as_it_is_and_then_put_right(ada: Person, repository: Repository) -> None:

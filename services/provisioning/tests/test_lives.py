@@ -534,6 +534,20 @@ class TestChanges:
         changed = desk.said(ResourceChanged)[-1]
         assert (changed.inputs, changed.revision) == ({"size": "small"}, 3)
 
+    @pytest.mark.parametrize(
+        ("revision", "inputs"), [(1, {"size": "huge"}), (1, {}), (1, {"size": "tiny"}), (3, {"size": "small"})]
+    )
+    def test_nobody_goes_back_to_what_never_was(self, desk: Desk, revision: int, inputs: dict[str, Any]) -> None:
+        desk.apply(make_offering())
+        desk.ask(inputs={"size": "small"})
+        desk.done("only")
+        desk.ask("update", inputs={"size": "large"})
+        desk.done("only")
+        desk.ask("update", inputs={"size": "tiny"}, dry_run=True)
+        desk.planned()
+        desk.ask("rollback", inputs=inputs, snapshot={"revision": revision})
+        assert f"{ID} never was what the rollback calls revision {revision}" in desk.last().reason
+
     def test_an_implementation_is_chosen_once_and_kept(self, desk: Desk) -> None:
         ways = [{"name": "cheap", "match": {"environment": ["dev"]}, "actions": {"create": {"steps": THREE[:1]}}}]
         desk.apply(make_offering(implementations=ways))

@@ -53,6 +53,7 @@ def begin(
     dependents = store.dependents(connection, request.resource_id) if request.action == "delete" else ()
     admit(request, offering, there, dependents, at)
     _look_whether_needed(connection, request)
+    _look_whether_it_was(connection, request, there)
     request = request.but(implementation=_implementation(request, offering, there))
     rows = _rows(connection, request, offering, there)
     needs = {name: tuple(rows[name]["needs"]) for name in in_order({name: row["needs"] for name, row in rows.items()})}
@@ -84,6 +85,22 @@ def _look_whether_needed(connection: Connection, request: Request) -> None:
     needing = store.find_request(connection, request.requirement["request_id"])
     if needing is None or needing.state != RUNNING or needing.stop is not None:
         raise Impossible(f"{request.requirement['resource_id']} needs it no more")
+
+
+def _look_whether_it_was(connection: Connection, request: Request, there: Resource | None) -> None:
+    """Who goes back must name a state that was: other inputs are an update, whatever else policy says of a rollback.
+
+    Raises Impossible.
+    """
+    snapshot = request.snapshot
+    if snapshot is None or there is None:
+        return
+    once = store.inputs_once(connection, request.resource_id, request.offering_version)
+    if snapshot["revision"] > there.revision or request.inputs not in once:
+        raise Impossible(
+            f"{request.resource_id} never was what the rollback calls revision {snapshot['revision']}: "
+            f"{request.offering} {request.offering_version} with these inputs; `entresol status` lists its revisions"
+        )
 
 
 def exists_for_another(request: Request, resource: Resource | None) -> bool:

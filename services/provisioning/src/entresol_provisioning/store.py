@@ -9,7 +9,8 @@ from entresol_eventing.statements import Statement
 from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, insert, literal, or_, select, update
 
 from entresol_provisioning.domain.graph import StepState
-from entresol_provisioning.domain.requests import APPLY, QUEUED, RUNNING, Request, Resource
+from entresol_provisioning.domain.offering import HOW_TO_BE
+from entresol_provisioning.domain.requests import APPLY, QUEUED, RUNNING, SUCCEEDED, Request, Resource
 from entresol_provisioning.tables import destination, footprint, look, offering, request, resource, step, waiting
 
 _REQUEST = Statement(select(request).where(request.c.id == bindparam("id")))
@@ -80,6 +81,18 @@ def find_run(connection: Connection, run_id: str) -> Request | None:
 
 def change_request(connection: Connection, request_id: str, **values: Any) -> None:
     _changing(request, tuple(values), "id").change(connection, key_id=request_id, **values)
+
+
+def inputs_once(connection: Connection, resource_id: str, version: str) -> list[dict[str, Any]]:
+    """The inputs that the resource has had with that version of its offering."""
+    query = select(request.c.effective).where(
+        request.c.resource_id == resource_id,
+        request.c.state == SUCCEEDED,
+        request.c.offering_version == version,
+        request.c.action.in_(HOW_TO_BE),
+        request.c.dry_run.is_(False),
+    )
+    return list(connection.execute(query).scalars())
 
 
 def is_busy(connection: Connection, resource_id: str) -> bool:
