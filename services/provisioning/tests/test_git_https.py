@@ -72,6 +72,7 @@ async def refusal(act: Callable[[StepWork], Any], work: StepWork) -> StepFailed:
     return failure.value
 
 
+@pytest.mark.long
 class TestGitOpsByHttps(Conformance):
     @pytest.fixture
     async def case(

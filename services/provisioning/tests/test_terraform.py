@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from entresol_provisioning.drivers import PlanOutdated, StepFailed, StepWork
+from entresol_provisioning.drivers import PlanOutdated, StepFailed, StepWork, workspaces
 from entresol_provisioning.drivers.processes import run
 from entresol_provisioning.drivers.terraform import Terraform
 from entresol_provisioning.drivers.terraform import driver as terraform
@@ -227,3 +227,48 @@ async def test_files_that_terraform_reads_otherwise_are_refused(
 async def test_a_module_has_a_size(settings: Settings, work: Callable[..., StepWork]) -> None:
     with pytest.raises(StepFailed, match="exceeds"):
         await Terraform(settings).apply(work(with_={"files": {"main.tf": "#" * 2_000_000}}))
+
+
+@installed
+@pytest.mark.parametrize("told_by", ["outputs", "backup"])
+async def test_a_state_that_lost_its_content_is_not_one_in_which_nothing_is(
+    settings: Settings, module: StepWork, told_by: str
+) -> None:
+    driver = Terraform(settings)
+    outputs = (await driver.apply(module)).outputs
+    state = workspaces.of(settings.workspaces, module).state
+    if told_by == "backup":
+        shutil.copy(state, f"{state}.backup")
+    state.write_bytes(b"")
+    again = replace(module, idempotency_key="run-2/only", previous=outputs if told_by == "outputs" else None)
+    for act in (driver.observe, driver.plan, driver.apply, driver.destroy):
+        with pytest.raises(StepFailed, match=r"terraform\.tfstate of the workspace .* is empty; put back"):
+            await act(again)
+    assert state.exists()
+
+
+@installed
+async def test_an_empty_state_that_the_first_apply_has_left_stops_nobody(settings: Settings, module: StepWork) -> None:
+    place = workspaces.of(settings.workspaces, module).place
+    place.mkdir(parents=True)
+    (place / workspaces.STATE).touch()
+    assert (await Terraform(settings).apply(replace(module, attempted=True))).message == (
+        "1 added, 0 changed, 0 destroyed"
+    )
+
+
+async def test_a_variable_that_is_no_text_is_refused(settings: Settings, module: StepWork) -> None:
+    odd = replace(module, with_={**module.with_, "variables": {"password": "\ud800"}})
+    driver = Terraform(settings)
+    for act in (driver.plan, driver.apply):
+        with pytest.raises(StepFailed, match="no text"):
+            await act(odd)
+
+
+async def test_outputs_that_can_t_be_read_are_told_of(settings: Settings, module: StepWork, tmp_path: Path) -> None:
+    program = tmp_path / "terraform-that-says-too-much"
+    program.write_text('#!/bin/sh\n[ "$1" = output ] && echo "the end of something\\"}}"; exit 0\n')
+    program.chmod(0o755)
+    driver = Terraform(settings.model_copy(update={"terraform": str(program)}))
+    with pytest.raises(StepFailed, match="its outputs exceed 8 MiB or can't be read"):
+        await driver.apply(module)

@@ -53,6 +53,12 @@ def unlinked(root: Path, relative: str) -> Path:
     return place
 
 
+def folders(path: str) -> list[str]:
+    """Every folder that a path goes through."""
+    parts = path.split("/")[:-1]
+    return ["/".join(parts[: number + 1]) for number in range(len(parts))]
+
+
 def branch(name: str) -> str:
     """The branch if git would take it and it can't be taken for an option; raise StepFailed otherwise."""
     bad = ".." in name or "//" in name or "/." in name or name.endswith(("/", ".", ".lock")) or ".lock/" in name

@@ -93,9 +93,18 @@ class Workspace:
 
 
 def of(root: Path, work: StepWork) -> Workspace:
-    """The workspace of the step; names that are no plain slug are replaced by a digest of them."""
+    """The workspace of the step; names that are no plain slug are replaced by a digest of them.
+
+    Raises StepFailed if its state has lost its content: terraform would take that for a state in which nothing is.
+    """
     parts = [slug(one) for one in (work.project, work.environment, work.offering, work.name, work.step)]
-    return Workspace("/".join(parts), unlinked(root, "/".join(parts)))
+    workspace = Workspace("/".join(parts), unlinked(root, "/".join(parts)))
+    backup = workspace.place / f"{STATE}.backup"
+    # Terraform makes an empty one to lock it, which a crash of the very first apply leaves.
+    is_empty = workspace.state.exists() and not workspace.state.stat().st_size
+    if is_empty and (work.previous is not None or backup.exists()):
+        raise StepFailed(f"the file {STATE} of the workspace {workspace.name} is empty; put back a copy of it")
+    return workspace
 
 
 def scratch(root: Path, workspace: Workspace, key: str, files: Mapping[str, str]) -> Workspace:

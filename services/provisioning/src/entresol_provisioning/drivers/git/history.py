@@ -1,6 +1,7 @@
 """What the commits of a branch say: read as they lie there, because a branch may have hundreds of thousands."""
 
 import heapq
+import re
 from collections.abc import Callable, Collection, Iterator
 
 from dulwich.objects import ObjectID
@@ -10,6 +11,7 @@ from entresol_provisioning.drivers.git.objects import Objects
 
 TRAILER = "Entresol-Step"
 _MARK = f"\n{TRAILER}: ".encode()
+_COMMITTED_AT = re.compile(rb"^committer .* (\d{1,18}) \S+$", re.MULTILINE)
 
 
 def trailer(idempotency_key: str) -> bytes:
@@ -130,5 +132,6 @@ def _parents(raw: bytes) -> list[ObjectID]:
 
 
 def _committed_at(raw: bytes) -> int:
-    place = raw.index(b"\ncommitter ")
-    return int(raw[place : raw.index(b"\n", place + 1)].rsplit(b" ", 2)[1])
+    """Of one that tells no time, the beginning of all times."""
+    found = _COMMITTED_AT.search(raw)
+    return int(found[1]) if found else 0

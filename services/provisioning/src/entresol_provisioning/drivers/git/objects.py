@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 from dulwich.object_format import DEFAULT_OBJECT_FORMAT
 from dulwich.object_store import PackBasedObjectStore
@@ -20,8 +21,17 @@ from dulwich.repo import Repo
 
 from entresol_provisioning.drivers import StepFailed
 
+T = TypeVar("T")
+
 TOGETHER = 16
 """Files that are synced at the same time: the disk then takes many of them in one go."""
+
+
+class Damaged(StepFailed):
+    """A repository can't be read: what it should hold is not there, or is not what it should be."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"the repository is damaged: {what}; git fsck tells more", retryable=True)
 
 
 class Objects:
@@ -36,16 +46,24 @@ class Objects:
     def __getitem__(self, name: ObjectID) -> ShaFile:
         """One that belongs to the caller, who may change it."""
         added = self._added.get(name)
-        return self._store[name] if added is None else added.copy()
+        return self._stored(name, self._store.__getitem__) if added is None else added.copy()
 
     def raw(self, name: ObjectID) -> bytes:
         added = self._added.get(name)
-        return self._store.get_raw(name)[1] if added is None else added.as_raw_string()
+        return self._stored(name, self._store.get_raw)[1] if added is None else added.as_raw_string()
+
+    @staticmethod
+    def _stored(name: ObjectID, read: Callable[[ObjectID], T]) -> T:
+        try:
+            return read(name)
+        except Exception as error:  # there is no end to what dulwich raises for bytes that it did not expect
+            raise Damaged(f"{name.decode(errors='replace')[:40]!r} is not there, or can't be read") from error
 
     def commit(self, name: ObjectID) -> Commit:
         found = self[name]
         if not isinstance(found, Commit):
             raise StepFailed("the branch does not point to a commit")
+        self._stored(name, lambda _: found.tree)  # it is only parsed now
         return found
 
     def tree(self, name: ObjectID) -> Tree:
@@ -53,7 +71,8 @@ class Objects:
         if name not in self._trees:
             found = self[name]
             if not isinstance(found, Tree):
-                raise StepFailed("the repository is damaged: something that should be a directory is none")
+                raise Damaged("something that should be a directory is none")
+            self._stored(name, lambda _: len(found))
             self._trees[name] = found
         return self._trees[name]
 

@@ -15,10 +15,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from dulwich.objects import ObjectID
-from dulwich.refs import Ref
+from dulwich.refs import Ref, SymrefLoop
 from dulwich.repo import Repo
 
 from entresol_provisioning.drivers import StepFailed, paths
+from entresol_provisioning.drivers.git.objects import Damaged
 
 _HEADS = "refs/heads/"
 _ONE_AT_A_TIME = threading.Lock()
@@ -31,6 +32,8 @@ def head_of(repo: Repo, branch: str) -> ObjectID | None:
         return repo.refs[Ref(_HEADS.encode() + branch.encode())]
     except KeyError:
         return None
+    except SymrefLoop:
+        raise Damaged(f"the branch {branch} stands for itself") from None
 
 
 def move(repo: Repo, branch: str, old: ObjectID | None, new: ObjectID | None) -> bool:

@@ -21,6 +21,7 @@ from dulwich.repo import Repo, UnsupportedExtension, UnsupportedVersion
 
 from entresol_provisioning.drivers import StepFailed
 from entresol_provisioning.drivers.git.access import Access
+from entresol_provisioning.drivers.git.objects import Damaged
 from entresol_provisioning.drivers.git.refs import head_of
 from entresol_provisioning.drivers.processes import Finished, run
 
@@ -49,6 +50,17 @@ _RACES = (
     "incorrect old value",
 )
 """How git and its servers say that somebody else's commit came first."""
+_DAMAGED = (
+    ".lock'",  # nobody else writes here, so a crash has left it
+    "bad config",
+    "bad object",
+    "not a git repository",
+    "is empty",
+    "corrupt",
+    "did not send all necessary objects",
+    "unpacker error",
+)
+"""How git says that a mirror is not what it should be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +94,7 @@ class Remote:
         there = [branch for branch, head in heads.items() if head is not None]
         if await asyncio.to_thread(_held, mirror, there) == [heads[branch] for branch in there]:
             return heads
-        done = await self._run(mirror, *self._fetching(there))
-        if done.code and ".lock'" in done.err:
-            # Nobody else writes here, so a crash has left the lock; and a mirror holds nothing of its own.
-            await asyncio.to_thread(shutil.rmtree, mirror)
-            await self._prepare(mirror)
-            done = await self._run(mirror, *self._fetching(there))
-        if done.code:
-            raise self._failure("fetch", done)
+        await self._git(mirror, *self._fetching(there))
         return heads | dict(zip(there, await asyncio.to_thread(_held, mirror, there), strict=True))
 
     def _shared(self, mirror: Path, branches: Collection[str]) -> dict[str, str | None] | None:
@@ -176,7 +181,10 @@ class Remote:
                 is_race = any(sign in said for sign in _RACES)
                 branch = refs.rpartition(":")[2].removeprefix("refs/heads/")
                 told = "\n".join([*_remarks(done.err), said])
-                refused[branch] = None if is_race else self._failure("push", Finished(done.code, "", told))
+                failure = self._failure("push", Finished(done.code, "", told))
+                if isinstance(failure, Damaged):
+                    raise failure
+                refused[branch] = None if is_race else failure
         if not refused:
             raise self._failure("push", done)
         return refused
@@ -206,6 +214,8 @@ class Remote:
 
     def _failure(self, command: str, done: Finished) -> StepFailed:
         reason, lasts = self.access.explain(done.err)
+        if any(sign in done.err for sign in _DAMAGED):
+            return Damaged(reason)
         return StepFailed(f"git {command} failed: {reason or f'exit code {done.code}'}", retryable=not lasts)
 
 
@@ -229,10 +239,13 @@ def _fetched(branch: str) -> str:
 
 def _held(mirror: Path, branches: Collection[str]) -> list[str | None]:
     """The commits that the mirror has fetched, and so all that belongs to them."""
-    with Repo(str(mirror)) as repo:
-        found = repo.get_refs()
-        heads = [found.get(Ref(_place(branch).encode())) for branch in branches]
-        return [None if head is None else head.decode() for head in heads]
+    try:
+        with Repo(str(mirror)) as repo:
+            found = repo.get_refs()
+    except (NotGitRepository, UnsupportedExtension, UnsupportedVersion, ValueError) as error:
+        raise Damaged("its mirror is none that can be read") from error
+    heads = [found.get(Ref(_place(branch).encode())) for branch in branches]
+    return [None if head is None else head.decode() for head in heads]
 
 
 def remember(mirror: Repo, heads: Mapping[str, ObjectID | None]) -> None:

@@ -9,19 +9,21 @@ for the branch as it then is: an answer that rests on commits which did not get 
 import asyncio
 import copy
 import random
+import shutil
 import time
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
+from dulwich.errors import NotGitRepository
 from dulwich.objects import ObjectID
-from dulwich.repo import Repo
+from dulwich.repo import Repo, UnsupportedExtension, UnsupportedVersion
 from entresol_eventing.failpoints import failpoint
 
 from entresol_provisioning.drivers import StepFailed, paths
 from entresol_provisioning.drivers.git import refs
-from entresol_provisioning.drivers.git.objects import Objects
+from entresol_provisioning.drivers.git.objects import Damaged, Objects
 from entresol_provisioning.drivers.git.remotes import Move, Remote, remember
 from entresol_provisioning.drivers.git.views import Job, View
 
@@ -154,7 +156,14 @@ class Rounds:
 
     async def _round_or_fail(self) -> bool:
         try:
-            refused = await self._round()
+            try:
+                refused = await self._round(trusting=self._remote is None)
+            except Damaged:
+                if self._remote is None:
+                    raise
+                # A mirror holds nothing of its own, and a power cut may have left anything in it.
+                await asyncio.to_thread(shutil.rmtree, self._place, ignore_errors=True)
+                refused = await self._round(trusting=True)
         except Exception as error:
             for one in self._acting:
                 one.fail(copy.copy(error) if isinstance(error, StepFailed) else error)
@@ -171,8 +180,11 @@ class Rounds:
         self._waiting = [one for one in waiting if one not in self._acting] if alone else waiting[self._most :]
         return bool(self._acting)
 
-    async def _round(self) -> bool:
-        """Do it once for all who are acting; return whether somebody else came first."""
+    async def _round(self, *, trusting: bool) -> bool:
+        """Do it once for all who are acting; return whether somebody else came first.
+
+        Unless it is trusted, a repository that is damaged fails the round, and nobody has been answered yet.
+        """
         branches = frozenset[str]().union(*(one.branches for one in self._acting))
         fetched = None
         if self._remote is not None:
@@ -181,6 +193,8 @@ class Rounds:
         with await _in_thread(_open, self._place) as repo:
             view = await _in_thread(self._look, repo, branches, fetched)
             outcomes = await _in_thread(self._perform, view)
+            if not trusting and (damage := next((one for _, one in outcomes if isinstance(one, Damaged)), None)):
+                raise damage
             moves = {one: tip for one, tip in view.tips.items() if tip != view.heads[one]}
             rest = []
             for one, (value, error) in zip(self._acting, outcomes, strict=True):
@@ -261,7 +275,10 @@ class Rounds:
 def _open(place: Path) -> Repo:
     for one in ("objects", "refs/heads"):
         paths.unlinked(place, one)
-    return Repo(str(place))
+    try:
+        return Repo(str(place))
+    except (NotGitRepository, UnsupportedExtension, UnsupportedVersion, ValueError) as error:
+        raise Damaged("it is none that can be read") from error
 
 
 def _move_here(repo: Repo, view: View, moves: Mapping[str, ObjectID | None]) -> dict[str, StepFailed | None]:

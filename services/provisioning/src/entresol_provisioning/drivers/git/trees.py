@@ -4,12 +4,13 @@ import stat
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from dulwich.object_store import commit_tree_changes, iter_tree_contents
 from dulwich.objects import Blob, Commit, ObjectID, Tree
 
 from entresol_provisioning import drivers
-from entresol_provisioning.drivers import StepFailed, fields
+from entresol_provisioning.drivers import StepFailed, fields, paths
 from entresol_provisioning.drivers.git.objects import Objects
 
 Entry = tuple[int, ObjectID]
@@ -44,7 +45,7 @@ class InTheWay(StepFailed):
 
 def compare(objects: Objects, head: ObjectID | None, change: Change) -> Difference:
     """Raise InTheWay where a link, a submodule or a directory is in the way."""
-    found = {path: _entry(objects, head, path) for path in sorted({*change.write, *change.remove})}
+    found = {path: _entry(objects, head, path, change.remove) for path in sorted({*change.write, *change.remove})}
     wanted = {path: Blob.from_string(content).id for path, content in change.write.items()}
     there = {path: blob.decode() for path, blob in found.items() if blob is not None and blob != wanted.get(path)}
     return Difference(
@@ -117,9 +118,14 @@ def add(objects: Objects, content: bytes) -> ObjectID:
 
 def grow(objects: Objects, start: ObjectID | None, entries: Mapping[str, Entry | None]) -> ObjectID:
     """Add the tree of the start, a commit, with these entries and without those that are None."""
-    root = Tree() if start is None else objects.commit(start).tree
-    changes = [(path.encode(errors="surrogateescape"), *(entry or (None, None))) for path, entry in entries.items()]
-    return commit_tree_changes(objects, root, changes)  # type: ignore[arg-type]
+    root: Any = Tree() if start is None else objects.commit(start).tree
+    coming = {path: entry for path, entry in entries.items() if entry is not None}
+    going = dict.fromkeys(path for path in entries if path not in coming)
+    becomes_a_file = any(folder in coming for path in going for folder in paths.folders(path))
+    for some in (going, coming) if becomes_a_file else (entries,):
+        changes = [(path.encode(errors="surrogateescape"), *(entry or (None, None))) for path, entry in some.items()]
+        root = commit_tree_changes(objects, root, changes)  # type: ignore[arg-type]
+    return ObjectID(root)
 
 
 def record(objects: Objects, parents: Sequence[ObjectID], tree: ObjectID, message: str, committer: str) -> ObjectID:
@@ -140,32 +146,40 @@ def entries(objects: Objects, commit: ObjectID | None) -> dict[str, Entry]:
     """Every file, link and submodule of the commit."""
     if commit is None:
         return {}
-    found = iter_tree_contents(objects, objects.commit(commit).tree)  # type: ignore[arg-type]
-    return {
-        (one.path or b"").decode(errors="surrogateescape"): (one.mode or 0, ObjectID(one.sha or b"")) for one in found
-    }
+    return _beneath(objects, objects.commit(commit).tree)
 
 
 def listed(paths: Iterable[str], mark: str) -> Iterator[str]:
     return (f"{mark} {path}" for path in paths)
 
 
-def _entry(objects: Objects, head: ObjectID | None, path: str) -> ObjectID | None:
-    """The blob at the path; None if nothing is there."""
+def _beneath(objects: Objects, tree: ObjectID) -> dict[str, Entry]:
+    found = iter_tree_contents(objects, tree)  # type: ignore[arg-type]
+    return {
+        (one.path or b"").decode(errors="surrogateescape"): (one.mode or 0, ObjectID(one.sha or b"")) for one in found
+    }
+
+
+def _entry(objects: Objects, head: ObjectID | None, path: str, going: frozenset[str] = frozenset()) -> ObjectID | None:
+    """The blob at the path; None if nothing is there, or only what goes."""
     if head is None:
         return None
     *folders, name = path.encode().split(b"/")
     tree = objects.tree(objects.commit(head).tree)
-    for folder in folders:
+    for number, folder in enumerate(folders):
         if folder not in tree:
             return None
         mode, sha = tree[folder]
+        if stat.S_ISREG(mode) and b"/".join(folders[: number + 1]).decode() in going:
+            return None
         if not stat.S_ISDIR(mode):
             raise InTheWay(f"{path}: something in the repository that is no directory is in the way")
         tree = objects.tree(sha)
     if name not in tree:
         return None
     mode, sha = tree[name]
+    if stat.S_ISDIR(mode) and {f"{path}/{one}" for one in _beneath(objects, sha)} <= going:
+        return None
     if not stat.S_ISREG(mode):
         raise InTheWay(f"{path}: a link, a submodule or a directory is in the way")
     return sha

@@ -8,7 +8,16 @@
 
 import asyncio
 
-from entresol_provisioning.drivers import Difference, Observation, Plan, StepFailed, StepResult, StepWork, Touched
+from entresol_provisioning.drivers import (
+    Difference,
+    Observation,
+    Plan,
+    StepFailed,
+    StepResult,
+    StepWork,
+    Touched,
+    paths,
+)
 from entresol_provisioning.drivers.contracts import contract
 from entresol_provisioning.drivers.git import history, refs, trees
 from entresol_provisioning.drivers.git.places import Repositories
@@ -139,6 +148,9 @@ class GitOps:
                 return Change({}, before)
             raise StepFailed(str(error), unknown=error.unknown) from None
         written = {at.inside(name): text for name, text in rendered.items()}
+        for path in written:
+            if parent := next((one for one in paths.folders(path) if one in written), None):
+                raise StepFailed(f"{parent} can't be a file, and a folder for {path}")
         if destroys:
             return Change({}, before | written.keys())
         try:

@@ -93,7 +93,7 @@ def _seen(view: View, work: StepWork) -> ObjectID | None:
         return None
     try:
         view.objects.commit(ObjectID(seen.encode()))
-    except (KeyError, ValueError):
+    except StepFailed:
         return None
     return ObjectID(seen.encode())
 

@@ -12,7 +12,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from entresol_provisioning.drivers import StepFailed
+from entresol_provisioning.drivers import StepFailed, paths
 from entresol_provisioning.drivers.git.trees import Entry
 
 MOST_NAMED = 10
@@ -65,8 +65,8 @@ def compare(
         else:
             merge.append(path)
     kept = ours.keys() - remove
-    folders = {folder for path in kept for folder in _folders(path)}
-    conflicts += [path for path in write if path in folders or any(one in kept for one in _folders(path))]
+    folders = {folder for path in kept for folder in paths.folders(path)}
+    conflicts += [path for path in write if path in folders or any(one in kept for one in paths.folders(path))]
     return Wanted(write, frozenset(remove), tuple(merge), tuple(conflicts))
 
 
@@ -93,8 +93,3 @@ def merge_text(base: bytes, theirs: bytes, ours: bytes, seconds: float) -> bytes
         except subprocess.TimeoutExpired:
             raise StepFailed(f"git merge-file took longer than {seconds:g} s", retryable=True) from None
         return (place / "ours").read_bytes() if done.returncode == 0 else None
-
-
-def _folders(path: str) -> list[str]:
-    parts = path.split("/")[:-1]
-    return ["/".join(parts[: number + 1]) for number in range(len(parts))]

@@ -221,7 +221,11 @@ class _Session:
             self.discard()
 
     async def outputs(self) -> dict[str, Any]:
-        found = json.loads((await self._run("output", "-json", "-no-color")).out or "{}")
+        said = (await self._run("output", "-json", "-no-color")).out
+        try:
+            found = json.loads(said or "{}")
+        except ValueError:
+            raise StepFailed(f"its outputs exceed {LARGEST_BYTES // 1024**2} MiB or can't be read") from None
         return {
             name: self._workspace.refer(name) if one.get("sensitive") else one["value"] for name, one in found.items()
         }

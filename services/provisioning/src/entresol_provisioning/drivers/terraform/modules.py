@@ -1,5 +1,6 @@
 """The module of a step and its variables, as far as they can be judged without terraform."""
 
+import json
 from collections.abc import Mapping
 from typing import Any
 
@@ -47,4 +48,8 @@ def _variables(variables: Mapping[str, Any]) -> dict[str, Any]:
     for name in variables:
         if not name.replace("-", "_").isidentifier():
             raise StepFailed(f"/with/variables: {name[:100]!r} is no name of a variable")
+    try:
+        json.dumps(variables, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        raise StepFailed("/with/variables: hold characters that are no text") from None
     return dict(variables)
