@@ -31,6 +31,7 @@ from entresol_eventing.settings import RuntimeSettings
 from entresol_eventing.testing import event, make_streams
 from entresol_manifests.digest import digest
 
+from tests.faults.counting import COUNTED, visits
 from tests.faults.grounds import SIZES, Ground
 from tests.faults.judge.findings import DOUBLED, LOST, STUCK, UNEXPLAINED, Finding
 from tests.faults.leftovers import held, processes
@@ -44,6 +45,10 @@ ENDS = ("RunSucceeded", "RunFailed", "RunCancelled")
 TROUBLE = ("MessageQuarantined", "MessageParked")
 
 
+COUNT = "count"
+"""Instead of a place: nothing crashes, and it is counted how often the process comes by each."""
+
+
 class Places(Protocol):
     """Where the process is to crash, run by run."""
 
@@ -51,7 +56,11 @@ class Places(Protocol):
     def left(self) -> bool: ...
 
     def take(self, action: str) -> str:
-        """The failpoint for a run of the action; empty: none."""
+        """The failpoint for a run of the action, or COUNT; empty: none."""
+        ...
+
+    def counted(self, action: str, visits: Counter[str]) -> None:
+        """How often the process came by each failpoint in an undisturbed run of the action."""
         ...
 
     def came(self, action: str, place: str, *, crashed: bool) -> None:
@@ -67,9 +76,11 @@ class Worker:
     output: Path
     _process: Process | None = None
 
-    def start(self, failpoint: str = "") -> None:
-        whole = {**os.environ, **self.environment, "ENTRESOL_PROVISIONING_FAILPOINT": failpoint}
-        self._process = fork_server().start("entresol_provisioning.app:main", whole, self.output)
+    def start(self, failpoint: str = "", counted: Path | None = None) -> None:
+        """With a file it comes by every failpoint, and the file then says by which."""
+        module = "entresol_provisioning.app" if counted is None else "tests.faults.counting"
+        more = {"ENTRESOL_PROVISIONING_FAILPOINT": failpoint, COUNTED: str(counted)}
+        self._process = fork_server().start(f"{module}:main", {**os.environ, **self.environment, **more}, self.output)
 
     @property
     def status(self) -> int | None:
@@ -113,12 +124,15 @@ class Lives:
         for action in self.ground.actions:
             place = places.take(action)
             self.worker.kill()
-            self.worker.start(f"{place}=crash" if place else "")
+            counted = self.ground.scratch / f"counted-{action}" if place == COUNT else None
+            self.worker.start(f"{place}=crash" if place and counted is None else "", counted)
             run = await self._ask(action, name)
             crashed = await self._end(run, place)
             if crashed:
                 self.crashes[place.partition("@")[0]] += 1
-            if place:
+            if counted is not None:
+                places.counted(action, await asyncio.to_thread(visits, counted))
+            elif place:
                 places.came(action, place, crashed=crashed)
             where = f"{action} of {name}" + (f", broken off at {place}" if crashed else "")
             self.found += await asyncio.to_thread(self._judged, run, where)
