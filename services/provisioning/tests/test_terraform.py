@@ -230,21 +230,30 @@ async def test_a_module_has_a_size(settings: Settings, work: Callable[..., StepW
 
 
 @installed
-@pytest.mark.parametrize("told_by", ["outputs", "backup"])
-async def test_a_state_that_lost_its_content_is_not_one_in_which_nothing_is(
-    settings: Settings, module: StepWork, told_by: str
+@pytest.mark.parametrize("lost", ["the file", "its content", "its content, when a backup tells"])
+async def test_a_state_that_was_lost_is_not_one_in_which_nothing_is(
+    settings: Settings, module: StepWork, lost: str
 ) -> None:
     driver = Terraform(settings)
     outputs = (await driver.apply(module)).outputs
     state = workspaces.of(settings.workspaces, module).state
-    if told_by == "backup":
-        shutil.copy(state, f"{state}.backup")
-    state.write_bytes(b"")
-    again = replace(module, idempotency_key="run-2/only", previous=outputs if told_by == "outputs" else None)
-    for act in (driver.observe, driver.plan, driver.apply, driver.destroy):
-        with pytest.raises(StepFailed, match=r"terraform\.tfstate of the workspace .* is empty; put back"):
-            await act(again)
-    assert state.exists()
+    whole = state.read_bytes()
+    again = replace(module, idempotency_key="run-2/only", previous=outputs)
+    if lost == "the file":
+        shutil.rmtree(state.parent)
+    else:
+        state.write_bytes(b"")
+    if lost == "its content, when a backup tells":
+        state.with_name("terraform.tfstate.backup").write_bytes(whole)
+        again = replace(again, previous=None)
+    gone = replace(again, destroys=True)
+    for act, work in ((driver.observe, again), (driver.plan, again), (driver.apply, again), (driver.destroy, gone)):
+        with pytest.raises(StepFailed, match=r"the state of shop/dev/.* is lost.*put back its file terraform\.tfstate"):
+            await act(work)
+    state.parent.mkdir(parents=True, exist_ok=True)
+    state.write_text('{"version": 4, "serial": 1, "lineage": "", "outputs": {}, "resources": []}')
+    assert (await driver.destroy(gone)).message == "0 destroyed"
+    assert not (await driver.observe(gone)).exists
 
 
 @installed

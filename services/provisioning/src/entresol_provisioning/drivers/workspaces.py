@@ -92,18 +92,26 @@ class Workspace:
         unlinked(self.place, name).write_bytes(content)
 
 
-def of(root: Path, work: StepWork) -> Workspace:
+def of(root: Path, work: StepWork, *, proves: bool = False) -> Workspace:
     """The workspace of the step; names that are no plain slug are replaced by a digest of them.
 
-    Raises StepFailed if its state has lost its content: terraform would take that for a state in which nothing is.
+    Raises StepFailed if its state was lost: terraform would take that for a state in which nothing is. `proves`:
+    it is asked whether anything is left, so no state is the answer.
     """
     parts = [slug(one) for one in (work.project, work.environment, work.offering, work.name, work.step)]
     workspace = Workspace("/".join(parts), unlinked(root, "/".join(parts)))
-    backup = workspace.place / f"{STATE}.backup"
-    # Terraform makes an empty one to lock it, which a crash of the very first apply leaves.
-    is_empty = workspace.state.exists() and not workspace.state.stat().st_size
-    if is_empty and (work.previous is not None or backup.exists()):
-        raise StepFailed(f"the file {STATE} of the workspace {workspace.name} is empty; put back a copy of it")
+    state = workspace.state
+    # Terraform makes an empty one to lock it, which a crash of the very first apply leaves; a destroy removes it.
+    was_done = work.previous is not None
+    if state.exists():
+        is_lost = not state.stat().st_size and (was_done or state.with_name(f"{STATE}.backup").exists())
+    else:
+        is_lost = was_done and not work.attempted and not proves
+    if is_lost:
+        raise StepFailed(
+            f"the state of {workspace.name} is lost, so nobody knows what there is: put back its file {STATE}, or one "
+            "that holds no resources if nothing is left"
+        )
     return workspace
 
 

@@ -90,7 +90,7 @@ class Terraform:
             return StepResult(message=f"{0 if plan is None else plan.destroys} destroyed")
 
     async def observe(self, work: StepWork) -> Observation:
-        workspace = workspaces.of(self._root, work)
+        workspace = workspaces.of(self._root, work, proves=work.destroys)
         if not work.adopts and not workspace.state.exists():
             return Observation(exists=False)
         files, variables = modules.read(work)
