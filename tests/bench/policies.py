@@ -14,12 +14,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import cel
 from entresol.doors.client import Client
 from entresol.telling.replays import Course
 from entresol_contracts.events import Actor, ManifestApplied, RequestAllowed, RequestDenied, RequestSubmitted
 from entresol_eventing.reactions import Emit
 from entresol_eventing.testing import event, memory_session
+from entresol_manifests.engine import cel
 from entresol_policy.evaluation import Evaluator
 from entresol_policy.handlers import Gate
 from entresol_policy.rules import read_policy

@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import subprocess
+import sys
 import threading
 import time
 from typing import Any
@@ -318,3 +320,9 @@ def test_no_source_raises_anything_but_an_expression_error(source: str) -> None:
         Expression(source).evaluate(SCOPE)
     with contextlib.suppress(ExpressionError):
         interpolate(source, SCOPE)
+
+
+def test_a_process_that_evaluates_loads_nothing_for_terminals() -> None:
+    program = "import sys, entresol_manifests.cell; print(*{'prompt_toolkit', 'rich', 'typer'} & {*sys.modules})"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout == "\n"

@@ -7,8 +7,7 @@ expressions become the items of one list; if one of them fails, the list does, a
 from collections.abc import Sequence
 from typing import Any
 
-import cel
-
+from entresol_manifests.engine import cel
 from entresol_manifests.expressions import Expression, ExpressionError, Scope
 from entresol_manifests.functions import fault, forget_fault
 from entresol_manifests.weights import together

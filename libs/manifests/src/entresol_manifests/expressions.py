@@ -11,9 +11,8 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, TypeAlias
 
-import cel
-
 from entresol_manifests.durations import text as duration_text
+from entresol_manifests.engine import cel
 from entresol_manifests.faults import Fault, explain, kind_of
 from entresol_manifests.functions import CATALOG, NATIVE, OWN, fault, forget_fault, given
 from entresol_manifests.pointers import child
