@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +29,7 @@ from schemathesis.specs.openapi.checks import (
     response_schema_conformance,
     status_code_conformance,
 )
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
 
 ADMIN = "entresol_admin-token-for-tests-0123456789"
 WRITES = [
@@ -59,15 +59,9 @@ def permissions(dependant: Dependant) -> list[str]:
     return ([own] if own else []) + [each for part in dependant.dependencies for each in permissions(part)]
 
 
-def all_routes(routes: Iterable[BaseRoute]) -> Iterator[BaseRoute]:
-    for route in routes:
-        inner = getattr(route, "original_router", None)
-        yield from all_routes(inner.routes) if inner is not None else [route]
-
-
 def test_every_route_has_a_guard_or_is_public_on_purpose(service: Service) -> None:
     unguarded, guarded = set(), {}
-    for route in all_routes(door(service).routes):
+    for route in door(service).routes:
         assert isinstance(route, Route | APIRoute), route
         found = permissions(route.dependant) if isinstance(route, APIRoute) else []
         if found:

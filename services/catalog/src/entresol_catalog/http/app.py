@@ -8,7 +8,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from entresol_catalog.http import entities, events, locks, offerings, operations, requests, resources, scorecards
-from entresol_catalog.http.answers import PROBLEMS, Door
+from entresol_catalog.http.answers import Door
 from entresol_catalog.http.tail import Tail
 from entresol_catalog.settings import Settings
 from entresol_catalog.store.reading import find_token
@@ -50,5 +50,5 @@ def build(service: Service, settings: Settings, tail: Tail) -> FastAPI:
 
     open_door = Door(service, settings, tail, Guard(look_up))
     for part in (requests, resources, locks, events, entities, scorecards, offerings, operations):
-        app.include_router(part.routes(open_door), responses=PROBLEMS)
+        app.router.routes += part.routes(open_door).routes  # a router that is included is built again at the first call
     return app

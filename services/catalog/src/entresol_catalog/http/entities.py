@@ -19,7 +19,19 @@ from entresol_catalog.domain.entities import Entity, targets
 from entresol_catalog.domain.fitting import Spec, property_schema, relation_problems, target_blueprint
 from entresol_catalog.domain.listings import Manifest
 from entresol_catalog.domain.scorecards import RuleResult, Standing
-from entresol_catalog.http.answers import JSON, SINGLE, Cursor, Door, IfNoneMatch, Limit, Page, listed, missing, single
+from entresol_catalog.http.answers import (
+    JSON,
+    PROBLEMS,
+    SINGLE,
+    Cursor,
+    Door,
+    IfNoneMatch,
+    Limit,
+    Page,
+    listed,
+    missing,
+    single,
+)
 from entresol_catalog.store import tables
 from entresol_catalog.store.reading import documents, existing, page, pointing_at
 from entresol_catalog.store.shelf import Key, adapter
@@ -154,7 +166,7 @@ class Seen:
 
 
 def routes(door: Door) -> APIRouter:
-    router = APIRouter(prefix="/v1")
+    router = APIRouter(prefix="/v1", responses=PROBLEMS)
     reads = door.guard("catalog:read")
 
     @router.get("/entities", response_model=Page[EntityItem])

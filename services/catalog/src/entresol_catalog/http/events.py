@@ -9,7 +9,7 @@ from fastapi import APIRouter, Header, Query, Response
 from fastapi.responses import StreamingResponse
 from sqlalchemy import ColumnElement
 
-from entresol_catalog.http.answers import MAX_POSITION, Door, Limit, Page, Project, listed, missing, reached
+from entresol_catalog.http.answers import MAX_POSITION, PROBLEMS, Door, Limit, Page, Project, listed, missing, reached
 from entresol_catalog.store.reading import Entry, entries, holds, in_sight, last_position, sight, type_name
 from entresol_catalog.store.tables import history
 
@@ -18,7 +18,7 @@ Position = Annotated[int, Query(ge=0, le=MAX_POSITION)]
 
 
 def routes(door: Door) -> APIRouter:
-    router = APIRouter(prefix="/v1")
+    router = APIRouter(prefix="/v1", responses=PROBLEMS)
     reads = door.guard("catalog:read")
 
     @router.get("/events", response_model=Page[dict[str, Any]])

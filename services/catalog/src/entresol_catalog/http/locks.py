@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Response
 from sqlalchemy import ColumnElement, Table, or_
 
 from entresol_catalog.domain.locks import Lock, Waiver
-from entresol_catalog.http.answers import Cursor, Door, Limit, Page, Project, listed
+from entresol_catalog.http.answers import PROBLEMS, Cursor, Door, Limit, Page, Project, listed
 from entresol_catalog.store import tables
 from entresol_catalog.store.reading import page, reach_or_everywhere
 
@@ -16,7 +16,7 @@ States = Annotated[list[Literal["active", "ended"]] | None, Query()]
 
 
 def routes(door: Door) -> APIRouter:
-    router = APIRouter(prefix="/v1")
+    router = APIRouter(prefix="/v1", responses=PROBLEMS)
     reads = door.guard("catalog:read")
 
     @router.get("/locks", response_model=Page[Lock])

@@ -16,6 +16,7 @@ from entresol_catalog.domain.offerings import Stage, Stages
 from entresol_catalog.domain.resources import Drift, Pause, Resource
 from entresol_catalog.domain.versions import precedence
 from entresol_catalog.http.answers import (
+    PROBLEMS,
     SINGLE,
     Cursor,
     Door,
@@ -129,7 +130,7 @@ class Shelves:
 
 
 def routes(door: Door) -> APIRouter:
-    router = APIRouter(prefix="/v1")
+    router = APIRouter(prefix="/v1", responses=PROBLEMS)
     reads = door.guard("catalog:read")
 
     @router.get("/offerings", response_model=Page[OfferedVersion])

@@ -10,7 +10,7 @@ from sqlalchemy import ColumnElement
 from sqlmodel import Session
 
 from entresol_catalog.domain.listings import DeadLetter, Manifest, Notification, Token
-from entresol_catalog.http.answers import Cursor, Door, Limit, Page, listed
+from entresol_catalog.http.answers import PROBLEMS, Cursor, Door, Limit, Page, listed
 from entresol_catalog.store import tables
 from entresol_catalog.store.reading import page, reach
 from entresol_catalog.store.shelf import adapter
@@ -33,7 +33,7 @@ _IN_FORCE = tables.manifest.c.removed.is_(False)
 
 
 def routes(door: Door) -> APIRouter:
-    router = APIRouter(prefix="/v1")
+    router = APIRouter(prefix="/v1", responses=PROBLEMS)
     reads, manages_tokens, manages_letters = map(door.guard, ("catalog:read", "tokens:manage", "dead-letters:manage"))
 
     @router.get("/manifests", response_model=Page[Manifest])

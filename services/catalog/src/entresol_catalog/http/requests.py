@@ -11,6 +11,7 @@ from sqlmodel import Session
 from entresol_catalog.domain.approvals import Approval, ApprovalState
 from entresol_catalog.domain.requests import Request, State
 from entresol_catalog.http.answers import (
+    PROBLEMS,
     SINGLE,
     Cursor,
     Door,
@@ -32,7 +33,7 @@ from entresol_catalog.store.shelf import adapter, written
 
 
 def routes(door: Door) -> APIRouter:
-    router = APIRouter(prefix="/v1")
+    router = APIRouter(prefix="/v1", responses=PROBLEMS)
     reads = door.guard("catalog:read")
 
     @router.get("/requests", response_model=Page[DecidedRequest])

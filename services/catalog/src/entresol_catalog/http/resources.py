@@ -11,6 +11,7 @@ from sqlmodel import Session
 
 from entresol_catalog.domain.resources import Resource, ResourceState, Revision
 from entresol_catalog.http.answers import (
+    PROBLEMS,
     SINGLE,
     Cursor,
     Door,
@@ -37,7 +38,7 @@ class NeededResource(Resource):
 
 
 def routes(door: Door) -> APIRouter:
-    router = APIRouter(prefix="/v1")
+    router = APIRouter(prefix="/v1", responses=PROBLEMS)
     reads = door.guard("catalog:read")
 
     @router.get("/resources", response_model=Page[NeededResource])

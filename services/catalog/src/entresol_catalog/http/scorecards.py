@@ -7,7 +7,7 @@ from fastapi import APIRouter, Query, Response
 from sqlmodel import Session
 
 from entresol_catalog.domain.scorecards import Standing
-from entresol_catalog.http.answers import Cursor, Door, Limit, Page, listed, missing
+from entresol_catalog.http.answers import PROBLEMS, Cursor, Door, Limit, Page, listed, missing
 from entresol_catalog.store import tables
 from entresol_catalog.store.reading import document, page
 
@@ -15,7 +15,7 @@ NOT_FOUND: dict[int | str, dict[str, Any]] = {404: {"description": "There is no 
 
 
 def routes(door: Door) -> APIRouter:
-    router = APIRouter(prefix="/v1")
+    router = APIRouter(prefix="/v1", responses=PROBLEMS)
     reads = door.guard("catalog:read")
 
     @router.get("/scorecards/{name}", response_model=Page[Standing], responses=NOT_FOUND)

@@ -55,5 +55,5 @@ def build(service: Service, settings: Settings, shelf: Shelf, registry: Registry
     )
     desk = Desk(service, settings, shelf, registry)
     for part in (requests, answers, links, standing, manifests, stages, events, hooks, tokens, dead_letters):
-        app.include_router(part.router(desk))
+        app.router.routes += part.router(desk).routes  # a router that is included is built again at the first call
     return app
