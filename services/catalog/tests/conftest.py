@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 import pytest
-from entresol_catalog.app import create
+from entresol_catalog.app import MIGRATIONS, create
 from entresol_catalog.handlers.projection import projection
 from entresol_catalog.settings import Settings
 from entresol_catalog.store.tables import metadata
@@ -20,7 +20,7 @@ from entresol_eventing.nats_server import NatsServer
 from entresol_eventing.reactions import Emit, Outcome
 from entresol_eventing.run import server
 from entresol_eventing.service import Service
-from entresol_eventing.testing import event, eventually, memory_session, nats_server, running
+from entresol_eventing.testing import event, eventually, memory_session, migrated, nats_server, running
 from sqlmodel import Session
 
 BEGAN = datetime(2026, 11, 20, 10, 0, tzinfo=UTC)
@@ -347,6 +347,8 @@ def bus(tmp_path: Path) -> Iterator[NatsServer]:
 async def catalog(bus: NatsServer, tmp_path: Path) -> AsyncIterator[Catalog]:
     """With three tokens: an admin's, a viewer's of everything, and a viewer's of the project shop."""
     settings = Settings(data=tmp_path / "data", nats_url=bus.url, heartbeat_seconds=0.1, watch_seconds=3600)
+    settings.data.mkdir(mode=0o700)
+    (settings.data / "catalog.db").write_bytes(migrated(MIGRATIONS))
     async with running(create(settings)) as service:
         assert service.http is not None
         http = server(service.http, "127.0.0.1", 0)

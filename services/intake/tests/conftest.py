@@ -8,7 +8,8 @@ from typing import Any
 import httpx
 import pytest
 from entresol_eventing.service import Service
-from entresol_intake.app import create
+from entresol_eventing.testing import migrated
+from entresol_intake.app import MIGRATIONS, create
 from entresol_intake.settings import Settings
 
 Document = dict[str, Any]
@@ -76,8 +77,11 @@ def settings(tmp_path: Path) -> Settings:
     token, keys = tmp_path / "token", tmp_path / "keys"
     token.write_text(ADMIN + "\n")
     keys.write_text("k" * 32 + "\n")
+    data = tmp_path / "intake"
+    data.mkdir(mode=0o700)
+    (data / "intake.db").write_bytes(migrated(MIGRATIONS))
     return Settings(
-        data=tmp_path / "intake",
+        data=data,
         nats_url="nats://127.0.0.1:1",
         admin_token_file=token,
         link_key_file=keys,

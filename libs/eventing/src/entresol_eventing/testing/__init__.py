@@ -4,7 +4,9 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar, overload
 
 from alembic.autogenerate import compare_metadata
@@ -107,6 +109,17 @@ async def published(service: Service) -> list[Event[Any]]:
     query = select(outbox.c.body).order_by(outbox.c.position)
     bodies = await service.read(lambda session: list(session.execute(query).scalars()))
     return [decode(body) for body in bodies]
+
+
+@cache
+def migrated(migrations: Path) -> bytes:
+    """An SQLite database of the service's current shape, to be written where a service of a test finds it."""
+    with TemporaryDirectory() as place:
+        file = Path(place) / "migrated.db"
+        database = Database(f"sqlite:///{file}")
+        migrate.upgrade(database, migrations)
+        database.close()
+        return file.read_bytes()
 
 
 def assert_migrations_match(migrations: Path, metadata: MetaData, data: Path) -> None:
