@@ -22,7 +22,7 @@ class _Counting(failpoints._Armed):
 def main() -> None:
     """Run provisioning, as its own main does."""
     failpoints._armed = _Counting("", 0, "")
-    failpoints.arm = lambda _: None
+    failpoints.arm = lambda text: None
     app.main()
 
 

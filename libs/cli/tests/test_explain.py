@@ -175,6 +175,9 @@ LATER: list[tuple[str, Document, str]] = [
          "reason": "tried"},
         "db@1.1.0 is default instead of 1.0.0, by user:ada: tried",
     ),
+    ("driver.announced", {"driver": "terraform", "available": False},
+     "terraform; it can't work there, a program is missing"),
+    ("driver.withdrawn", {"driver": "abacus"}, "abacus is not installed any more"),
 ]  # fmt: skip
 
 

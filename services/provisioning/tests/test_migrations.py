@@ -8,10 +8,13 @@ from typing import Any
 
 import pytest
 from entresol_eventing import migrate
+from entresol_eventing.reactions import Emit
 from entresol_eventing.store import Database
 from entresol_eventing.testing.postgres import PostgresServer, binaries
 from entresol_provisioning import claims, store
+from entresol_provisioning.announcing import announce
 from entresol_provisioning.app import MIGRATIONS
+from entresol_provisioning.drivers.noop import Noop
 from entresol_provisioning.offerings import Offerings
 from sqlalchemy import JSON, MetaData, Table, insert
 from sqlmodel import Session
@@ -38,7 +41,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
 
 def test_a_delete_that_was_going_on_goes_on_as_one(database: Database, tmp_path: Path) -> None:
     folder = tmp_path / "migrations"
-    shutil.copytree(MIGRATIONS, folder, ignore=shutil.ignore_patterns("0003*", "__pycache__"))
+    shutil.copytree(MIGRATIONS, folder, ignore=shutil.ignore_patterns("0003*", "0004*", "__pycache__"))
     migrate.upgrade(database, folder)
     metadata = MetaData()
     metadata.reflect(database.writer, only=["request", "step", "footprint", "resource"])
@@ -53,6 +56,22 @@ def test_a_delete_that_was_going_on_goes_on_as_one(database: Database, tmp_path:
         resource = store.find_resource(session.connection(), ID)
         assert resource is not None
         assert (resource.paused, resource.drift, resource.requirement) == (None, None, None)
+
+
+def test_a_store_from_before_says_every_driver_once(database: Database, tmp_path: Path) -> None:
+    folder = tmp_path / "migrations"
+    shutil.copytree(MIGRATIONS, folder, ignore=shutil.ignore_patterns("0004*", "__pycache__"))
+    migrate.upgrade(database, folder)
+    migrate.upgrade(database, MIGRATIONS)
+    with Session(database.writer) as session:
+        assert facts(announce({"noop": Noop()}, session)) == ["DriverAnnounced"]
+        assert facts(announce({"noop": Noop()}, session)) == []
+        assert facts(announce({}, session)) == ["DriverWithdrawn"]
+        assert facts(announce({}, session)) == []
+
+
+def facts(said: Iterator[Emit]) -> list[str]:
+    return [type(each.data).__name__ for each in said]
 
 
 def typed(table: Table) -> Table:

@@ -33,6 +33,17 @@ def noop(**with_: Any) -> dict[str, Any]:
     return {"create": {"steps": [{"name": "only", "driver": "noop", "with": with_}]}}
 
 
+async def test_drivers_are_announced_once_with_what_they_take(connected: Settings, serving: Serving) -> None:
+    for _ in range(2):
+        async with serving(app.create(connected)) as platform:
+            service = platform.service
+            said = {one.data.driver: one.data for one in await published(service) if one.type.endswith("announced.v1")}
+            assert said.keys() == {"exec", "gitops", "http", "kubernetes", "noop", "scaffold", "terraform"}
+            assert said["noop"].settings["properties"]["fail"]["type"] == "string"
+            assert said["gitops"].outputs["properties"].keys() >= {"commit", "files"}
+            assert len([one for one in await published(service) if ".driver." in one.type]) == len(said)
+
+
 async def test_create_update_and_delete_reach_the_repository(
     platform: Any, offering: Callable[..., Any], settings: Settings
 ) -> None:

@@ -872,6 +872,44 @@ class DiscardRequested(Payload):
     """
 
 
+class DriverAnnounced(Payload):
+    """
+    A driver is there, and says what its steps take and give. It is said when that is new or has changed.
+    """
+
+    driver: str
+    """
+    As steps of offerings name it.
+    """
+    available: bool
+    """
+    Whether it can work where provisioning runs; if not, a program is missing there.
+    """
+    summary: str | None = None
+    """
+    What a step of it does, in a sentence.
+    """
+    settings: dict[str, Any] | None = None
+    """
+    JSON Schema of a step's `with`, once its placeholders are filled. Absent: it does not say.
+    """
+    outputs: dict[str, Any] | None = None
+    """
+    JSON Schema of what its steps give. Absent: it depends on the step.
+    """
+
+
+class DriverWithdrawn(Payload):
+    """
+    A driver that was announced is not installed any more. Steps that name it fail.
+    """
+
+    driver: str
+    """
+    As steps of offerings name it.
+    """
+
+
 class EntityChanged(Payload):
     """
     An entity appeared or changed.

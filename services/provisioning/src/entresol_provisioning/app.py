@@ -1,6 +1,7 @@
 """Provisioning put together; nothing happens before the service is started."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 from entresol_eventing import run
@@ -8,6 +9,7 @@ from entresol_eventing.pull import Linger
 from entresol_eventing.service import Service
 from entresol_eventing.telemetry import Telemetry
 
+from entresol_provisioning.announcing import announce
 from entresol_provisioning.drivers.registry import assemble
 from entresol_provisioning.handlers import OUTSIDE, Handlers
 from entresol_provisioning.observing import Observer
@@ -40,7 +42,8 @@ URGENT = frozenset({"plan.requested", "request.allowed", "request.cancelled", "m
 def create(settings: Settings, telemetry: Telemetry | None = None) -> Service:
     """The service, not yet started."""
     requirements = Requirements()
-    drivers = {**assemble(settings), requirements.name: requirements}
+    installed = assemble(settings)
+    drivers = {**installed, requirements.name: requirements}
     offerings = Offerings()
     runs = Runs(offerings, {name: driver.available() for name, driver in drivers.items()})
     handlers = Handlers(offerings, runs)
@@ -61,6 +64,11 @@ def create(settings: Settings, telemetry: Telemetry | None = None) -> Service:
         linger=Linger(0.05, URGENT),
     )
     requirements.bind(service)
+
+    async def say() -> None:
+        await service.transact(partial(announce, installed), actor="system:provisioning")
+
+    service.on_start.append(say)
     return service
 
 

@@ -177,6 +177,14 @@ class LookRow(Base, table=True):
     asked_at: datetime = Field(sa_type=UtcDateTime, index=True)
 
 
+class AnnouncementRow(Base, table=True):
+    """Of what was last said of a driver."""
+
+    __tablename__ = "announcement"
+    driver: str = Field(primary_key=True)
+    digest: str
+
+
 def _table(model: type[SQLModel]) -> Table:
     return cast(Table, model.__table__)  # type: ignore[attr-defined]
 
@@ -190,5 +198,8 @@ _MODELS: tuple[type[SQLModel], ...] = (
     FootprintRow,
     ResourceRow,
     LookRow,
+    AnnouncementRow,
 )
-offering, destination, request, waiting, step, footprint, resource, look = (_table(model) for model in _MODELS)
+offering, destination, request, waiting, step, footprint, resource, look, announcement = (
+    _table(model) for model in _MODELS
+)

@@ -54,7 +54,7 @@ def _says(name: str, data: Document) -> str:
             return _exception(name, data)
         case ["run" | "resume" | "compensation" | "requirement", _]:
             return run(name, data)
-        case ["resource" | "offering", _]:
+        case ["resource" | "offering" | "driver", _]:
             return resource(name, data)
         case ["message" | "redrive" | "discard" | "delivery" | "notification" | "token", _]:
             return _operation(name, data)

@@ -124,6 +124,11 @@ def resource(name: str, data: Document) -> str:
             return f"{data['name']}@{data['version']} is {data['stage']}{instead}, by {data['by']}" + because(
                 data.get("reason")
             )
+        case "driver.announced":
+            able = "" if data["available"] else "; it can't work there, a program is missing"
+            return f"{data['driver']}{able}"
+        case "driver.withdrawn":
+            return f"{data['driver']} is not installed any more"
         case _:
             return str(data["resource_id"])
 

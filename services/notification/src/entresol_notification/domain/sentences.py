@@ -37,6 +37,8 @@ TEMPLATES: Final[Mapping[str, str]] = {
     "compensation.succeeded": "step {step} of the run of {resource_id} was undone[: {message}]",
     "delivery.refused": "a delivery of {source} by {door} was refused: {reason}",
     "deployment.reported": "deployment of {service}[ to {environment}] was reported[: {outcome}]",
+    "driver.announced": "the driver {driver} says what its steps take and give[: {summary}]",
+    "driver.withdrawn": "the driver {driver} is not installed any more",
     "entity.changed": "{blueprint} {identifier} changed (revision {revision})",
     "discard.requested": "{by} gives up dead letters of {service}: {reason}",
     "entity.declared": "{blueprint} {identifier} was declared",

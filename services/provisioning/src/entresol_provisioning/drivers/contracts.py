@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Annotated, Any, ClassVar, Final, Self, TypeAlias, TypeVar
 
+from entresol_contracts.events import DriverAnnounced
 from entresol_manifests import durations
+from entresol_manifests.digest import canonical
 from entresol_manifests.findings import Finding
 from entresol_manifests.pointers import join
 from entresol_manifests.schemas import differences, validator
@@ -26,10 +28,11 @@ from pydantic import (
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
-from entresol_provisioning.drivers import Contract, StepFailed, StepWork
+from entresol_provisioning.drivers import Contract, Driver, StepFailed, StepWork, contract_of
 
 LONGEST_REASON: Final = 500
 LONGEST_POINTER: Final = 200
+LARGEST_BYTES: Final = 128 * 1024
 DESTROYS: Final = "destroys"
 
 
@@ -102,6 +105,25 @@ def schema_of(model: type[Strict]) -> Mapping[str, Any]:
     plain: dict[str, Any] = _plain(schema, schema.get("$defs", {}))
     plain.pop("description", None)
     return plain
+
+
+def announcement(driver: Driver) -> DriverAnnounced:
+    """What is said of a driver. Raises ValueError if its contract is no JSON Schema, or too large to be told."""
+    said = contract_of(driver)
+    if said is None:
+        return DriverAnnounced(driver=driver.name, available=driver.available())
+    schemas = [dict(each) for each in (said.settings, said.outputs) if each is not None]
+    for each in schemas:
+        validator(each)
+    if len(canonical(schemas)) > LARGEST_BYTES:
+        raise ValueError(f"its contract exceeds {LARGEST_BYTES // 1024} KiB")
+    return DriverAnnounced(
+        driver=driver.name,
+        available=driver.available(),
+        summary=said.summary,
+        settings=schemas[0],
+        outputs=None if said.outputs is None else schemas[1],
+    )
 
 
 def read(model: type[S], work: StepWork) -> S:

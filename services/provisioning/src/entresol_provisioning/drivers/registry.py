@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from importlib.metadata import entry_points
 
 from entresol_provisioning.drivers import Driver
+from entresol_provisioning.drivers.contracts import announcement
 from entresol_provisioning.drivers.exec import Exec
 from entresol_provisioning.drivers.gitops import GitOps
 from entresol_provisioning.drivers.http import Http
@@ -35,6 +36,7 @@ def assemble(settings: Settings) -> Mapping[str, Driver]:
             driver: Driver = found.load()(settings)
             if driver.name in drivers:
                 raise ValueError(f"the name {driver.name} is taken")
+            announcement(driver)
             drivers[driver.name] = driver
         except Exception as error:
             log.error("a driver could not be loaded", extra={"driver": found.name, "reason": repr(error)})

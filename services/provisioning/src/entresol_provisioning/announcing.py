@@ -1,0 +1,30 @@
+"""Say which drivers there are, and what they take and give.
+
+Said when the service starts, and only of what differs from what was said last: another start says nothing.
+"""
+
+from collections.abc import Generator, Mapping
+
+from entresol_contracts.events import DriverWithdrawn
+from entresol_eventing.reactions import Emit
+from entresol_manifests.digest import digest
+from sqlmodel import Session
+
+from entresol_provisioning import store
+from entresol_provisioning.drivers import Driver
+from entresol_provisioning.drivers.contracts import announcement
+
+
+def announce(drivers: Mapping[str, Driver], session: Session) -> Generator[Emit, None, None]:
+    """Record what is said, and say it."""
+    connection = session.connection()
+    told = store.announcements(connection)
+    for name, driver in sorted(drivers.items()):
+        said = announcement(driver)
+        code = digest(said.model_dump(mode="json", exclude_none=True))
+        if told.get(name) != code:
+            store.keep_announcement(connection, name, code)
+            yield Emit(said, subject=f"Driver/{name}")
+    for name in sorted(told.keys() - drivers.keys()):
+        store.keep_announcement(connection, name, None)
+        yield Emit(DriverWithdrawn(driver=name), subject=f"Driver/{name}")
