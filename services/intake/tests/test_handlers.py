@@ -12,6 +12,8 @@ from entresol_contracts.events import (
     ApprovalRejected,
     ChangeMerged,
     DeliveryRefused,
+    DriverAnnounced,
+    DriverWithdrawn,
     ExternalReceived,
     Repository,
     RequestDenied,
@@ -32,10 +34,11 @@ from entresol_eventing.testing import event, memory_session
 from entresol_intake.domain.asks import read_ask
 from entresol_intake.handlers import Handlers
 from entresol_intake.offerings import Fitting
-from entresol_intake.publishing import apply, read_batch
+from entresol_intake.publishing import apply, contracts, read_batch
 from entresol_intake.shelf import Shelf
 from entresol_intake.store import Base, remember_received, request_of
 from entresol_intake.submission import submit
+from entresol_manifests.offerings.contracts import Contract
 from sqlmodel import Session
 
 from services.intake.tests.conftest import Document, Make
@@ -62,7 +65,7 @@ def put(session: Session, make_offering: Make) -> Callable[..., list[Emit]]:
     """Apply manifests, with the offering `database` before them."""
 
     def apply_all(*documents: Document) -> list[Emit]:
-        steps = apply(read_batch([make_offering(), *documents]), AT, "user:op", session)
+        steps = apply(read_batch([make_offering(), *documents], {}), AT, "user:op", session)
         return list(steps)
 
     return apply_all
@@ -450,11 +453,22 @@ def test_the_owner_is_asked_where_the_offering_wants_that(
     document = make_offering()
     if of_offering is not None:
         document["metadata"]["owner"] = of_offering
-    list(apply(read_batch([document]), AT, "user:op", session))
+    list(apply(read_batch([document], {}), AT, "user:op", session))
     (emit,) = handlers.correct(drifted("ask", owner), session)
     assert isinstance(emit.data, RequestSubmitted)
     assert emit.data.question is not None
     assert emit.data.question.model_dump(by_alias=True) == {"from": [asked], "because": emit.data.reason}
+
+
+def test_what_drivers_announce_is_known_until_they_are_withdrawn(session: Session, handlers: Handlers) -> None:
+    settings = {"type": "object"}
+    list(handlers.hear_driver(event(DriverAnnounced(driver="abacus", available=False, settings=settings)), session))
+    list(handlers.hear_driver(event(DriverAnnounced(driver="abacus", available=True)), session))
+    assert contracts(session) == {"abacus": Contract(None, None)}
+    list(handlers.hear_driver(event(DriverAnnounced(driver="abacus", available=True, settings=settings)), session))
+    assert contracts(session) == {"abacus": Contract(settings, None)}
+    list(handlers.lose_driver(event(DriverWithdrawn(driver="abacus")), session))
+    assert contracts(session) == {}
 
 
 def failed(model: type[Payload], request_id: str) -> Event[Any]:

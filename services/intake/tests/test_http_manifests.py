@@ -1,12 +1,16 @@
 """Applying manifests: all or none, versions that never change, references that must lead somewhere."""
 
 import json
+from collections.abc import Generator
 from typing import Any
 
 import pytest
+from entresol_eventing.reactions import Outcome
 from entresol_eventing.service import Service
 from entresol_eventing.testing import published
+from entresol_intake.store import keep_driver
 from httpx import AsyncClient, Response
+from sqlmodel import Session
 
 from services.intake.tests.conftest import Document, Enter, Make
 
@@ -63,6 +67,66 @@ async def test_one_bad_manifest_refuses_the_whole_batch(
     assert answer.status_code == 422
     assert {each["pointer"].split("/")[1] for each in answer.json()["violations"]} == {"1", "2"}
     assert await facts(service) == []
+
+
+SETTINGS = {
+    "type": "object",
+    "additionalProperties": False,
+    "required": ["beads"],
+    "properties": {"beads": {"type": "integer"}},
+}
+
+
+async def hear(
+    service: Service, settings: Document | None = None, outputs: Document | None = None, name: str = "noop"
+) -> None:
+    def unit(session: Session) -> Generator[Outcome, None, None]:
+        keep_driver(name, settings, outputs, session)
+        yield from ()
+
+    await service.transact(unit)
+
+
+def strung(beads: Any, **spec: Any) -> Document:
+    return {"create": {"steps": [{"name": "string", "driver": "noop", "with": {"beads": beads}, **spec}]}}
+
+
+async def test_a_with_that_its_driver_does_not_take_is_refused_with_its_place(
+    service: Service, admin: AsyncClient, make_offering: Make
+) -> None:
+    await hear(service, SETTINGS)
+    batch = [make_offering(name="other", actions={"create": {}}), make_offering(actions=strung("many"))]
+    for dry_run in (True, False):
+        answer = await admin.post("/v1/manifests", json=batch, params={"dry_run": dry_run})
+        assert answer.status_code == 422
+        assert answer.json()["violations"] == [
+            {"pointer": "/1/spec/actions/create/steps/0/with/beads", "detail": "must be a whole number"}
+        ]
+    assert await facts(service) == []
+    batch[1] = make_offering(actions=strung("${inputs.size == 'small' ? 1 : 2}"))
+    assert (await admin.post("/v1/manifests", json=batch)).status_code == 202
+
+
+async def test_a_driver_that_nobody_has_is_refused_once_any_is_known(
+    service: Service, admin: AsyncClient, make_offering: Make
+) -> None:
+    one = make_offering(actions=strung(1, driver="abacsu"))
+    assert (await admin.post("/v1/manifests", json=[one], params={"dry_run": True})).status_code == 202
+    await hear(service, SETTINGS, name="abacus")
+    answer = await admin.post("/v1/manifests", json=[one])
+    (violation,) = answer.json()["violations"]
+    assert violation["pointer"] == "/0/spec/actions/create/steps/0/driver"
+    assert violation["detail"] == "there is no driver abacsu; there are abacus; did you mean abacus?"
+
+
+async def test_what_is_in_force_is_not_judged_again(service: Service, admin: AsyncClient, make_offering: Make) -> None:
+    one = make_offering(actions=strung("many"))
+    assert (await admin.post("/v1/manifests", json=[one])).status_code == 202
+    await hear(service, SETTINGS)
+    answer = await admin.post("/v1/manifests", json=[one])
+    assert answer.json()["results"][0]["result"] == "unchanged"
+    one["metadata"]["version"] = "1.1.0"
+    assert (await admin.post("/v1/manifests", json=[one])).status_code == 422
 
 
 @pytest.mark.parametrize("body", [[], {}, "text", [None], [[]]])

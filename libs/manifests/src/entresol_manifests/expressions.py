@@ -205,6 +205,12 @@ def placeholders(value: Any, *, verbatim: Collection[str] = ()) -> Iterator[tupl
     yield from _placeholders(value, "", verbatim)
 
 
+def only_placeholder(text: str) -> str | None:
+    """The source of the `${…}` that is the whole text, so that its value keeps its type; None if there is more."""
+    parts = _parts(text)
+    return parts[0][0] if len(parts) == 1 and parts[0][1] else None
+
+
 def _interpolate(value: Any, evaluated: Callable[[str], Any], pointer: str, verbatim: Collection[str]) -> Any:
     if pointer in verbatim:
         return value

@@ -4,7 +4,7 @@ A schema never makes a reader fetch anything: references lead only within the sc
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
@@ -28,6 +28,7 @@ KINDS: Final = (
     "Trigger",
     "Window",
 )
+DEEPEST: Final = 50
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 MOST_FINDINGS: Final = 50
 
@@ -49,6 +50,7 @@ TYPES_IN_WORDS: Final[Mapping[str, str]] = {
     "boolean": "true or false",
     "null": "null",
 }
+EVERY_TYPE: Final = frozenset(TYPES_IN_WORDS)
 _FORMATS: Final[Mapping[str, str]] = {
     "date-time": "must be a time with its zone, such as 2026-11-21T10:00:00Z",
     "json-pointer": "must be a JSON pointer, such as /status/address",
@@ -123,6 +125,73 @@ def _of_kind(kind: str) -> tuple[dict[str, Any], jsonschema_rs.Draft202012Valida
     text = files("entresol_contracts").joinpath(f"schemas/manifests/{kind.lower()}.v1.json").read_text("utf-8")
     schema: dict[str, Any] = json.loads(text)
     return schema, validator(schema)
+
+
+def in_words(types: Iterable[str]) -> str:
+    """The JSON types, for people."""
+    return " or ".join(words for name, words in TYPES_IN_WORDS.items() if name in set(types))
+
+
+def types_at(schema: Any, path: Sequence[str], root: Mapping[str, Any] | None = None, depth: int = 0) -> frozenset[str]:
+    """The JSON types that the schema allows at a place in what fits it, at least; all where it can't be told.
+
+    None of them, if what fits has no such place.
+    """
+    if not isinstance(schema, Mapping) or depth > DEEPEST:
+        return EVERY_TYPE
+    root = schema if root is None else root
+    found = EVERY_TYPE
+    if "$ref" in schema:
+        found &= types_at(_target(root, schema["$ref"]), path, root, depth + 1)
+    if path:
+        if own := frozenset(_listed(schema)):
+            found &= EVERY_TYPE if own & {"object", "array"} else frozenset()
+        found &= types_at(_member(schema, path[0]), path[1:], root, depth + 1)
+    else:
+        found &= frozenset(_listed(schema)) or EVERY_TYPE
+        if (options := [schema["const"]] if "const" in schema else schema.get("enum")) is not None:
+            found &= frozenset(_type_of(each) for each in options)
+    for each in schema.get("allOf", ()):
+        found &= types_at(each, path, root, depth + 1)
+    for key in ("anyOf", "oneOf"):
+        if key in schema:
+            found &= frozenset().union(*(types_at(each, path, root, depth + 1) for each in schema[key]))
+    return found
+
+
+def _listed(schema: Mapping[str, Any]) -> list[str]:
+    named = schema.get("type", [])
+    return [named] if isinstance(named, str) else list(named)
+
+
+def _member(schema: Mapping[str, Any], name: str) -> Any:
+    """The schema of a member; True if any would fit."""
+    properties: Mapping[str, Any] = schema.get("properties", {})
+    if name in properties:
+        return properties[name]
+    if "patternProperties" in schema:
+        return True
+    if name.isdecimal() and not properties and "object" not in _listed(schema):
+        first: Sequence[Any] = schema.get("prefixItems", ())
+        return first[int(name)] if int(name) < len(first) else schema.get("items", True)
+    return schema.get("additionalProperties", True)
+
+
+def _target(root: Mapping[str, Any], reference: str) -> Any:
+    target: Any = root
+    for part in reference.removeprefix("#").split("/")[1:] if reference.startswith("#/") else ("",):
+        try:
+            target = target[part.replace("~1", "/").replace("~0", "~")]
+        except (KeyError, TypeError):
+            return True
+    return target
+
+
+def _type_of(value: Any) -> str:
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else "boolean"
+    names = {int: "integer", float: "number", str: "string", list: "array"}
+    return names.get(type(value), "object")
 
 
 def _told(error: jsonschema_rs.ValidationError, schema: Mapping[str, Any]) -> Iterator[Finding]:

@@ -16,6 +16,8 @@ from entresol_contracts.events import (
     ApprovalGranted,
     ApprovalRejected,
     ApprovalRequested,
+    DriverAnnounced,
+    DriverWithdrawn,
     RequestDenied,
     RequirementRequested,
     ResourceChanged,
@@ -49,7 +51,9 @@ from entresol_intake.store import (
     door_of,
     end_approval,
     end_reconciliation,
+    forget_driver,
     forget_resource,
+    keep_driver,
     refuse_link_answer,
     remember_resource,
     version_of,
@@ -200,6 +204,15 @@ class Handlers:
     def _refused(self, trigger: Trigger, event: Event[Any], reason: str, session: Session) -> Emit:
         door = door_of(event.source, event.id, session) or "nats"
         return refused(door, event.source, f"trigger {trigger.name}: {reason}")
+
+    def hear_driver(self, event: Event[DriverAnnounced], session: Session) -> Iterator[Emit]:
+        """Remember what the driver takes and gives; offerings that are in force already are not judged again."""
+        keep_driver(event.data.driver, event.data.settings, event.data.outputs, session)
+        yield from ()
+
+    def lose_driver(self, event: Event[DriverWithdrawn], session: Session) -> Iterator[Emit]:
+        forget_driver(event.data.driver, session)
+        yield from ()
 
     def ingest(self, subject: str, headers: Mapping[str, str], body: bytes, session: Session) -> Iterator[Emit]:
         """Let in what a publisher sent by NATS, under the grant of the source that its subject names."""

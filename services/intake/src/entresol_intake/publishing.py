@@ -17,6 +17,7 @@ from entresol_eventing.store import one_of
 from entresol_manifests.checking import check
 from entresol_manifests.digest import canonical, digest
 from entresol_manifests.offerings.breaking import narrowings
+from entresol_manifests.offerings.contracts import Contract, Contracts, check_contracts
 from sqlalchemy import delete, select, update
 from sqlmodel import Session
 
@@ -27,7 +28,7 @@ from entresol_intake.domain.references import OF_BLUEPRINTS, Known, dangling, re
 from entresol_intake.domain.shapes import is_version
 from entresol_intake.offerings import Offering
 from entresol_intake.staging import defaults, stage_applied, unstage_removed
-from entresol_intake.store import add, documents_of, manifests
+from entresol_intake.store import add, documents_of, drivers_of, manifests
 from entresol_intake.triggers import POSSIBLE_TYPES
 
 MAX_MANIFESTS: Final = 2000
@@ -53,6 +54,8 @@ class Item:
     """An offering's version; an entity's blueprint; else empty."""
     digest: str
     document: Mapping[str, Any]
+    misfits: tuple[Fault, ...] = ()
+    """What its steps ask of drivers that these don't take; of no concern if it is in force already."""
 
     @property
     def key(self) -> tuple[str, str, str]:
@@ -71,7 +74,12 @@ class Result:
         return {"kind": self.item.kind, "name": self.item.name, "version": version, "result": self.result}
 
 
-def read_batch(documents: object) -> list[Item]:
+def contracts(session: Session) -> Contracts:
+    """What drivers have announced."""
+    return {name: Contract(settings, outputs) for name, settings, outputs in drivers_of(session)}
+
+
+def read_batch(documents: object, drivers: Contracts) -> list[Item]:
     """Check every manifest by itself; raise Invalid with all that is wrong. Slow: not for the event loop."""
     if not isinstance(documents, list) or not 0 < len(documents) <= MAX_MANIFESTS:
         raise Invalid([Fault("", f"must be an array of 1 to {MAX_MANIFESTS} manifests")])
@@ -81,7 +89,7 @@ def read_batch(documents: object) -> list[Item]:
     for index, document in enumerate(documents):
         wrong = list(_check(document))
         if not wrong:
-            item = _item(document)
+            item = _item(document, drivers)
             if item.key in first:
                 wrong = [Fault("/metadata/name", f"is in this batch twice, see /{first[item.key]}")]
             first.setdefault(item.key, index)
@@ -114,10 +122,13 @@ def _size(document: Mapping[str, Any]) -> Iterator[Fault]:
         yield Fault("", "holds a number that JSON can't write")
 
 
-def _item(document: Mapping[str, Any]) -> Item:
+def _item(document: Mapping[str, Any], drivers: Contracts) -> Item:
     kind, metadata = document["kind"], document["metadata"]
     version = {"Offering": metadata.get("version"), "Entity": document["spec"].get("blueprint")}.get(kind) or ""
-    return Item(kind, metadata["name"], version, digest(document), document)
+    misfits: tuple[Fault, ...] = ()
+    if kind == "Offering":
+        misfits = tuple(Fault(each.pointer, each.message) for each in check_contracts(document["spec"], drivers))
+    return Item(kind, metadata["name"], version, digest(document), document, misfits)
 
 
 def assess(items: Sequence[Item], session: Session, *, proposed: bool = False) -> list[Result] | Refusal:
@@ -135,6 +146,14 @@ def assess(items: Sequence[Item], session: Session, *, proposed: bool = False) -
         results.append(Result(item, result, is_known))
     if changed:
         return Refusal(tuple(changed), "a version that is published does not change")
+    misfits = [
+        fault
+        for index, each in enumerate(results)
+        if each.result != "unchanged"
+        for fault in prefixed(pointer(index), each.item.misfits)
+    ]
+    if misfits:
+        return Refusal(tuple(misfits))
     new = {index: item for index, item in enumerate(items) if item.kind == "Offering" and item.key not in stored}
     if broken := tuple(_broken(new, items, session)):
         return Refusal(broken, "what a version takes, the later ones of its major version take too")

@@ -4,13 +4,13 @@ Only what can be read off the text is judged: `steps.a.outputs.b` and `requires[
 """
 
 import re
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from entresol_manifests.findings import Finding, meant
 from entresol_manifests.pointers import child
-from entresol_manifests.schemas import TYPES_IN_WORDS, SchemaError, validator
+from entresol_manifests.schemas import TYPES_IN_WORDS, SchemaError, types_at, validator
 from entresol_manifests.sources import UnclosedError, code
 
 Declared = Mapping[str, Mapping[str, Any] | bool] | None
@@ -18,6 +18,7 @@ Declared = Mapping[str, Mapping[str, Any] | bool] | None
 
 OUTPUTS: Final = "outputs"
 _ROOT = re.compile(r"(?<![\w.])(steps|requires)(?=\s*[.\[])")
+_INPUTS = re.compile(r"(?<![\w.])(request\.inputs|inputs)(?=\s*[.\[])")
 _MEMBER = re.compile(r"""\s*(?:\.\s*([A-Za-z_]\w*)(?!\w|\s*\()|\[\s*(?:"([^"\\]*)"|'([^'\\]*)'|(\d+))\s*\])""")
 _OPEN: Final = frozenset({"$ref", "$dynamicRef", "allOf", "anyOf", "oneOf", "not", "if", "patternProperties"})
 """Keywords that say more about the members than can be told here."""
@@ -44,11 +45,15 @@ class Read:
 
 def reads(source: str) -> Iterator[Read]:
     """What the expression reads, in its order."""
+    yield from _members(source, _ROOT)
+
+
+def _members(source: str, roots: re.Pattern[str]) -> Iterator[Read]:
     try:
         places = {place for place, _ in code(source)}
     except UnclosedError:
         return
-    for root in _ROOT.finditer(source):
+    for root in roots.finditer(source):
         if root.start() not in places:
             continue
         path: list[str] = []
@@ -99,8 +104,26 @@ def can_be(read: Read, ways: Sequence[Declared], kind: str) -> bool:
     if len(read.path) < 3 or not ways:
         return True
     return any(
-        each is None or read.path[2] not in each or kind in _types(each[read.path[2]], read.path[3:]) for each in ways
+        each is None or read.path[2] not in each or kind in types_at(each[read.path[2]], read.path[3:]) for each in ways
     )
+
+
+def types_read(source: str, declared: Mapping[str, Declared]) -> frozenset[str] | None:
+    """The JSON types of what the expression gives, if it is an output of one of these steps; None: not known."""
+    read = next(reads(source), None)
+    if read is None or not read.whole or read.root != "steps" or len(read.path) < 3:
+        return None
+    schema = (declared.get(read.name) or {}).get(read.path[2])
+    return None if schema is None else types_at(schema, read.path[3:])
+
+
+def types_of_inputs(source: str, schemas: Iterable[Mapping[str, Any]]) -> frozenset[str] | None:
+    """The same, if the expression is an input of these schemas."""
+    read = next(_members(source, _INPUTS), None)
+    if read is None or not read.whole:
+        return None
+    types = [types_at(each, read.path) for each in schemas if read.path[0] in each.get("properties", {})]
+    return frozenset().union(*types) if types else None
 
 
 def check_required(read: Read, pointer: str, names: Collection[str]) -> Iterator[Finding]:
@@ -127,17 +150,6 @@ def _unfit(schema: Mapping[str, Any] | bool, path: tuple[str, ...]) -> str | Non
             return f"{said} has no {part}{meant(part, properties)}" if closed else None
         schema, said = properties[part], f"{said}.{part}"
     return None
-
-
-def _types(schema: Mapping[str, Any] | bool, path: tuple[str, ...]) -> frozenset[str]:
-    every = frozenset(TYPES_IN_WORDS)
-    for part in path:
-        if not isinstance(schema, Mapping) or _OPEN & schema.keys() or part not in schema.get("properties", {}):
-            return every
-        schema = schema["properties"][part]
-    if not isinstance(schema, Mapping):
-        return every
-    return _listed(schema) or every
 
 
 def _listed(schema: Mapping[str, Any]) -> frozenset[str] | None:

@@ -48,9 +48,18 @@ def check_steps(steps: Steps, pointer: str, fields: Fields, required: Collection
         ended = before[step["name"]]
         for where, source in _expressions(step):
             yield from _order(source, place + where, ended, declared)
-            yield from _read(source, place + where, declared, required)
         for where, source in _undoing(step):
             yield from _order(source, place + where, ended | {step["name"]}, declared)
+    yield from check_reads(steps, pointer, declared, required)
+
+
+def check_reads(
+    steps: Steps, pointer: str, declared: Mapping[str, Declared], required: Collection[str]
+) -> Iterator[Finding]:
+    """What these steps read that the steps, which give what is declared, do not give."""
+    for index, step in enumerate(steps):
+        place = f"{pointer}/{index}"
+        for where, source in (*_expressions(step), *_undoing(step)):
             yield from _read(source, place + where, declared, required)
         yield from _condition(step, f"{place}/when", declared)
 

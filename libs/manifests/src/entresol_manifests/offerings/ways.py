@@ -44,10 +44,15 @@ def check_implementations(
             yield from check_steps(action["steps"], f"{place}/steps", fields_of(name), required)
 
 
-def check_results(spec: Mapping[str, Any], required: Collection[str]) -> Iterator[Finding]:
-    """What of the outputs and of the entity reads what no way, or not every way, to do the offering gives."""
-    ways = {each["name"]: _steps(spec, each["name"]) for each in spec.get("implementations", [])}
-    own = _steps(spec, None)
+def check_results(
+    spec: Mapping[str, Any], required: Collection[str], declared: Callable[[Mapping[str, Any]], Declared] = declared_by
+) -> Iterator[Finding]:
+    """What of the outputs and of the entity reads what no way, or not every way, to do the offering gives.
+
+    `declared` says what a step gives.
+    """
+    ways = {each["name"]: _steps(spec, each["name"], declared) for each in spec.get("implementations", [])}
+    own = _steps(spec, None, declared)
     every = {name for steps in (own, *ways.values()) for name in steps}
     for key in ("outputs", "entity"):
         for place, source in sources(spec.get(key, {})):
@@ -59,15 +64,17 @@ def check_results(spec: Mapping[str, Any], required: Collection[str]) -> Iterato
                     hint = meant(read.name, every)
                     yield Finding(pointer, f"reads the outputs of step {read.name}, which does not exist{hint}")
                 else:
-                    declared = [one for steps in (own, *ways.values()) for one in steps.get(read.name, ())]
-                    yield from check_read(read, pointer, declared, of=f"step {read.name}")
+                    given = [one for steps in (own, *ways.values()) for one in steps.get(read.name, ())]
+                    yield from check_read(read, pointer, given, of=f"step {read.name}")
                     lacking = [name for name, steps in ways.items() if read.name not in steps]
                     if lacking and not any(word in source for word in _ASKS):
                         without = ", ".join(lacking)
                         yield Finding(pointer, f"reads the outputs of step {read.name}, which is not done by {without}")
 
 
-def _steps(spec: Mapping[str, Any], implementation: str | None) -> dict[str, list[Declared]]:
+def _steps(
+    spec: Mapping[str, Any], implementation: str | None, declared: Callable[[Mapping[str, Any]], Declared]
+) -> dict[str, list[Declared]]:
     """What each step of a way declares, once for each of the actions that has it."""
     found: dict[str, list[Declared]] = {}
     actions = dict.fromkeys((*spec["actions"], UPDATE, DELETE))
@@ -76,5 +83,5 @@ def _steps(spec: Mapping[str, Any], implementation: str | None) -> dict[str, lis
             actions |= dict.fromkeys(each["actions"])
     for action in actions:
         for step in steps_of(spec, implementation, action).steps or ():
-            found.setdefault(step["name"], []).append(declared_by(step))
+            found.setdefault(step["name"], []).append(declared(step))
     return found

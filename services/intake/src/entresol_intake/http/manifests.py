@@ -13,7 +13,7 @@ from fastapi.responses import JSONResponse, Response
 from entresol_intake.domain.faults import Invalid
 from entresol_intake.http import shapes
 from entresol_intake.http.desk import Desk, not_found, read_json, unprocessable, violations
-from entresol_intake.publishing import Refusal, Result, apply, assess, read_batch, remove
+from entresol_intake.publishing import Refusal, Result, apply, assess, contracts, read_batch, remove
 
 TITLE = "The manifests are not valid"
 
@@ -38,8 +38,9 @@ def router(desk: Desk) -> APIRouter:
         ] = False,
     ) -> Response:
         documents = await read_json(request)
+        drivers = await desk.service.read(contracts)
         try:
-            items = await asyncio.to_thread(read_batch, documents)
+            items = await asyncio.to_thread(read_batch, documents, drivers)
         except Invalid as invalid:
             raise unprocessable(invalid, TITLE) from None
         if dry_run:

@@ -3,6 +3,13 @@
 Everything here runs inside somebody else's transaction: the writer thread's for what changes, a reader's for the rest.
 """
 
+from entresol_intake.store.announced import (
+    Driver,
+    drivers,
+    drivers_of,
+    forget_driver,
+    keep_driver,
+)
 from entresol_intake.store.answering import (
     Approval,
     LinkAnswer,
@@ -71,6 +78,7 @@ from entresol_intake.store.standing import (
 __all__ = [
     "Approval",
     "Base",
+    "Driver",
     "IdempotencyKey",
     "LinkAnswer",
     "Lock",
@@ -89,15 +97,19 @@ __all__ = [
     "begin_reconciliation",
     "documents_of",
     "door_of",
+    "drivers",
+    "drivers_of",
     "drop_stage",
     "end",
     "end_approval",
     "end_reconciliation",
+    "forget_driver",
     "forget_link_answer",
     "forget_resource",
     "idempotency_keys",
     "is_reconciled",
     "is_removed",
+    "keep_driver",
     "link_answer_of",
     "link_answers",
     "lock_of",
