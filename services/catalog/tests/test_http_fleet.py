@@ -191,3 +191,19 @@ async def test_a_request_shows_what_it_waits_for_and_what_was_undone(catalog: An
         shown = (await client.get(f"/v1/requests/{one.id}")).json()
         assert (shown["suspended"], shown["left"], shown["compensated"]) == ([], ["dns"], ["database"])
         assert shown["steps"][0]["compensation"]["state"] == "succeeded"
+
+
+async def test_drivers_are_shown_as_they_were_announced_last(catalog: Any) -> None:
+    settings = {"type": "object", "properties": {"beads": {"type": "integer"}}}
+    await catalog.project(
+        event(facts.DriverAnnounced(driver="abacus", available=False)),
+        event(facts.DriverAnnounced(driver="gone", available=True)),
+        event(facts.DriverWithdrawn(driver="never")),
+        event(facts.DriverAnnounced(driver="abacus", available=True, summary="Counts.", settings=settings)),
+        event(facts.DriverWithdrawn(driver="gone")),
+    )
+    async with catalog.client() as client:
+        (abacus,) = await items(client, "/v1/drivers")
+        assert (abacus["name"], abacus["available"], abacus["settings"]) == ("abacus", True, settings)
+        assert (await client.get("/v1/drivers/abacus")).json() == abacus
+        assert (await client.get("/v1/drivers/gone")).status_code == 404

@@ -10,6 +10,7 @@ from entresol.commands import (
     catalog,
     dead_letters,
     drift,
+    drivers,
     events,
     locks,
     manifests,
@@ -69,6 +70,11 @@ _GROUPS: Mapping[str, tuple[str, str, Mapping[str, Callable[..., None]]]] = {
             "deprecate": offerings.deprecate,
             "defect": offerings.defect,
         },
+    ),
+    "driver": (
+        "Asking",
+        "What steps of offerings are done by, and what each takes and gives: list, show.",
+        {"list": drivers.list_, "show": drivers.show},
     ),
     "review": (
         "Answering",

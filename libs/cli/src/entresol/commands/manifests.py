@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from entresol.failures import Code, Failure
+from entresol.failures import Code, Failure, Refused
 from entresol.session import Session
 from entresol.terminal import clean, state, table
 
@@ -115,7 +115,7 @@ def check(paths: Sequence[Path]) -> tuple[list["Manifest"], list[str]]:
     except ManifestError as error:
         return [], str(error).splitlines()
     faults = [
-        f"{manifest.origin.path}:{manifest.line_of(finding.pointer)}: {finding.pointer or '/'}: {finding.message}"
+        _fault(manifest, finding.pointer, finding.message)
         for manifest in manifests
         for finding in check_document(manifest.document)
     ]
@@ -138,7 +138,13 @@ def publish(
 ) -> None:
     """Post all of them in one batch and say what became of each."""
     documents: list[dict[str, Any]] = [dict(manifest.document) for manifest in manifests]
-    results = session.client.apply(documents, dry_run=dry_run, proposed=proposed)
+    try:
+        results = session.client.apply(documents, dry_run=dry_run, proposed=proposed)
+    except Refused as refusal:
+        if not refusal.violations:
+            raise
+        faults = [_located(manifests, *each) for each in refusal.violations]
+        raise Failure(f"{refusal.message}; nothing was applied", refusal.code, hints=faults) from None
     rows = [(result.get("kind"), _name(result), state(result.get("result"))) for result in results]
     counts = ", ".join(
         f"{count} {word}"
@@ -147,6 +153,18 @@ def publish(
     )
     summary = Text(f"{'would be: ' if dry_run else ''}{counts}")
     session.terminal.result(results, table("kind", "name", "result", rows=rows), summary)
+
+
+def _fault(manifest: "Manifest", pointer: str, message: str) -> str:
+    return f"{manifest.origin.path}:{manifest.line_of(pointer)}: {pointer or '/'}: {message}"
+
+
+def _located(manifests: Sequence["Manifest"], pointer: str, message: str) -> str:
+    """The fault that the server has found in the batch, where it stands in a file."""
+    number, slash, rest = pointer.removeprefix("/").partition("/")
+    if number.isdecimal() and int(number) < len(manifests):
+        return _fault(manifests[int(number)], slash + rest, message)
+    return f"{pointer or '/'}: {message}"
 
 
 def _name(result: dict[str, Any]) -> str:

@@ -11,6 +11,7 @@ from sqlalchemy import and_, bindparam, delete, insert
 from sqlmodel import Session
 
 from entresol_catalog.domain.approvals import Approval
+from entresol_catalog.domain.drivers import Driver
 from entresol_catalog.domain.entities import Entity, targets
 from entresol_catalog.domain.listings import DeadLetter, Manifest, Notification, Token
 from entresol_catalog.domain.locks import Lock, Waiver
@@ -48,6 +49,7 @@ class Board:
         self.offerings = Shelf(tables.offering, Stages, lambda one: {})
         self.entities = Shelf(tables.entity, Entity, lambda one: {"removed": not one.exists})
         self.manifests = Shelf(tables.manifest, Manifest, lambda one: {"removed": one.removed})
+        self.drivers = Shelf(tables.driver, Driver, lambda one: {"withdrawn": one.withdrawn})
         self.tokens = Shelf(tables.token, Token, lambda one: {"hash": one.hash})
         self.dead_letters = Shelf(tables.dead_letter, DeadLetter, lambda one: {"state": one.state})
         self.notifications = Shelf(
@@ -94,7 +96,7 @@ class Board:
         for shelf in (self.requests, self.approvals, self.resources, self.entities):
             shelf.write(session)
         for listing in (
-            *(self.manifests, self.tokens, self.dead_letters, self.notifications),
+            *(self.manifests, self.drivers, self.tokens, self.dead_letters, self.notifications),
             *(self.locks, self.waivers, self.standings, self.revisions, self.offerings),
         ):
             listing.write(session)

@@ -76,6 +76,8 @@ _KEYS: Mapping[type[Payload], Callable[[Event[Any]], Keys]] = {
     facts.EntityWithdrawn: _ENTITY,
     facts.ManifestApplied: _manifest,
     facts.ManifestRemoved: _manifest,
+    facts.DriverAnnounced: _named("drivers", "driver"),
+    facts.DriverWithdrawn: _named("drivers", "driver"),
     facts.TokenIssued: _TOKEN,
     facts.TokenRevoked: _TOKEN,
     facts.MessageQuarantined: _LETTER,

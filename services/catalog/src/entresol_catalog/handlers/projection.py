@@ -14,13 +14,14 @@ from entresol_eventing.statements import Statement
 from sqlalchemy import func, insert, select
 from sqlmodel import Session
 
-from entresol_catalog.handlers import entities, listings, locks, offerings, requests, resources, scorecards
+from entresol_catalog.handlers import drivers, entities, listings, locks, offerings, requests, resources, scorecards
 from entresol_catalog.handlers.board import Board, Fact
 from entresol_catalog.handlers.judging import Judge
 from entresol_catalog.store import tables
 
 _FOLDS: Mapping[type[Payload], Callable[[Board, Fact], None]] = {
     facts.RequestSubmitted: requests.submit,
+    **drivers.FOLDS,
     **entities.FOLDS,
     **listings.FOLDS,
     **locks.FOLDS,

@@ -7,7 +7,17 @@ from entresol_eventing.service import Service
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from entresol_catalog.http import entities, events, locks, offerings, operations, requests, resources, scorecards
+from entresol_catalog.http import (
+    drivers,
+    entities,
+    events,
+    locks,
+    offerings,
+    operations,
+    requests,
+    resources,
+    scorecards,
+)
 from entresol_catalog.http.answers import Door
 from entresol_catalog.http.tail import Tail
 from entresol_catalog.settings import Settings
@@ -49,6 +59,6 @@ def build(service: Service, settings: Settings, tail: Tail) -> FastAPI:
         )
 
     open_door = Door(service, settings, tail, Guard(look_up))
-    for part in (requests, resources, locks, events, entities, scorecards, offerings, operations):
+    for part in (requests, resources, locks, events, entities, scorecards, offerings, drivers, operations):
         app.router.routes += part.routes(open_door).routes  # a router that is included is built again at the first call
     return app

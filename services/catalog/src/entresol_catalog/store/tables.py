@@ -145,6 +145,15 @@ manifest = Table(
 )
 """`version` is empty for kinds that have none."""
 
+driver = Table(
+    "driver",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("position", _Position, nullable=False),
+    Column("withdrawn", Boolean, nullable=False),
+    Column("document", Text, nullable=False),
+)
+
 token = Table(
     "token",
     metadata,
