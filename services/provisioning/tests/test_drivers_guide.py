@@ -27,7 +27,7 @@ def test_the_driver_of_the_guide_passes_the_suite(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-q", "--asyncio-mode=auto", "-p", "no:cacheprovider", "test_abacus.py"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-1000:]
-    assert "17 passed" in done.stdout
+    assert "18 passed" in done.stdout
 
 
 async def test_the_program_of_the_guide_is_run(settings: Settings, tmp_path: Path) -> None:
