@@ -49,7 +49,7 @@ def test_who_writes_an_offering_is_shown_what_a_driver_takes(place: Town) -> Non
     assert all(name in listed for name in ("exec", "gitops", "http", "kubernetes", "noop", "scaffold", "terraform"))
     shown = place.admin.does("driver", "show", "gitops")
     assert "exactly one of destination and repository" in shown
-    assert "commit or branch" in shown
+    assert "commit or branch: Whether it is committed at once" in shown
     http = place.admin.reads("driver", "show", "http")
     assert http["settings"]["required"] == ["apply"]
     refusal = place.admin.fails("driver", "show", "gitpos")

@@ -23,29 +23,35 @@ def draw(driver: Document) -> Iterator[RenderableType]:
     if (settings := driver.get("settings")) is None:
         yield Text("it does not say what its steps take; nothing of their `with` is checked beforehand")
     else:
-        yield table("with", "type", "required", "what it says", rows=_rows(settings))
+        yield table("with", "what it is", rows=_rows(settings, {}))
         for line in _choices(settings):
             yield Text(clean(line))
     yield Text()
     if (outputs := driver.get("outputs")) is None:
         yield Text("outputs: what its steps give depends on the step; declare it there")
     else:
-        yield table("output", "type", "what it is", rows=((name, kind, what) for name, kind, _, what in _rows(outputs)))
+        yield table("output", "what it is", rows=_rows(outputs, {}))
 
 
-def _rows(schema: Document, prefix: str = "", depth: int = 0) -> Iterator[tuple[str, str, str, str]]:
+def _rows(schema: Document, told: dict[tuple[str, ...], str], place: tuple[str, ...] = ()) -> Iterator[tuple[str, str]]:
+    """Each field, those within it indented below it; fields that were told already are only referred to."""
     required = schema.get("required", ())
     for name, each in schema.get("properties", {}).items():
-        if isinstance(each, Mapping):
-            needed = "yes" if name in required else ""
-            yield f"{prefix}{name}", _kind(each), needed, _said(each)
-            if depth < DEEPEST:
-                yield from _rows(each, f"{prefix}{name}.", depth + 1)
+        if not isinstance(each, Mapping):
+            continue
+        here = (*place, name)
+        inner = tuple(sorted(each.get("properties", ())))
+        known = told.setdefault(inner, ".".join(here)) if inner else ""
+        again = f" Its fields are those of {known}." if known not in ("", ".".join(here)) else ""
+        needed = ", required" if name in required else ""
+        yield f"{'  ' * len(place)}{name}", f"{_kind(each)}{needed}: {_said(each)}{again}".rstrip(": ")
+        if inner and not again and len(place) < DEEPEST:
+            yield from _rows(each, told, here)
 
 
 def _said(schema: Document) -> str:
     default = schema.get("default")
-    after = "" if default in (None, "", [], {}) else f" (default: {_value(default)})"
+    after = "" if default in (None, "", [], {}) else f" Default: {_value(default)}."
     return f"{schema.get('description', '')}{after}".strip()
 
 
@@ -74,4 +80,6 @@ def _choices(schema: Document) -> Iterator[str]:
 
 
 def _value(value: object) -> str:
-    return {True: "true", False: "false"}[value] if isinstance(value, bool) else str(value)
+    if isinstance(value, list):
+        return ", ".join(map(_value, value))
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -167,6 +167,8 @@ def _plain(schema: Any, definitions: Mapping[str, Any]) -> Any:
         for key, value in schema.items()
         if key not in ("$ref", "$defs", "title") and not (key == "default" and value is None)
     }
+    if "description" in whole:
+        whole["description"] = " ".join(whole["description"].split())
     branches = [each for each in whole.pop("anyOf", ()) if each != {"type": "null"}]
     if len(branches) == 1:
         whole = {**branches[0], **whole}

@@ -102,7 +102,7 @@ class Call(Placed):
     body: Any = None
     """Sent as JSON; nothing if left out."""
     reference: Pointer | None = None
-    """Where in the body the reference of the step is put, by which find knows it; such as /inputs/reference."""
+    """Where in the body the reference of the step is put, so that find knows it again; such as /inputs/id."""
     expect: list[Status] = Field(default=list(DONE_STATUSES), min_length=1)
     """Statuses of an answer that says that it was taken."""
     already: list[Status] = Field(default_factory=list)
