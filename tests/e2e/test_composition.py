@@ -75,7 +75,7 @@ apiVersion: entresol.dev/v1
 kind: Offering
 metadata: {name: hen, version: 1.0.0}
 spec:
-  requires: [{name: egg, offering: egg}]
+  requires: [{name: egg, offering: egg, when: environment != "farm"}]
   actions: {create: {steps: [{name: hatch, driver: noop}]}}
 ---
 apiVersion: entresol.dev/v1
@@ -211,7 +211,16 @@ def test_what_was_adopted_with_what_it_needs_can_be_changed(ada: Person) -> None
     assert ada.resource("shop/dev/store/old-store")["inputs"] == {"size": "large"}
 
 
-def test_a_circle_is_found_and_leaves_nothing(ada: Person) -> None:
+def test_a_circle_is_refused_when_it_is_published(people: Town, tmp_path: Path) -> None:
+    file = tmp_path / "egg.yaml"
+    file.write_text(
+        "apiVersion: entresol.dev/v1\nkind: Offering\nmetadata: {name: egg, version: 1.1.0}\n"
+        "spec: {requires: [{name: first, offering: egg, id: first}], actions: {create: {}}}\n"
+    )
+    assert "goes round in a circle: egg 1.1.0 → egg 1.1.0" in people.admin.fails("apply", str(file))
+
+
+def test_a_circle_on_a_condition_is_found_and_leaves_nothing(ada: Person) -> None:
     said = ada.fails("request", "egg", "first", "-p", "shop", "-e", "dev", "--wait")
     assert "egg → hen → egg" in said
 
