@@ -9,6 +9,8 @@ INGEST: Final = "INGEST"
 INGEST_CONSUMER: Final = "intake-ingest"
 REBUILT: Final = "catalog"
 """The service whose state is nothing but a projection of the log, and which reads all of it."""
+REBUILDABLE: Final = (REBUILT, "policy")
+"""Services of which what they know of others can be rebuilt, for which they read the whole log."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,7 @@ def permissions(user: str) -> Permissions:
     inbox = (f"{inbox_prefix(user)}.>",)
     if user in SERVICES:
         own = (f"entresol.{user}.>", *_consumer(EVENTS, user))
-        if user == REBUILT:
+        if user in REBUILDABLE:
             own += _consumer(EVENTS, replay_consumer(user))
         return Permissions((*own, *_consumer(INGEST, INGEST_CONSUMER)) if user == "intake" else own, inbox)
     if user == "ingest":

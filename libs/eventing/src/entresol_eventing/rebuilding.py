@@ -51,6 +51,8 @@ class Projection:
     migrations: Path
     own_time: Mapping[str, frozenset[str]] = field(default_factory=dict)
     """Columns by table that are no function of the log: rebuilt, and not compared."""
+    announce: Callable[[Connection], None] | None = None
+    """Where the service keeps more than what is rebuilt: tells it, in the transaction of the exchange."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,6 +246,11 @@ class Rebuild:
                     "redrive or discard them first (`entresol dead-letters`)"
                 )
             position = self._position(info, session)
+            if position is None and self._projection.announce is not None:
+                raise Refused(
+                    f"{self._projection.service} has not read this log yet, and keeps more than can be rebuilt from it;"
+                    " start it, and it reads all of it"
+                )
             self._catch_up(position, loop)
             if self.result.failed:
                 raise Refused(f"{self.result.failed} events can't be folded; nothing was replaced")
@@ -257,6 +264,8 @@ class Rebuild:
                     _copy(inbox, fresh, connection)
                     name = f"{self._projection.service}@{info.created}"
                     save_cursor(connection, name, self.result.position)
+            if self._projection.announce is not None:
+                self._projection.announce(connection)
 
     def _keep_out_writers(self, connection: Connection, tables: Sequence[Table]) -> None:
         if self._live.dialect == "sqlite":

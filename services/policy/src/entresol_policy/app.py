@@ -1,12 +1,15 @@
 """Put policy together: it reads manifests, requests, answers and plans from the log, and has no door."""
 
+import sys
 from datetime import timedelta
 from pathlib import Path
 
-from entresol_eventing import run
+from entresol_eventing import rebuild_command, run
+from entresol_eventing.rebuilding import Projection
 from entresol_eventing.service import Service
 from entresol_eventing.telemetry import Telemetry
 
+from entresol_policy import projecting
 from entresol_policy.evaluation import Evaluator
 from entresol_policy.handlers import Gate
 from entresol_policy.settings import Settings
@@ -48,5 +51,19 @@ def create(settings: Settings, telemetry: Telemetry | None = None) -> Service:
     )
 
 
+def rebuildable(settings: Settings) -> Projection:
+    """What policy keeps of what others have said. What it decided itself is its own, and not touched."""
+    return Projection(
+        service="policy",
+        handler=projecting.project,
+        metadata=projecting.metadata,
+        migrations=MIGRATIONS,
+        announce=projecting.announce,
+    )
+
+
 def main() -> None:
+    """`entresol-policy` runs the service; `entresol-policy rebuild` rebuilds or compares what it knows of others."""
+    if sys.argv[1:2] == ["rebuild"]:
+        sys.exit(rebuild_command.main(rebuildable, Settings, sys.argv[2:]))
     run.main(create, Settings)

@@ -12,6 +12,7 @@ from typing import Any
 from entresol_contracts.events import RequestSubmitted, ResourceChanged, ResourceProvisioned
 from sqlmodel import Session
 
+from entresol_policy import projecting
 from entresol_policy.books import InForce
 from entresol_policy.domain.judging import Unclear, Waiver
 from entresol_policy.domain.quotas import ALL, Quota, Share, Use
@@ -70,20 +71,10 @@ class Counting:
 
     def settle(self, session: Session, fact: ResourceProvisioned | ResourceChanged, in_force: InForce) -> None:
         """The resource is as it is now; the request that made it so reserves nothing more."""
-        document = {
-            "id": fact.resource_id,
-            "project": fact.project,
-            "environment": fact.environment,
-            "offering": fact.offering,
-            "version": fact.offering_version,
-            "name": fact.name,
-            "inputs": fact.inputs,
-            "owner": fact.owner,
-        }
-        shares.keep_resource(session, fact.resource_id, document)
+        projecting.keep_resource(fact, session)
         if in_force.quotas:
             shares.release(session, fact.request_id)
-            self._count(session, document, in_force.quotas)
+            self._count(session, projecting.document_of(fact), in_force.quotas)
 
     def recount(self, session: Session, quota: Quota) -> None:
         """Count everything anew in one transaction, so that the quota is never in force half counted.

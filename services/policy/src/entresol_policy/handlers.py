@@ -36,13 +36,14 @@ from entresol_eventing.envelope import Event, now
 from entresol_eventing.reactions import Cancel, Deadline, Due, Emit, Outcome, Reactions
 from sqlmodel import Session
 
+from entresol_policy import projecting
 from entresol_policy.asking import ESCALATION, EXPIRY, REMINDER
 from entresol_policy.books import KINDS, Books
 from entresol_policy.counting import Counting
 from entresol_policy.evaluation import Evaluator
 from entresol_policy.examining import HOLD_END, Examiner, end
 from entresol_policy.people import SYSTEM, People
-from entresol_policy.store import books, cases, entities, shares
+from entresol_policy.store import books, cases, shares
 from entresol_policy.store.cases import Case
 
 LOCK_END = "lock-end"
@@ -98,6 +99,7 @@ class Gate:
                 LOCK_END: self.end_lock,
                 WAIVER_END: self.end_waiver,
                 REEXAMINATION: self.reexamine,
+                projecting.REBUILT: self.count_anew,
             },
             forget=self._books.forget,
         )
@@ -164,7 +166,7 @@ class Gate:
         fact = event.data
         if fact.kind not in KINDS:
             return
-        books.put_manifest(session, fact.kind, fact.name, fact.digest, fact.manifest)
+        projecting.keep_manifest(fact, session)
         self._books.forget()
         if fact.kind == "Quota":
             quota = next(one for one in self._books.open(session).quotas if one.name == fact.name)
@@ -175,7 +177,7 @@ class Gate:
         fact = event.data
         if fact.kind not in KINDS:
             return
-        books.remove_manifest(session, fact.kind, fact.name)
+        projecting.drop_manifest(fact, session)
         self._books.forget()
         if fact.kind == "Quota":
             shares.forget_quota(session, fact.name)
@@ -243,30 +245,36 @@ class Gate:
 
     # Resources, as quotas see them
 
+    def count_anew(self, due: Due, session: Session) -> Iterator[Outcome]:
+        """What policy knows of others was rebuilt from the log: what counts in quotas follows from it."""
+        self._books.forget()
+        in_force = self._books.open(session)
+        shares.forget_quotas(session, but=[one.name for one in in_force.quotas])
+        for quota in in_force.quotas:
+            self._counting.recount(session, quota)
+        yield self._reexamination()
+
     def count(self, event: Event[ResourceProvisioned | ResourceChanged], session: Session) -> Iterator[Outcome]:
         self._counting.settle(session, event.data, self._books.open(session))
         yield from ()
 
 
 def discount(event: Event[ResourceDeleted], session: Session) -> Iterator[Outcome]:
-    shares.remove_resource(session, event.data.resource_id)
+    projecting.forget_resource(event.data, session)
+    shares.discount(session, event.data.resource_id)
     yield from ()
 
 
 def keep_entity(event: Event[EntityChanged], session: Session) -> Iterator[Outcome]:
-    fact = event.data
-    entities.keep(session, fact.blueprint, fact.identifier, fact.revision, fact.entity)
+    projecting.keep_entity(event.data, session)
     yield from ()
 
 
 def forget_entity(event: Event[EntityRemoved], session: Session) -> Iterator[Outcome]:
-    entities.forget(session, event.data.blueprint, event.data.identifier, event.data.revision)
+    projecting.forget_entity(event.data, session)
     yield from ()
 
 
 def rate_entity(event: Event[ScorecardChanged], session: Session) -> Iterator[Outcome]:
-    fact = event.data
-    level = {"level": fact.level, "rank": fact.rank, "rules": [one.model_dump(exclude_none=True) for one in fact.rules]}
-    known = level if fact.rules else None
-    entities.rate(session, fact.blueprint, fact.identifier, fact.scorecard, known)
+    projecting.rate_entity(event.data, session)
     yield from ()

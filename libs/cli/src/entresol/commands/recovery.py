@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 def rebuild(
     session: Session,
-    what: Annotated[Literal["catalog"], typer.Argument(help="Whose projection.", show_default=False)],
+    what: Annotated[Literal["catalog", "policy"], typer.Argument(help="Whose projection.", show_default=False)],
     compare: Annotated[bool, typer.Option("--compare", help="Change nothing; say where the live one differs.")] = False,
     limit: Annotated[int, typer.Option(min=0, help="Differences that are listed; all are counted.")] = 20,
     data: Data = None,
@@ -34,6 +34,9 @@ def rebuild(
     running service waits with its next batch. Readers see what was before until it is done. Where a service runs by
     itself, its own program does the same with its own settings: entresol-catalog rebuild [--compare].
 
+    Of policy, that is what it knows of others: policies, windows and quotas in force, the catalog, resources. What it
+    has decided itself, locks and waivers are left as they are.
+
     Exit code 0: the same, or replaced; 1: there are differences; 2: it can't be done, and why.
 
     [bold]Examples[/bold]
@@ -41,6 +44,8 @@ def rebuild(
       entresol rebuild catalog --compare
 
       entresol rebuild catalog
+
+      entresol rebuild policy --compare
     """
     import nats.errors
     from entresol_eventing import rebuild_command

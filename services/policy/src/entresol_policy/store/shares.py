@@ -1,6 +1,6 @@
 """What counts in quotas: resources as they are, and what requests that were allowed will make of them."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from typing import Any
 
 from entresol_eventing.statements import Statement
@@ -54,9 +54,13 @@ def keep_resource(session: Session, resource_id: str, document: dict[str, Any]) 
 
 
 def remove_resource(session: Session, resource_id: str) -> None:
-    connection = session.connection()
-    _REMOVE.change(connection, key=resource_id)
-    connection.execute(delete(share).where(share.c.resource_id == resource_id, share.c.request_id == AS_IT_IS))
+    _REMOVE.change(session.connection(), key=resource_id)
+
+
+def discount(session: Session, resource_id: str) -> None:
+    """The resource as it was counts no more."""
+    condition = (share.c.resource_id == resource_id, share.c.request_id == AS_IT_IS)
+    session.connection().execute(delete(share).where(*condition))
 
 
 def resources(session: Session) -> Iterator[dict[str, Any]]:
@@ -88,6 +92,10 @@ def release(session: Session, request_id: str) -> None:
 
 def forget_quota(session: Session, quota: str) -> None:
     session.connection().execute(delete(share).where(share.c.quota == quota))
+
+
+def forget_quotas(session: Session, *, but: Collection[str]) -> None:
+    session.connection().execute(delete(share).where(share.c.quota.not_in(but)))
 
 
 def unrecorded(session: Session, quota: str, resource_id: str, request_id: str) -> None:
