@@ -134,7 +134,7 @@ async def test_people_are_asked_and_their_answers_decide(bus: NatsServer, tmp_pa
         (waiting,) = await entresol.heard(ApprovalRequested)
         assert waiting.partitionkey == asked.data.resource_id
         gauge = entresol.service.telemetry.metrics.approvals.labels("policy")
-        await eventually(lambda: gauge._value.get() == 1, seconds=20)
+        await eventually(lambda: gauge._value.get() == 1, seconds=30)
         await entresol.say(answer(waiting.data, "user:ada"), answer(waiting.data, "user:bob"))
         _, allowed = await entresol.heard(RequestAllowed, number=2)
         assert allowed.data.approvals == [waiting.data.approval_id]

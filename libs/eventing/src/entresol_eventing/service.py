@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 PRUNE_EVERY = 720
 """Looks between two removals of what is past its retention: once an hour."""
 COUNTING_PAUSE = 200
-"""After a count nothing is counted for as many times as long as it took: however much there is, it costs little."""
+"""After a count nothing is counted for as many times its processor time: however much there is, it costs little."""
 
 
 class Service:
@@ -321,10 +321,16 @@ class Service:
         metrics.deadlines.labels(self.name).set(now_so.deadlines)
         metrics.overdue.labels(self.name).set(now_so.overdue_seconds)
         metrics.lag.labels(self.name).set(self._bus.lag_messages)
-        if self._show is not None and (began := time.monotonic()) >= self._show_at:
-            await self.read(partial(self._show, metrics, self.name))
-            ended = time.monotonic()
-            self._show_at = ended + COUNTING_PAUSE * (ended - began)
+        if time.monotonic() >= self._show_at:
+            took = await self.read(self._count)
+            self._show_at = time.monotonic() + COUNTING_PAUSE * took
+
+    def _count(self, session: Session) -> float:
+        """Return the seconds of processor time that it took."""
+        began = time.thread_time()
+        if self._show is not None:
+            self._show(self.telemetry.metrics, self.name, session)
+        return time.thread_time() - began
 
 
 Show: TypeAlias = Callable[[Metrics, str, Session], None]
