@@ -30,9 +30,10 @@ spec: {schema: {properties: {runbook: {type: string}, lifecycle: {type: string}}
 
 @pytest.fixture(scope="module")
 def published(place: Town, tmp_path_factory: pytest.TempPathFactory) -> Town:
-    """A platform on which everything from the guide is in force."""
+    """A platform with the starter's offerings, on which everything from the guide is in force."""
     folder = tmp_path_factory.mktemp("guide")
     (folder / "guide.yaml").write_text("---\n".join([NEEDED, *MANIFESTS]))
+    place.admin.does("apply", "--starter")
     place.admin.does("apply", str(folder / "guide.yaml"))
     return place
 
