@@ -270,13 +270,14 @@ def test_a_policy_exempts_the_platform_itself_by_its_condition(desk: Desk) -> No
 
 
 def test_each_matching_rule_asks_with_a_deadline(desk: Desk) -> None:
-    desk.apply("production", ASK, {"approve": {"from": ["user:grace"], "count": 2, "within": "4h", "notSelf": False}})
+    two = {"from": ["user:grace", "user:linus"], "count": 2, "within": "4h", "notSelf": False}
+    desk.apply("production", ASK, {"approve": two})
     outcomes = desk.hear(request())
     asked = [one.data for one in outcomes if isinstance(one, Emit) and isinstance(one.data, ApprovalRequested)]
     deadlines = [one for one in outcomes if isinstance(one, Deadline)]
     assert [(one.count, one.not_self, one.approvers) for one in asked] == [
         (1, True, ["group:sre"]),
-        (2, False, ["user:grace"]),
+        (2, False, ["user:grace", "user:linus"]),
     ]
     assert [one.due_at - AT for one in deadlines] == [timedelta(hours=24), timedelta(hours=4)]
     assert [one.expires_at for one in asked] == [one.due_at for one in deadlines]
