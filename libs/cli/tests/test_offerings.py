@@ -213,6 +213,14 @@ def test_a_version_is_brought_to_a_stage(run: Run, published: Any, command: str,
     assert document["stage"] == stage
 
 
+def test_who_takes_the_default_away_is_told_so(run: Run, published: Any) -> None:
+    for number, told in (("2.0.0", True), ("1.1.0", False)):
+        path = f"/intake/v1/offerings/database/{number}/stage"
+        published.says("POST", path, 202, {"name": "database", "version": number, "stage": "deprecated"})
+        said = run("offering", "deprecate", "database", number).stdout
+        assert ("no version of database is the default now: entresol offering promote" in said) is told
+
+
 def test_which_version_must_be_said_and_must_be_there(run: Run, published: Any) -> None:
     result = run("offering", "promote", "database")
     assert result.exit_code == 2

@@ -149,6 +149,8 @@ def _stage(session: Session, offering: str, version: str | None, stage: str, rea
     if wanted is None:
         raise Failure(f"which version of {name}? Write {name} VERSION", Code.INVALID, hints=_known(session, name))
     body = {"stage": stage} | ({"reason": reason} if reason else {})
+    leaves = stage in stages.TO_LEAVE
+    ends_default = leaves and stages.default_of(_read(session, name, None, required=False)) == wanted
     try:
         answer = session.client.write("POST", f"/v1/offerings/{segment(name)}/{segment(wanted)}/stage", body)
     except Refused as refusal:
@@ -158,7 +160,9 @@ def _stage(session: Session, offering: str, version: str | None, stage: str, rea
     document = {"name": name, "version": wanted, "stage": stage, **(answer or {})}
     line = Text.assemble(clean(f"{name}@{wanted} is "), state(stage), f" now: {stages.means(stage)}")
     hint = Text(f"  who runs it: entresol offering impact {clean(name)} --version {clean(wanted)}", style="dim")
-    session.terminal.result(document, line, *([hint] if stage in stages.TO_LEAVE else []))
+    none = f"  no version of {clean(name)} is the default now: entresol offering promote {clean(name)} VERSION"
+    more = [Text(none, style="yellow")] if ends_default else []
+    session.terminal.result(document, line, *more, *([hint] if leaves else []))
 
 
 def _split(offering: str, version: str | None) -> tuple[str, str | None]:

@@ -80,7 +80,11 @@ class Explanation:
         """Why it is this version."""
         stage = self.offering.get("stage")
         if self.asked is None:
-            return "it is the default, and none is named" if stage == stages.DEFAULT else "it is the highest there is"
+            return (
+                "it is the default, and none is named"
+                if stage == stages.DEFAULT
+                else "the highest; there is no default"
+            )
         named = "it is named"
         return named if stage in (None, stages.DEFAULT) else f"{named}, though it is {stage}"
 
