@@ -210,7 +210,7 @@ class Lives:
         known = types_by_model()[type(data)]
         envelope = event(data)
         subject = log_subject(known.publisher, known, envelope.subject)
-        await self.connection.jetstream().publish(subject, encode(envelope))
+        await self.connection.jetstream().publish(subject, encode(envelope), timeout=self.patience_seconds)
 
     async def apply(self, manifest: dict[str, Any]) -> None:
         metadata = manifest["metadata"]

@@ -92,14 +92,19 @@ class Workspace:
         unlinked(self.place, name).write_bytes(content)
 
 
-def of(root: Path, work: StepWork, *, proves: bool = False) -> Workspace:
-    """The workspace of the step; names that are no plain slug are replaced by a digest of them.
+def of(root: Path, work: StepWork) -> Workspace:
+    """The workspace of the step; names that are no plain slug are replaced by a digest of them."""
+    parts = [slug(one) for one in (work.project, work.environment, work.offering, work.name, work.step)]
+    return Workspace("/".join(parts), unlinked(root, "/".join(parts)))
+
+
+def with_state(root: Path, work: StepWork, *, proves: bool = False) -> Workspace:
+    """The workspace of a step of terraform.
 
     Raises StepFailed if its state was lost: terraform would take that for a state in which nothing is. `proves`:
     it is asked whether anything is left, so no state is the answer.
     """
-    parts = [slug(one) for one in (work.project, work.environment, work.offering, work.name, work.step)]
-    workspace = Workspace("/".join(parts), unlinked(root, "/".join(parts)))
+    workspace = of(root, work)
     state = workspace.state
     # Terraform makes an empty one to lock it, which a crash of the very first apply leaves; a destroy removes it.
     was_done = work.previous is not None

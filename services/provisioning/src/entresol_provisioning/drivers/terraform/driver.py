@@ -50,7 +50,7 @@ class Terraform:
         return self._program() is not None
 
     async def plan(self, work: StepWork) -> Plan:
-        workspace = workspaces.of(self._root, work)
+        workspace = workspaces.with_state(self._root, work)
         key = workspaces.digest_key(self._root)
         if work.destroys and not workspace.state.exists():
             return changes.outline({}, work.with_, key)
@@ -60,7 +60,7 @@ class Terraform:
         return await asyncio.to_thread(changes.outline, document, work.with_, key)
 
     async def apply(self, work: StepWork) -> StepResult:
-        workspace = workspaces.of(self._root, work)
+        workspace = workspaces.with_state(self._root, work)
         files, variables = modules.read(work)
         program = self._needed()
         async with self._turns, workspaces.locked(self._root, workspace) as lock:
@@ -74,7 +74,7 @@ class Terraform:
             return StepResult(await session.outputs(), message)
 
     async def destroy(self, work: StepWork) -> StepResult:
-        workspace = workspaces.of(self._root, work)
+        workspace = workspaces.with_state(self._root, work)
         async with self._turns, workspaces.locked(self._root, workspace) as lock:
             if not workspace.state.exists():
                 if not work.attempted:
@@ -90,7 +90,7 @@ class Terraform:
             return StepResult(message=f"{0 if plan is None else plan.destroys} destroyed")
 
     async def observe(self, work: StepWork) -> Observation:
-        workspace = workspaces.of(self._root, work, proves=work.destroys)
+        workspace = workspaces.with_state(self._root, work, proves=work.destroys)
         if not work.adopts and not workspace.state.exists():
             return Observation(exists=False)
         files, variables = modules.read(work)
