@@ -26,13 +26,14 @@ from entresol_eventing.commits import Commits, Wake
 from entresol_eventing.consumer import BatchJob, Handling, Ingest, IngestJob, Message, RetryJob
 from entresol_eventing.envelope import Cause
 from entresol_eventing.fencing import exclusive
+from entresol_eventing.gauges import Gauges, Show
 from entresol_eventing.parts import Parts
 from entresol_eventing.pull import Linger
 from entresol_eventing.reactions import Outcome, Reactions, Unit
 from entresol_eventing.relay import Relay
 from entresol_eventing.settings import RuntimeSettings
 from entresol_eventing.store import Database
-from entresol_eventing.telemetry import Metrics, Telemetry, Tracing
+from entresol_eventing.telemetry import Telemetry, Tracing
 from entresol_eventing.units import Job, UnitJob, backoff
 from entresol_eventing.writer import Committed, Unavailable, Writer
 
@@ -41,8 +42,6 @@ log = logging.getLogger(__name__)
 
 PRUNE_EVERY = 720
 """Looks between two removals of what is past its retention: once an hour."""
-COUNTING_PAUSE = 200
-"""After a count nothing is counted for as many times its processor time: however much there is, it costs little."""
 
 
 class Service:
@@ -62,7 +61,7 @@ class Service:
         telemetry: Telemetry | None = None,
         ingest: Ingest | None = None,
         linger: Linger = Linger(),  # noqa: B008  (immutable)
-        show: "Show | None" = None,
+        show: Show | None = None,
     ) -> None:
         self.name = name
         self.settings = settings
@@ -84,7 +83,7 @@ class Service:
         self._parts, self._at_work = Parts(name), Parts(name)
         self._ingest = ingest
         self._linger = linger
-        self._show, self._show_at = show, 0.0
+        self._gauges = Gauges(name, self.telemetry.metrics, show)
         self._stack = contextlib.ExitStack()
         self._writer: Writer | None = None
         self._deadline_wake = Wake()
@@ -298,7 +297,7 @@ class Service:
         logs: set[str] = set()
         while True:
             with contextlib.suppress(Exception):
-                await self._measure()
+                self._pending = await self._gauges.measure(self.read, self._relay.position, self._bus.lag_messages)
             if logs != (logs := {one.cursor for one in self._bus.subscriptions}):
                 self._relay.doubt()
             if rounds % PRUNE_EVERY == 0:
@@ -309,32 +308,6 @@ class Service:
             rounds += 1
             await asyncio.sleep(LOOK_SECONDS)
 
-    async def _measure(self) -> None:
-        now_so = await self.read(partial(upkeep.standing, self._relay.position))
-        self._pending = now_so.pending
-        metrics = self.telemetry.metrics
-        metrics.outbox_pending.labels(self.name).set(now_so.pending)
-        metrics.outbox_oldest.labels(self.name).set(now_so.oldest_seconds)
-        metrics.parked.labels(self.name).set(now_so.parked)
-        metrics.dead.labels(self.name).set(now_so.dead)
-        metrics.parked_oldest.labels(self.name).set(now_so.parked_seconds)
-        metrics.deadlines.labels(self.name).set(now_so.deadlines)
-        metrics.overdue.labels(self.name).set(now_so.overdue_seconds)
-        metrics.lag.labels(self.name).set(self._bus.lag_messages)
-        if time.monotonic() >= self._show_at:
-            took = await self.read(self._count)
-            self._show_at = time.monotonic() + COUNTING_PAUSE * took
-
-    def _count(self, session: Session) -> float:
-        """Return the seconds of processor time that it took."""
-        began = time.thread_time()
-        if self._show is not None:
-            self._show(self.telemetry.metrics, self.name, session)
-        return time.thread_time() - began
-
-
-Show: TypeAlias = Callable[[Metrics, str, Session], None]
-"""Counts for Prometheus what the service, whose name it is given, keeps."""
 
 Worker: TypeAlias = Callable[[Service], Awaitable[None]]
 """Touches the world: looks at the service's own tables, acts, and records what happened with `transact`."""

@@ -1,7 +1,6 @@
-"""How a service stands, for its metrics, and removing what is past its retention."""
+"""Removing what is past its retention."""
 
 from collections.abc import Generator
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from itertools import takewhile
 
@@ -10,43 +9,9 @@ from sqlmodel import Session
 
 from entresol_eventing.envelope import now
 from entresol_eventing.reactions import Outcome
-from entresol_eventing.store import arrival, cursor, deadline, inbox, outbox, parked
+from entresol_eventing.store import arrival, cursor, inbox, outbox
 
 _AT_ONCE = 1000
-
-
-@dataclass(frozen=True, slots=True)
-class Standing:
-    """Counts at one moment."""
-
-    pending: int
-    """Events that are committed and not published."""
-    oldest_seconds: float
-    """Age of the oldest of them."""
-    parked: int
-    """Messages that wait for a retry, or behind one."""
-    parked_seconds: float
-    """How long the oldest message of the park has been there, a dead one too."""
-    dead: int
-    deadlines: int
-    overdue_seconds: float
-    """How long ago the first deadline should have been answered."""
-
-
-def standing(relayed: int, session: Session) -> Standing:
-    """Count, given the position in the outbox up to which everything is published."""
-    pending, oldest = session.execute(
-        select(func.count(), func.min(outbox.c.recorded_at)).where(outbox.c.position > relayed)
-    ).one()
-    states = {row[0]: row[1] for row in session.execute(select(parked.c.state, func.count()).group_by(parked.c.state))}
-    dead = states.pop("dead", 0)
-    parked_since = session.execute(select(func.min(parked.c.parked_at))).scalar()
-    waiting, due_at = session.execute(select(func.count(), func.min(deadline.c.due_at)).select_from(deadline)).one()
-    return Standing(pending, _age(oldest), sum(states.values()), _age(parked_since), dead, waiting, _age(due_at))
-
-
-def _age(since: datetime | None) -> float:
-    return max(0.0, (now() - since).total_seconds()) if since else 0.0
 
 
 def horizon(name: str, keep: timedelta, ran_seconds: float, session: Session) -> datetime:
