@@ -95,7 +95,7 @@ def test_what_was_projected_before_is_what_is_projected_now(
     databases: tuple[Database, Database], tmp_path: Path, traffic: type[Any]
 ) -> None:
     old, new = databases
-    migrate.upgrade(old, before(tmp_path, "0005*"))
+    migrate.upgrade(old, before(tmp_path, "0005*", "0006*"))
     migrate.upgrade(new, MIGRATIONS)
     with new.writer.connect() as connection, connection.begin(), Session(connection) as session:
         list(projection(Settings().patience_seconds)(chains(traffic), session))
@@ -118,7 +118,7 @@ def test_more_than_fits_one_bite_is_migrated(
     databases: tuple[Database, Database], tmp_path: Path, traffic: type[Any]
 ) -> None:
     old, new = databases
-    migrate.upgrade(old, before(tmp_path, "0005*"))
+    migrate.upgrade(old, before(tmp_path, "0005*", "0006*"))
     migrate.upgrade(new, MIGRATIONS)
     with new.writer.connect() as connection, connection.begin(), Session(connection) as session:
         list(projection(Settings().patience_seconds)([traffic(name="n").submitted()], session))

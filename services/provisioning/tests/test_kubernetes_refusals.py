@@ -105,7 +105,7 @@ TEMPLATES = [
         "500",
     ),
     ("{{ 'x' * 5000000 }}", "exceeds"),
-    ("", "must have at least 1 items"),
+    ("", "has no object"),
 ]
 
 
