@@ -270,4 +270,4 @@ def test_stages_say_who_may_have_a_version(people: Town, ada: Person, tmp_path: 
     big = ("request", "cup", "big", "-p", "shop", "-e", "dev", "--wait")
     ada.does(*big, "--version", "1.2.0", "-i", "size=9")
     said = ada.fails(*big, "--action", "update", "--version", "2.0.0")
-    assert "its inputs are not what cup 2.0.0 takes: /size it is greater than the maximum of 5" in said
+    assert "its inputs are not what cup 2.0.0 takes: /size must be at most 5" in said

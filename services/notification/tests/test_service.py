@@ -53,7 +53,7 @@ STARTER = Path(__file__).parents[3] / "libs/cli/src/entresol/starter/notificatio
 EXAMPLES = Path(__file__).parents[3] / "schemas/examples"
 OWNED = "shop/staging/database/orders of user:ada"
 TOLD = {
-    "resource.drifted": f"{OWNED} has drifted (report): shop/orders.yaml#/replicas changed; nothing is left of"
+    "resource.drifted": f"{OWNED} has drifted (ask): shop/orders.yaml#/replicas changed; nothing is left of"
     " database; all of it: entresol drift shop/staging/database/orders",
     "resource.converged": f"{OWNED} is again what it says",
     "resource.expiring": f"{OWNED} expires at 10:00 UTC; it can still be extended:"

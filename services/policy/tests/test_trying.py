@@ -292,7 +292,7 @@ CASE = "cases:\n  - name: x\n    expect: {outcome: allow}\n"
         ("a: b\n---\nc: d\n", "x.test.yaml:1: a case file holds one document, but this one 2"),
         ("cases: [", "x.test.yaml:2:1: not YAML"),
         (GIVEN, "x.test.yaml:1: /: cases is missing"),
-        (GIVEN + "cases: []", "x.test.yaml:2: /cases: it has less than 1 item"),
+        (GIVEN + "cases: []", "x.test.yaml:2: /cases: must have at least 1 item"),
         (GIVEN + CASE + "policy: []", "x.test.yaml:5: /policy: unknown field policy; did you mean policies?"),
         (
             GIVEN.replace("environment", "enviroment") + CASE,
@@ -307,7 +307,7 @@ CASE = "cases:\n  - name: x\n    expect: {outcome: allow}\n"
             "x.test.yaml:5: /cases/0/given/now: must be a time with its zone, such as 2026-11-21T10:00:00Z",
         ),
         (GIVEN + CASE.replace("allow", "perhaps"), "x.test.yaml:4: /cases/0/expect/outcome: must be one of deny, plan"),
-        (GIVEN + CASE.replace("outcome: allow", ""), "x.test.yaml:4: /cases/0/expect: it has less than 1 property"),
+        (GIVEN + CASE.replace("outcome: allow", ""), "x.test.yaml:4: /cases/0/expect: must have at least 1 field"),
         (
             CASE,
             "x.test.yaml:2: /cases/0/given/request: offering is missing; `given` may say it for every case",

@@ -59,7 +59,7 @@ def why(**given: Any) -> str:
         ({"beads": 1, "pause": "90000w"}, "/with/pause: '90000w' is longer than a hundred years"),
         ({"beads": 1, "marks": [1, 1.5]}, "/with/marks/1: must be a whole number or text"),
         ({"beads": 1, "marks": [1, 2]}, "/with: there are more marks than beads"),
-        ({"beads": 1, "files": {}}, "/with/files: must have at least 1 fields"),
+        ({"beads": 1, "files": {}}, "/with/files: must have at least 1 field"),
         ({"beads": 1, "wire": {}}, "/with/wire: needs metal or silk"),
         ({"beads": 1, "wire": {"metal": "a", "silk": "b"}}, "/with/wire: has both metal and silk; keep one"),
         ({"beads": "\ud800"}, "/with/beads: Input should be a valid integer"),

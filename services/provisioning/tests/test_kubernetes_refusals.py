@@ -69,7 +69,7 @@ HOSTILE: list[tuple[Any, str]] = [
     ([{"kind": "List", "items": [named(f"a{number}") for number in range(10_000)]}], "more than 500 objects"),
     (["{{ inputs }}"], "must be a map"),
     ("{{ inputs }}", "must be a list"),
-    ([], "must have at least 1 items"),
+    ([], "must have at least 1 item"),
     ([{**named("a"), "kind": "Secret", "data": {"x": "not base64 canary"}}], "must be base64"),
 ]
 

@@ -490,8 +490,8 @@ class TestChanges:
     @pytest.mark.parametrize(
         ("now", "named"),
         [
-            ({"size": {"maximum": 2}}, "/size it is greater than the maximum of 2"),
-            ({"size": {"type": "string"}}, "/size must be text"),
+            ({"size": {"maximum": 2}}, "/size must be at most 2"),
+            ({"size": {"type": "string"}}, "/size must be text; put it in quotes"),
             ({"must": {}}, "must is missing"),
         ],
     )

@@ -61,12 +61,12 @@ _LIMITS: Final[Mapping[type, str]] = {
     _KIND.Maximum: "be at most {}",
     _KIND.ExclusiveMinimum: "be more than {}",
     _KIND.ExclusiveMaximum: "be less than {}",
-    _KIND.MinLength: "have at least {} characters",
-    _KIND.MaxLength: "have at most {} characters",
-    _KIND.MinItems: "have at least {} items",
-    _KIND.MaxItems: "have at most {} items",
-    _KIND.MinProperties: "have at least {} fields",
-    _KIND.MaxProperties: "have at most {} fields",
+    _KIND.MinLength: "have at least {} character",
+    _KIND.MaxLength: "have at most {} character",
+    _KIND.MinItems: "have at least {} item",
+    _KIND.MaxItems: "have at most {} item",
+    _KIND.MinProperties: "have at least {} field",
+    _KIND.MaxProperties: "have at most {} field",
 }
 _WEIGHING = (_KIND.OneOfNotValid, _KIND.OneOfMultipleValid, _KIND.AnyOf, _KIND.Not)
 
@@ -216,7 +216,9 @@ def _told(error: jsonschema_rs.ValidationError, schema: Mapping[str, Any]) -> It
     elif isinstance(kind, _KIND.Format):
         yield Finding(pointer, _FORMATS.get(kind.format, f"must be a {kind.format}"))
     elif (limit := getattr(kind, "limit", None)) is not None and type(kind) in _LIMITS:
-        yield Finding(pointer, f"must {_LIMITS[type(kind)].format(limit)}")
+        told = f"must {_LIMITS[type(kind)].format(limit)}"
+        counts = told[-1].isalpha() and limit != 1
+        yield Finding(pointer, f"{told}s" if counts else told)
     elif isinstance(kind, _KIND.PropertyNames):
         yield from (Finding(pointer, f"a key in it {each.message}") for each in _told(kind.error, schema))
     elif choice := _keys_only(error, schema):
