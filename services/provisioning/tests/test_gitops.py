@@ -16,7 +16,7 @@ from entresol_provisioning.drivers.git.objects import Objects
 from entresol_provisioning.drivers.gitops import GitOps
 from entresol_provisioning.settings import Settings
 
-from services.provisioning.tests.repositories import fetched, files_of, git, push
+from services.provisioning.tests.repositories import cloned, fetched, files_of, git, push
 
 
 def commit(repo: Repo, head: ObjectID | None, change: trees.Change) -> ObjectID:
@@ -75,6 +75,31 @@ async def test_nothing_to_change_makes_no_commit(
     first = await driver.apply(step({"a": "1"}))
     second = await driver.apply(step({"a": "1"}, 2))
     assert (second.message, second.outputs["commit"]) == ("nothing to change", first.outputs["commit"])
+
+
+async def test_nobody_writes_over_what_another_resource_has_written(
+    driver: GitOps, step: Callable[..., StepWork], settings: Settings, tmp_path: Path
+) -> None:
+    def at_one_place(content: str, number: int, resource: str, **attributes: Any) -> StepWork:
+        about = {"resource_id": f"shop/dev/database/{resource}", "with_": {"path": "shared"}}
+        return step({"a": content, "b": "2"}, number, **about, **attributes)
+
+    first = await driver.apply(at_one_place("1", 1, "orders"))
+    other = at_one_place("x", 2, "carts")
+    for look in (driver.plan, driver.apply):
+        with pytest.raises(StepFailed, match="shared/a is what shop/dev/database/orders has written; each resource"):
+            await look(other)
+    proposed = replace(other, with_={**other.with_, "via": "branch"})
+    with pytest.raises(StepFailed, match="has written"):
+        await driver.apply(proposed)
+    assert (await driver.apply(at_one_place("1", 3, "carts"))).message == "nothing to change"
+    await driver.apply(at_one_place("3", 4, "orders", previous=first.outputs))
+    await driver.apply(at_one_place("4", 5, "orders"))
+    repository = settings.repositories / "infra.git"
+    push(cloned(repository, tmp_path / "clone"), "shared/a", "by hand")
+    await driver.apply(at_one_place("x", 6, "carts"))
+    assert git(repository, "show", "main:shared/a") == "x"
+    assert (await driver.destroy(at_one_place("x", 7, "carts"))).message == "2 removed"
 
 
 async def test_files_that_are_no_longer_rendered_go_and_others_stay(

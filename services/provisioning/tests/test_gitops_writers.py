@@ -2,6 +2,7 @@
 
 import asyncio
 import subprocess
+import threading
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +15,7 @@ from entresol_provisioning.drivers import StepFailed, StepResult, StepWork
 from entresol_provisioning.drivers.git import history
 from entresol_provisioning.drivers.git.objects import Objects
 from entresol_provisioning.drivers.git.remotes import Remote
+from entresol_provisioning.drivers.git.views import View
 from entresol_provisioning.drivers.gitops import GitOps
 from entresol_provisioning.settings import Settings
 
@@ -149,12 +151,21 @@ async def test_when_all_have_given_up_nothing_goes_on(
 async def test_who_asks_while_the_last_one_gives_up_is_served_all_the_same(
     drivers: list[GitOps], step: Callable[..., StepWork], repository: Path
 ) -> None:
-    leaving = asyncio.create_task(drivers[0].apply(step(1)))
-    await eventually(lambda: any(one._acting for one in drivers[0]._repositories._rounds.values()))
-    leaving.cancel()
+    await drivers[0].apply(step(1))
     (rounds,) = drivers[0]._repositories._rounds.values()
+    begun, may_end = threading.Event(), threading.Event()
+
+    def hold(view: View) -> None:
+        begun.set()
+        assert may_end.wait(30)
+
+    leaving = asyncio.create_task(rounds.ask(hold, {"main"}))
+    assert await asyncio.to_thread(begun.wait, 30)
+    leaving.cancel()
     await asyncio.sleep(0)
     staying = asyncio.create_task(rounds.ask(lambda view: "served", {"main"}, reads=True))
+    await asyncio.sleep(0)
+    may_end.set()
     assert await staying == "served"
     with pytest.raises(asyncio.CancelledError):
         await leaving

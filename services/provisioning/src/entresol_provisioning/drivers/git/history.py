@@ -79,6 +79,13 @@ def is_of_a_step(objects: Objects, commit: ObjectID) -> bool:
     return _MARK in objects.raw(commit)
 
 
+def resource_of(objects: Objects, commit: ObjectID) -> str | None:
+    """The resource whose step has made the commit; None if it was made by hand."""
+    said = objects.raw(commit).partition(b"\n\n")[2]
+    _, _, resource = said.partition(b"\n")[0].partition(b" ")
+    return resource.decode(errors="replace") if _MARK in said else None
+
+
 def _walk(objects: Objects, head: ObjectID | None, known: ObjectID | None) -> Iterator[tuple[ObjectID, bytes]]:
     """Newest first, by the time of the commits; each one once.
 

@@ -56,6 +56,14 @@ def compare(objects: Objects, head: ObjectID | None, change: Change) -> Differen
     )
 
 
+def blob(objects: Objects, head: ObjectID | None, path: str) -> ObjectID | None:
+    """The content of the file at the path; None if there is no file."""
+    try:
+        return _entry(objects, head, path)
+    except InTheWay:
+        return None
+
+
 def is_there(objects: Objects, head: ObjectID | None, change: Change) -> bool:
     """Whether all of it is as wanted; what is in the way is not."""
     try:

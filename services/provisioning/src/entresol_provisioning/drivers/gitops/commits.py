@@ -4,13 +4,15 @@ import hashlib
 from collections.abc import Mapping
 from typing import Any
 
+from dulwich.objects import ObjectID
 from entresol_manifests.digest import digest
 
-from entresol_provisioning.drivers import StepResult, StepWork
+from entresol_provisioning.drivers import StepFailed, StepResult, StepWork
 from entresol_provisioning.drivers.git import history, trees
 from entresol_provisioning.drivers.git.trees import Change, Difference
 from entresol_provisioning.drivers.git.views import View
-from entresol_provisioning.drivers.gitops.targets import Target
+from entresol_provisioning.drivers.git.writers import writers
+from entresol_provisioning.drivers.gitops.targets import Target, owned
 
 
 def add(view: View, work: StepWork, target: Target, change: Change, committer: str) -> StepResult:
@@ -22,7 +24,7 @@ def add(view: View, work: StepWork, target: Target, change: Change, committer: s
     if work.attempted and (found := view.find(branch, history.trailer(work.idempotency_key))) is not None:
         return StepResult(outputs(target, change, found.decode()), "committed by an earlier attempt")
     tip = view.tips[branch]
-    difference = trees.compare(view.objects, tip, change)
+    difference = compared(view, work, target, tip, change)
     work.hold_to(approvable(target, change, difference))
     if not difference:
         return StepResult(outputs(target, change, None if tip is None else tip.decode()), "nothing to change")
@@ -30,6 +32,16 @@ def add(view: View, work: StepWork, target: Target, change: Change, committer: s
     new = trees.commit(view.objects, parents, tip, change, difference, history.message(work), committer)
     view.tips[branch] = new
     return StepResult(outputs(target, change, new.decode()), _counted(difference))
+
+
+def compared(view: View, work: StepWork, target: Target, head: ObjectID | None, change: Change) -> Difference:
+    """What would have to change; raise StepFailed where that is what another resource has written."""
+    difference = trees.compare(view.objects, head, change)
+    new = set(difference.changed).difference(owned(work.previous, target))
+    for path, resource in sorted(writers(view.objects, head, {one: difference.before[one] for one in new}).items()):
+        if resource != work.resource_id:
+            raise StepFailed(f"{path} is what {resource} has written; each resource needs a path or files of its own")
+    return difference
 
 
 def approvable(target: Target, change: Change, difference: Difference) -> str:

@@ -51,7 +51,7 @@ class GitOps:
             difference = trees.everything(change)
         else:
             difference = await self._repositories.read(
-                at.place, {at.branch}, lambda view: trees.compare(view.objects, view.heads[at.branch], change)
+                at.place, {at.branch}, lambda view: commits.compared(view, work, at, view.heads[at.branch], change)
             )
         return _plan(at, change, difference)
 

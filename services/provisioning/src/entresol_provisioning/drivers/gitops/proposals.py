@@ -108,7 +108,7 @@ def _proposal(view: View, work: StepWork, at: Target, change: Change, committer:
     """Have the branch say what this run wants: the target's tree with the change, on top of all that was there."""
     assert at.proposal is not None
     objects, head, own = view.objects, view.heads[at.branch], view.tips[at.proposal]
-    difference = trees.compare(objects, head, change)
+    difference = commits.compared(view, work, at, head, change)
     work.hold_to(commits.approvable(at, change, difference))
     parents = [one for one in (own, head) if one is not None]
     if own is not None and head is not None and history.holds(objects, own, head):
