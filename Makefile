@@ -8,7 +8,7 @@ READY := .venv/.ready
 MEMBERS := $(shell sed -nE 's/^name = "(.*)"/\1/p' $(PACKAGES:%=%/pyproject.toml))
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-long lint typecheck schemas contracts bench bench-long faults faults-long faults-trust up down lock clean
+.PHONY: help setup demo test journeys test-long lint typecheck schemas contracts bench bench-long faults faults-long faults-trust up down lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  \1\t/' | expand -t 14
@@ -30,8 +30,11 @@ $(READY): requirements.lock $(PACKAGES:%=%/pyproject.toml)
 demo: $(READY) ## start the whole platform, run the main job on real input, show what happened, stop
 	@$(BIN)/entresol demo
 
-test: $(READY) ## every test that needs no container
-	@$(BIN)/python -m pytest -q -n 3 --dist loadfile
+test: $(READY) ## every part, against real servers
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile --ignore=tests/e2e
+
+journeys: $(READY) ## whole platforms, through their doors
+	@$(BIN)/python -m pytest -q -n 3 --dist loadfile tests/e2e
 
 test-long: $(READY) ## tests that prove over again, in more places, what a test of make test proves in one
 	@$(BIN)/python -m pytest -q -n 3 --dist loadfile -m long
