@@ -471,6 +471,16 @@ def test_what_drivers_announce_is_known_until_they_are_withdrawn(session: Sessio
     assert contracts(session) == {}
 
 
+def test_a_driver_that_is_named_beside_another_is_not_taken_for_missing(session: Session, handlers: Handlers) -> None:
+    settings = {"type": "object"}
+    first = DriverAnnounced(driver="abacus", available=True, settings=settings, installed=["abacus", "quipu"])
+    list(handlers.hear_driver(event(first), session))
+    assert contracts(session) == {"abacus": Contract(settings, None), "quipu": Contract(None, None)}
+    second = DriverAnnounced(driver="quipu", available=True, settings=settings, installed=["abacus", "quipu"])
+    list(handlers.hear_driver(event(second), session))
+    assert contracts(session) == dict.fromkeys(("abacus", "quipu"), Contract(settings, None))
+
+
 def failed(model: type[Payload], request_id: str) -> Event[Any]:
     about = {"request_id": request_id, "resource_id": "shop/dev/database/cart", "project": "shop"}
     more: dict[type[Payload], Document] = {

@@ -897,6 +897,10 @@ class DriverAnnounced(Payload):
     """
     JSON Schema of what its steps give. Absent: it depends on the step.
     """
+    installed: list[str] | None = None
+    """
+    Names of all drivers that are there: who has not heard of one yet does not take it for missing.
+    """
 
 
 class DriverWithdrawn(Payload):

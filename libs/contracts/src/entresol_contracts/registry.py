@@ -26,7 +26,7 @@ EVENT_TYPES: tuple[EventType, ...] = (
     EventType("delivery.refused", 1, "intake", "https://entresol.dev/schemas/events/delivery.refused.v1.0.json", events.DeliveryRefused),
     EventType("deployment.reported", 1, "intake", "https://entresol.dev/schemas/events/deployment.reported.v1.0.json", events.DeploymentReported),
     EventType("discard.requested", 1, "intake", "https://entresol.dev/schemas/events/discard.requested.v1.1.json", events.DiscardRequested),
-    EventType("driver.announced", 1, "provisioning", "https://entresol.dev/schemas/events/driver.announced.v1.0.json", events.DriverAnnounced),
+    EventType("driver.announced", 1, "provisioning", "https://entresol.dev/schemas/events/driver.announced.v1.1.json", events.DriverAnnounced),
     EventType("driver.withdrawn", 1, "provisioning", "https://entresol.dev/schemas/events/driver.withdrawn.v1.0.json", events.DriverWithdrawn),
     EventType("entity.changed", 1, "catalog", "https://entresol.dev/schemas/events/entity.changed.v1.0.json", events.EntityChanged),
     EventType("entity.declared", 1, "intake", "https://entresol.dev/schemas/events/entity.declared.v1.0.json", events.EntityDeclared),

@@ -49,6 +49,7 @@ from entresol_intake.store import (
     approval_of,
     approvals,
     door_of,
+    drivers_of,
     end_approval,
     end_reconciliation,
     forget_driver,
@@ -206,8 +207,15 @@ class Handlers:
         return refused(door, event.source, f"trigger {trigger.name}: {reason}")
 
     def hear_driver(self, event: Event[DriverAnnounced], session: Session) -> Iterator[Emit]:
-        """Remember what the driver takes and gives; offerings that are in force already are not judged again."""
+        """Remember what the driver takes and gives; offerings that are in force already are not judged again.
+
+        Drivers that are named beside it are there, too, though what they say is still to be heard.
+        """
         keep_driver(event.data.driver, event.data.settings, event.data.outputs, session)
+        known = {name for name, *_ in drivers_of(session)}
+        for name in event.data.installed or ():
+            if name not in known:
+                keep_driver(name, None, None, session)
         yield from ()
 
     def lose_driver(self, event: Event[DriverWithdrawn], session: Session) -> Iterator[Emit]:

@@ -18,13 +18,13 @@ from entresol_provisioning.drivers.contracts import announcement
 def announce(drivers: Mapping[str, Driver], session: Session) -> Generator[Emit, None, None]:
     """Record what is said, and say it."""
     connection = session.connection()
-    told = store.announcements(connection)
+    told, installed = store.announcements(connection), sorted(drivers)
     for name, driver in sorted(drivers.items()):
         said = announcement(driver)
         code = digest(said.model_dump(mode="json", exclude_none=True))
         if told.get(name) != code:
             store.keep_announcement(connection, name, code)
-            yield Emit(said, subject=f"Driver/{name}")
+            yield Emit(said.model_copy(update={"installed": installed}), subject=f"Driver/{name}")
     for name in sorted(told.keys() - drivers.keys()):
         store.keep_announcement(connection, name, None)
         yield Emit(DriverWithdrawn(driver=name), subject=f"Driver/{name}")
