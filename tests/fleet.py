@@ -23,15 +23,18 @@ from entresol_eventing.testing.postgres import PostgresServer
 
 from tests.forks import PLANTED, Process, await_end, fork_server
 
+OWN_PORTS = range(15_000, 32_000)
 READY_SECONDS = 60.0
 END_SECONDS = 30.0
 
 
 def free_port() -> int:
-    with socket.socket() as one:
-        one.bind(("127.0.0.1", 0))
-        port: int = one.getsockname()[1]
-        return port
+    """A port that stays free while its service is down: the system gives none of these to whoever wants any port."""
+    while True:
+        port = OWN_PORTS.start + secrets.randbelow(len(OWN_PORTS))
+        with socket.socket() as one, contextlib.suppress(OSError):
+            one.bind(("127.0.0.1", port))
+            return port
 
 
 class Fleet:

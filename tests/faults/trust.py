@@ -1,7 +1,7 @@
 """`python -m tests.faults.trust`: is the judge to be trusted? It has to catch every planted bug, and nothing else.
 
-Each scenario is played without a bug first, and nothing may be found; then once for each bug that is planted in it,
-and something of the bug's own kind has to be found. Several are played at a time: they mostly wait.
+Each scenario is played without a bug first, and nothing may be found; then with each bug that is planted in it, and
+something of the bug's own kind has to be found. Several are played at a time: they mostly wait.
 """
 
 import argparse
@@ -21,6 +21,8 @@ from tests.faults.trials import SQLITE, Scale, Trial
 from tests.forks import fork_server
 
 AT_A_TIME = 3
+TRIES = 3
+"""How often a bug is looked for: faults strike by chance, and may all come at moments when it does no harm."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,16 @@ def run(plays: Sequence[tuple[str, Bug | None]], seed: int) -> list[Played]:
 
 
 def _play(scenario: str, bug: Bug | None, seed: int) -> Played:
+    """Without a bug once; with one until it is caught, at most TRIES times."""
+    played = _play_once(scenario, bug, seed)
+    for another in range(seed + 1, seed + TRIES) if bug is not None else ():
+        if played.is_as_it_should_be:
+            break
+        played = _play_once(scenario, bug, another)
+    return played
+
+
+def _play_once(scenario: str, bug: Bug | None, seed: int) -> Played:
     began = time.monotonic()
     found: list[str] = []
     error = ""
