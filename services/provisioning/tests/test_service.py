@@ -103,6 +103,23 @@ async def test_a_step_that_cannot_be_done_fails_the_run_with_the_reason(
     assert reason in failed.reason
 
 
+@pytest.mark.parametrize("wrong", [{"path": "shared"}, {"sise": 1}])
+async def test_what_was_refused_before_anything_was_done_leaves_nothing_to_delete(
+    platform: Any, offering: Callable[..., Any], settings: Settings, wrong: dict[str, Any]
+) -> None:
+    def step(text: str, **more: Any) -> dict[str, Any]:
+        with_ = {"repository": "infra", "create": True, "files": {"a.txt": text}, "path": "shared", **more}
+        return {"create": {"steps": [{"name": "only", "driver": "gitops", "with": with_, "retries": 0}]}}
+
+    await platform.apply(offering(actions=step("theirs")))
+    await platform.ended(await platform.ask())
+    await platform.apply(offering(version="2.0.0", actions=step("mine", **wrong)))
+    failed = await platform.ended(await platform.ask(name="other", offering_version="2.0.0"))
+    assert (failed.step, failed.left) == ("only", None)
+    await platform.ended(await platform.ask("delete", name="other", offering_version="2.0.0"))
+    assert await git(settings.repositories / "infra.git", "show", "main:shared/a.txt") == "theirs"
+
+
 async def test_a_passing_failure_is_retried_as_often_as_the_step_says(
     platform: Any, offering: Callable[..., Any]
 ) -> None:

@@ -172,7 +172,8 @@ class StepWorker:
                 # This attempt has touched nothing, but who knows what an earlier one has left half way.
                 return sparing.verdict(intent, "outdated", message=failure.reason, undo=undo if suspect else None)
             asked = intent.step.driver != RESOURCE or intent.memory or intent.footprint is not None
-            return self._failed(intent, failure, undo if asked else None)
+            touched = suspect or not failure.untouched
+            return self._failed(intent, failure, undo if asked and touched else None)
         except ExpressionError as error:
             return self._failed(intent, StepFailed(str(error)), undo)
         except TimeoutError:

@@ -134,13 +134,15 @@ class Plan:
 class StepFailed(Exception):
     """Why a step could not be done, for the person who asked; never holds a secret."""
 
-    def __init__(self, reason: str, *, retryable: bool = False, unknown: bool = False) -> None:
+    def __init__(self, reason: str, *, retryable: bool = False, unknown: bool = False, untouched: bool = False) -> None:
         super().__init__(reason)
         self.reason = reason
         self.retryable = retryable
         """Whether it may go better next time without anybody changing anything."""
         self.unknown = unknown
         """Whether only a value is missing that another step would give; a plan then says so instead of failing."""
+        self.untouched = untouched
+        """Whether this attempt has surely changed nothing, so that nothing of it has to be taken down."""
 
 
 class PlanOutdated(StepFailed):

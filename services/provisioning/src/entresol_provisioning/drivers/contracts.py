@@ -138,7 +138,7 @@ def read(model: type[S], work: StepWork) -> S:
             return model.model_validate(given, extra="ignore", context=DESTROYS)
         return model.model_validate(given)
     except ValidationError as error:
-        raise StepFailed(_told(model, given, error)[:LONGEST_REASON]) from None
+        raise StepFailed(_told(model, given, error)[:LONGEST_REASON], untouched=True) from None
 
 
 def _told(model: type[Strict], given: Mapping[str, Any], error: ValidationError) -> str:
