@@ -16,7 +16,7 @@ from typing import TypeVar
 from dulwich.object_format import DEFAULT_OBJECT_FORMAT
 from dulwich.object_store import PackBasedObjectStore
 from dulwich.objects import Commit, ObjectID, ShaFile, Tree
-from dulwich.pack import write_pack
+from dulwich.pack import write_pack_index, write_pack_objects
 from dulwich.repo import Repo
 
 from entresol_provisioning.drivers import StepFailed
@@ -105,7 +105,11 @@ class Objects:
         number, unfinished = tempfile.mkstemp(prefix="tmp_pack_", dir=place)  # git's gc removes old ones
         os.close(number)
         os.unlink(unfinished)
-        write_pack(unfinished, list(self._added.values()), DEFAULT_OBJECT_FORMAT, deltify=False)
+        added = list(self._added.values())
+        with open(f"{unfinished}.pack", "wb") as pack:
+            entries, checksum = write_pack_objects(pack, added, deltify=False, object_format=DEFAULT_OBJECT_FORMAT)
+        with open(f"{unfinished}.idx", "wb") as index:
+            write_pack_index(index, sorted((one, *place) for one, place in entries.items()), checksum)
         name = hashlib.sha1(b"".join(sorted(self._added)), usedforsecurity=False).hexdigest()
         files = [place / f"pack-{name}{ending}" for ending in (".pack", ".idx")]
         for file in files:
