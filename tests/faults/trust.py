@@ -12,7 +12,7 @@ import time
 import traceback
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.faults import drivers, scenarios, tallied
@@ -34,6 +34,7 @@ class Played:
     found: Sequence[str]
     seconds: float
     error: str = ""
+    tries: int = 1
 
     @property
     def is_as_it_should_be(self) -> bool:
@@ -53,7 +54,8 @@ class Played:
             return f"{word:9} {'no bug':26} {'':12} {self.scenario:25} {self.seconds:4.1f} s"
         word = "caught" if self.is_as_it_should_be else "MISSED"
         names = f"{word:9} {self.bug.name:26} {self.bug.where:12} {self.scenario:25} {self.seconds:4.1f} s"
-        return f"{names}  {(self.evidence or '')[:110]}"
+        later = f"at try {self.tries}: " if self.tries > 1 else ""
+        return f"{names}  {later}{(self.evidence or '')[:110]}"
 
     def report(self) -> str:
         """What to know of one that is not as it should be, and how to see it again."""
@@ -79,8 +81,10 @@ def main() -> int:
     planted = [one for one in played if one.bug is not None]
     caught = sum(one.is_as_it_should_be for one in planted)
     dirty = sum(not one.is_as_it_should_be for one in played if one.bug is None)
+    later = sum(one.tries > 1 for one in planted)
     control = f"{dirty} controls not clean" if dirty else "control clean"
-    print(f"{len(planted)} planted, {caught} caught, {control}; seed {seed}, {time.monotonic() - began:.0f} s")
+    print(f"{len(planted)} planted, {caught} caught, {later} looked for again, {control}; seed {seed}, ", end="")
+    print(f"{time.monotonic() - began:.0f} s")
     return 1 if dirty or caught < len(planted) else 0
 
 
@@ -104,12 +108,10 @@ def run(plays: Sequence[tuple[str, Bug | None]], seed: int) -> list[Played]:
 
 
 def _play(scenario: str, bug: Bug | None, seed: int) -> Played:
-    """Without a bug once; with one until it is caught, at most TRIES times."""
+    """Without a bug once; with one until it is caught, at most TRIES times. A trial that broke down is not repeated."""
     played = _play_once(scenario, bug, seed)
-    for another in range(seed + 1, seed + TRIES) if bug is not None else ():
-        if played.is_as_it_should_be:
-            break
-        played = _play_once(scenario, bug, another)
+    while bug is not None and not played.is_as_it_should_be and not played.error and played.tries < TRIES:
+        played = replace(_play_once(scenario, bug, seed + played.tries), tries=played.tries + 1)
     return played
 
 
