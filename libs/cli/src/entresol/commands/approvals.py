@@ -77,7 +77,7 @@ def answer(session: Session, wanted: str, said: str, reason: str | None, verb: s
     item = _look(session, wanted)
     accepted = session.client.answer(wanted, said, reason)
     after = _verdict(session, item, accepted, "answers")
-    document = {"approval": wanted, "answer": said, "counted": after and True, "plan": item.get("plan"), **accepted}
+    document = {"approval": wanted, "answer": said, "counted": _counted(after), "plan": item.get("plan"), **accepted}
     line = f"{verb or said} {'review' if item.get('review') else 'approval'} {wanted}{_outcome(after)}"
     session.terminal.result(document, Text(clean(line)), *outline(item.get("plan")))
 
@@ -86,8 +86,12 @@ def _say(session: Session, wanted: str, path: str, body: Document, shown_in: str
     item = _look(session, wanted)
     accepted = session.client.write("POST", f"/v1/approvals/{segment(wanted)}/{path}", body)
     after = _verdict(session, item, accepted, shown_in)
-    document = {"approval": wanted, "counted": after and True, **accepted}
+    document = {"approval": wanted, "counted": _counted(after), **accepted}
     session.terminal.result(document, Text(clean(f"{text} approval {wanted}{_undecided(after)}")))
+
+
+def _counted(after: Document | None) -> bool | None:
+    return None if after is None else True
 
 
 def _undecided(after: Document | None) -> str:
