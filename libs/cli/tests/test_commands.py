@@ -220,6 +220,22 @@ def test_an_approval_is_found_by_its_own_or_its_requests_id(run: Run, doors: Any
     assert doors.last("POST", "/intake/v1/approvals/a1-approval").body == {"answer": "granted", "reason": "fine"}
 
 
+def test_an_approval_of_what_was_asked_for_just_now_is_waited_for(run: Run, doors: Any, item: Document) -> None:
+    approval = {"id": "a1", "request": REQUEST, "resource": "r", "policy": "p", "state": "pending"}
+    states = iter(["submitted", "submitted", "planning"])
+
+    def request(_: Any) -> tuple[int, Document]:
+        state = next(states, "waiting-for-approval")
+        if state == "waiting-for-approval":
+            doors.lists("/catalog/v1/approvals", approval | {"refused": [{"by": "user:ada", "reason": "not yours"}]})
+        return 200, item | {"state": state}
+
+    doors.lists("/catalog/v1/approvals")
+    doors.answers["GET", f"/catalog/v1/requests/{REQUEST}"] = request
+    doors.says("POST", "/intake/v1/approvals/a1", 409, {"title": "it was found", "status": 409})
+    assert "it was found" in run("approve", REQUEST).stderr
+
+
 def test_an_answer_that_does_not_count_exits_with_4_and_the_reason(run: Run, doors: Any) -> None:
     earlier = {"by": "user:eve", "reason": "not an approver"}
     refusal = {"by": "user:ada", "reason": "the requester can't approve their own request"}

@@ -215,6 +215,16 @@ def test_what_nobody_waits_for_can_not_be_resumed(run: Run, accepting: Any, item
     assert not [one for one in accepting.received if one.method == "POST"]
 
 
+def test_what_was_asked_for_just_now_is_given_a_moment(run: Run, accepting: Any, item: Document) -> None:
+    path = f"/catalog/v1/requests/{REQUEST}"
+    stages = iter([(404, {}), (200, item | {"state": "submitted"}), (200, item | {"state": "running"})])
+    waits = item | {"state": "running", "suspended": WAITS}
+    accepting.answers["GET", path] = lambda call: next(stages, (200, waits))
+    accepting.says("POST", f"/intake/v1/requests/{REQUEST}/resume", 202, {"id": REQUEST})
+    assert run("resume", REQUEST).exit_code == 0
+    assert len([one for one in accepting.received if one.path == path]) == 4
+
+
 def test_an_answer_goes_to_one_step_only(run: Run, accepting: Any, item: Document) -> None:
     waits = [WAITS[0], WAITS[0] | {"step": "check"}]
     accepting.says("GET", f"/catalog/v1/requests/{REQUEST}", 200, item | {"state": "running", "suspended": waits})

@@ -124,7 +124,7 @@ def override(
     [bold]Example[/bold]   entresol override 0193f2c4-81 --reason "the fix can't wait for the night"
     """
     wanted = request_id(session.client, request)
-    before = session.client.request(wanted)
+    before = session.client.settled(wanted)
     answer = session.client.write("POST", f"/v1/requests/{segment(wanted)}/override", {"reason": reason})
     counted = _overridden(session, before)
     undecided = "" if counted else "; policy has not said yet whether it counts"
@@ -156,7 +156,7 @@ def resume(
     """
     wanted = waiting_request_id(session.client, request)
     told = parse(answers or [], option="--answer")
-    item = session.client.request(wanted)
+    item = session.client.settled(wanted)
     steps = _resumable(item, step)
     if told and len(steps) > 1:
         names = " or ".join(f"--step {name}" for name in steps)

@@ -20,6 +20,10 @@ Document = dict[str, Any]
 COMPLETED = "dev.entresol.request.completed.v1"
 _SETTLE_SECONDS = 10.0
 """How long a request that was just accepted may be unknown to the catalog."""
+_MOMENT_SECONDS = 5.0
+_LOOK_SECONDS = 0.05
+_MOVING = frozenset({"submitted", "planning", "planned", "allowed", "running"})
+"""States that a request leaves by itself; a running one may wait for somebody in a step."""
 _QUIET_SECONDS = 20.0
 """A stream that says nothing for so long, not even a comment, is taken for dead and opened anew."""
 
@@ -120,6 +124,23 @@ class Client:
     def request(self, request_id: str) -> Document:
         item: Document = self.read(f"/v1/requests/{segment(request_id)}")
         return item
+
+    def settled(self, request_id: str) -> Document:
+        """The request once it waits for somebody or has ended, or as it is after a moment.
+
+        For whoever answers what was asked for just now: it is on its way to where it waits.
+        """
+        deadline = time.monotonic() + _MOMENT_SECONDS
+        while True:
+            late = time.monotonic() > deadline
+            try:
+                item = self.request(request_id)
+                if late or item.get("suspended") or item["state"] not in _MOVING:
+                    return item
+            except Refused as refusal:
+                if refusal.status != 404 or late:
+                    raise
+            time.sleep(_LOOK_SECONDS)
 
     def chain(self, request_id: str) -> list[Document]:
         """Every event of the request's chain in log order, each with its `position`."""

@@ -77,14 +77,22 @@ def approval_id(client: "Client", given: str, *, review: bool = False) -> str:
     """
     noun = "review" if review else "approval"
     given = request_id(client, given) if "/" in given else given
-    waiting = list(client.every("/v1/approvals", state="pending", review=str(review).lower(), most=_SEARCHED))
-    found = [item for item in waiting if str(item["id"]).startswith(given) or str(item["request"]).startswith(given)]
+
+    def look() -> list[Any]:
+        waiting = client.every("/v1/approvals", state="pending", review=str(review).lower(), most=_SEARCHED)
+        return [one for one in waiting if any(str(one[name]).startswith(given) for name in ("id", "request"))]
+
+    found = look()
+    asked = not found and len(given) == _WHOLE and _is_request(client, given)
+    if asked:
+        client.settled(given)
+        found = look()
     if len(found) == 1:
         return str(found[0]["id"])
     if found:
         choices = tuple(f"{item['id']}  {item['resource']}  {item['policy']}" for item in found)
         raise Failure(f"{given} could mean {len(found)} {noun}s", Code.INVALID, hints=choices)
-    if len(given) == _WHOLE and _is_request(client, given):
+    if asked:
         raise Failure(f"request {given} does not wait for {'a' if review else 'an'} {noun}", Code.NOT_FOUND)
     if len(given) == _WHOLE:
         return given
