@@ -44,6 +44,11 @@ class Doors:
     def lists(self, path: str, *items: Document) -> None:
         self.says("GET", path, 200, {"items": list(items), "next": None})
 
+    def asks(self, approval: Document) -> None:
+        """The catalog knows this approval, or review, and no other."""
+        self.lists("/catalog/v1/approvals", approval)
+        self.says("GET", f"/catalog/v1/approvals/{approval['id']}", 200, approval)
+
     def streams(self, *events: Document) -> None:
         blocks = [f"id: {n}\nevent: {e['type']}\ndata: {json.dumps(e)}\n\n" for n, e in enumerate(events, start=1)]
         self.says("GET", "/catalog/v1/stream", 200, ": hello\n\n" + "".join(blocks))

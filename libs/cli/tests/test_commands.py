@@ -210,9 +210,10 @@ def test_an_approval_is_found_by_its_own_or_its_requests_id(run: Run, doors: Any
 
     def answer(call: Any) -> tuple[int, Document]:
         answered = any(one.method == "POST" for one in doors.received)
-        return 200, {"items": [granted if answered else approval], "next": None}
+        return 200, granted if answered else approval
 
-    doors.answers["GET", "/catalog/v1/approvals"] = answer
+    doors.asks(approval)
+    doors.answers["GET", "/catalog/v1/approvals/a1-approval"] = answer
     doors.lists("/catalog/v1/requests", {"id": REQUEST})
     doors.says("POST", "/intake/v1/approvals/a1-approval", 202, {"id": "a1-approval", "by": "user:grace"})
     result = run("approve", given, "--reason", "fine")
@@ -227,7 +228,7 @@ def test_an_approval_of_what_was_asked_for_just_now_is_waited_for(run: Run, door
     def request(_: Any) -> tuple[int, Document]:
         state = next(states, "waiting-for-approval")
         if state == "waiting-for-approval":
-            doors.lists("/catalog/v1/approvals", approval | {"refused": [{"by": "user:ada", "reason": "not yours"}]})
+            doors.asks(approval | {"refused": [{"by": "user:ada", "reason": "not yours"}]})
         return 200, item | {"state": state}
 
     doors.lists("/catalog/v1/approvals")
@@ -247,10 +248,10 @@ def test_an_answer_that_does_not_count_exits_with_4_and_the_reason(run: Run, doo
         "state": "pending",
         "refused": [earlier],
     }
-    doors.lists("/catalog/v1/approvals", approval)
+    doors.asks(approval)
 
     def answer(_: Any) -> tuple[int, Document]:
-        doors.lists("/catalog/v1/approvals", approval | {"refused": [earlier, refusal]})
+        doors.asks(approval | {"refused": [earlier, refusal]})
         return 202, {"id": "a1", "by": "user:ada"}
 
     doors.answers["POST", "/intake/v1/approvals/a1"] = answer

@@ -51,10 +51,10 @@ def pending(doors: Any) -> Callable[..., None]:
     """Makes the doors show approvals, and others once something was written to a path."""
 
     def show(before: Document, path: str, after: Document) -> None:
-        doors.lists("/catalog/v1/approvals", before)
+        doors.asks(before)
 
         def written(_: Any) -> tuple[int, Document]:
-            doors.lists("/catalog/v1/approvals", after)
+            doors.asks(after)
             return 202, {"id": before["id"], "by": BY}
 
         doors.answers["POST", path] = written
@@ -87,9 +87,10 @@ class TestApprovals:
         looks = iter([asked, asked, granted, granted])
 
         def look(_: Any) -> tuple[int, Document]:
-            return 200, {"items": [next(looks, granted | {"refused": [earlier, mine]})], "next": None}
+            return 200, next(looks, granted | {"refused": [earlier, mine]})
 
-        doors.answers["GET", "/catalog/v1/approvals"] = look
+        doors.asks(asked)
+        doors.answers["GET", "/catalog/v1/approvals/a1"] = look
         doors.says("POST", "/intake/v1/approvals/a1", 202, {"id": "a1", "by": BY})
         result = run("approve", "a1")
         assert result.exit_code == 4

@@ -108,6 +108,8 @@ async def test_reviews_are_found_among_the_approvals(catalog: Any, traffic: type
         assert await found("review=false") == ["approval-1"]
         await catalog.project(one.succeeded(), one.ended(facts.ApprovalGranted, "granted", "review-1", review=True))
         assert await found("state=pending&review=true") == []
+        assert (await client.get("/v1/approvals/review-1")).json()["state"] == "granted"
+        assert (await client.get("/v1/approvals/review-2")).status_code == 404
         (signed,) = (await client.get(f"/v1/requests/{one.id}")).json()["approvals"]
         assert (signed["state"], signed["answers"][0]["by"]) == ("granted", "user:bob")
         (asked,) = (await client.get("/v1/approvals?state=pending")).json()["items"]
@@ -157,19 +159,25 @@ async def test_other_projects_do_not_exist(catalog: Any, traffic: type[Any]) -> 
     notified = facts.NotificationFailed(
         delivery_id="d", channel="c", route="r", event_id="e", event_type="t", attempts=1, reason="gone"
     )
+    waiting = traffic("bank", name="waiting")
     await catalog.project(*mine.whole(), *other.whole(), mine.asked(), other.say(notified))
     await catalog.project(traffic("bank").submitted(), declared("System", "Cart"))
+    await catalog.project(waiting.submitted(), waiting.asked("theirs"))
+    own = f"/v1/requests/{other.id}", f"/v1/requests/{other.id}/events", f"/v1/resources/{other.resource}"
+    async with catalog.client() as client:
+        assert (await client.get("/v1/approvals/theirs")).json()["project"] == "bank"
     async with catalog.client("shop") as client:
         for path in ("/v1/requests", "/v1/resources"):
             items = (await client.get(path)).json()["items"]
             assert [item["project"] for item in items] == ["shop"], path
             assert (await client.get(path, params={"project": "bank"})).json()["items"] == []
         assert (await client.get("/v1/notifications")).json()["items"] == []
-        for path in (f"/v1/requests/{other.id}", f"/v1/requests/{other.id}/events", f"/v1/resources/{other.resource}"):
+        for path in (*own, "/v1/approvals/theirs"):
             answer = await client.get(path)
             assert answer.status_code == 404, path
             assert answer.headers["content-type"] == "application/problem+json"
-            missing = await client.get(path.replace(other.id, "nothing").replace("orders", "nothing"))
+            nothing = path.replace(other.id, "nothing").replace("orders", "nothing").replace("theirs", "nothing")
+            missing = await client.get(nothing)
             assert missing.json()["title"] == answer.json()["title"]
         seen = (await client.get("/v1/events?limit=500")).json()["items"]
         assert {item["data"].get("project") for item in seen} == {"shop", None}

@@ -74,7 +74,7 @@ def delegate(
 
 def answer(session: Session, wanted: str, said: str, reason: str | None, verb: str = "") -> None:
     """Answer an approval or a review, and tell what it was about; raise Failure if the answer does not count."""
-    item = _look(session, wanted)
+    item = session.client.approval(wanted)
     accepted = session.client.answer(wanted, said, reason)
     after = _verdict(session, item, accepted, "answers")
     document = {"approval": wanted, "answer": said, "counted": _counted(after), "plan": item.get("plan"), **accepted}
@@ -83,7 +83,7 @@ def answer(session: Session, wanted: str, said: str, reason: str | None, verb: s
 
 
 def _say(session: Session, wanted: str, path: str, body: Document, shown_in: str, text: str) -> None:
-    item = _look(session, wanted)
+    item = session.client.approval(wanted)
     accepted = session.client.write("POST", f"/v1/approvals/{segment(wanted)}/{path}", body)
     after = _verdict(session, item, accepted, shown_in)
     document = {"approval": wanted, "counted": _counted(after), **accepted}
@@ -115,7 +115,7 @@ def _verdict(session: Session, before: Document, accepted: Document, shown_in: s
     deadline = time.monotonic() + _MOMENT_SECONDS
     seen_at: float | None = None
     while (now := time.monotonic()) < deadline:
-        item = _look(session, approval)
+        item = session.client.approval(approval)
         if len(refusals := _of(by, item, "refused")) > refused:
             raise Failure(f"the answer does not count: {refusals[-1]['reason']}", Code.NOT_ALLOWED)
         if len(_of(by, item, shown_in)) > said:
@@ -129,7 +129,3 @@ def _verdict(session: Session, before: Document, accepted: Document, shown_in: s
 
 def _of(by: str, item: Document, name: str) -> list[Document]:
     return [one for one in item.get(name) or [] if one["by"] == by]
-
-
-def _look(session: Session, approval: str) -> Document:
-    return next((one for one in session.client.every("/v1/approvals") if one["id"] == approval), {})

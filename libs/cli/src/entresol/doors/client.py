@@ -125,6 +125,11 @@ class Client:
         item: Document = self.read(f"/v1/requests/{segment(request_id)}")
         return item
 
+    def approval(self, approval_id: str) -> Document:
+        """One approval, or review: who is asked, and what has been said."""
+        item: Document = self.read(f"/v1/approvals/{segment(approval_id)}")
+        return item
+
     def settled(self, request_id: str) -> Document:
         """The request once it waits for somebody or has ended, or as it is after a moment.
 

@@ -112,6 +112,17 @@ def routes(door: Door) -> APIRouter:
             conditions.append(table.c.review_by.is_not(None) if review else table.c.review_by.is_(None))
         return listed(*await door.read(page(table, conditions, cursor=cursor, limit=limit)))
 
+    @router.get("/approvals/{approval_id}", response_model=Approval, responses=SINGLE)
+    async def show_approval(
+        who: Annotated[Principal, reads], approval_id: str, if_none_match: IfNoneMatch = None
+    ) -> Response:
+        """Who is asked, what each of them has said, and what policy has said of that."""
+        table = tables.approval
+        found = await door.read(document(table, [table.c.id == approval_id, *reach(table, who)]))
+        if found is None:
+            raise missing("approval", approval_id)
+        return single(found, None, if_none_match)
+
     return router
 
 
