@@ -106,7 +106,11 @@ async def test_reviews_are_found_among_the_approvals(catalog: Any, traffic: type
         assert await found("state=pending") == ["approval-1", "review-1"]
         assert await found("state=pending&review=true") == ["review-1"]
         assert await found("review=false") == ["approval-1"]
-        await catalog.project(one.succeeded(), one.ended(facts.ApprovalGranted, "granted", "review-1", review=True))
+        await catalog.project(
+            one.succeeded(),
+            *one.heard("review-1"),
+            one.ended(facts.ApprovalGranted, "granted", "review-1", review=True),
+        )
         assert await found("state=pending&review=true") == []
         assert (await client.get("/v1/approvals/review-1")).json()["state"] == "granted"
         assert (await client.get("/v1/approvals/review-2")).status_code == 404

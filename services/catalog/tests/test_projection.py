@@ -115,8 +115,7 @@ def test_a_review_is_kept_up_when_its_request_has_ended(session: Session, projec
     one = traffic()
     project(one.submitted(), one.allowed(glass_broken=True), one.broken())
     project(one.asked("review-1", hours=48, review=True), one.started(), one.succeeded())
-    about = {"by": "user:bob", "groups": ["sre"], "answer": "rejected", "reason": "because"}
-    project(one.approval(facts.ApprovalAnswered, "review-1", **about))
+    project(*one.heard("review-1", "rejected"))
     due = one.at + timedelta(hours=1)
     reminded = one.approval(facts.ApprovalReminded, "review-1", approvers=["group:sre"], expires_at=due, review=True)
     project(reminded)
@@ -136,17 +135,31 @@ def test_a_review_is_kept_up_when_its_request_has_ended(session: Session, projec
     assert standing(session, due).reviews == 0
 
 
-def test_an_override_is_shown_and_why_it_did_not_count(session: Session, project: Project, traffic: type[Any]) -> None:
+def test_an_override_is_shown_and_whether_it_counts(session: Session, project: Project, traffic: type[Any]) -> None:
     one = traffic()
-    wanted = facts.HoldOverridden(**one.about, by="user:bob", groups=["sre"], reason="it burns")
-    project(one.submitted(), one.held(None), one.say(wanted))
+    about = {**one.about, "by": "user:bob", "reason": "it burns"}
+    wanted, again = (one.say(facts.HoldOverridden(**about, groups=["sre"])) for _ in range(2))
+    project(one.submitted(), one.held(None), wanted, again)
+    assert [each.counts for each in only(session, tables.request, Request).overrides] == [None, None]
     refused = facts.OverrideRefused(request_id=one.id, project="shop", by="user:bob", reason="locks are not overridden")
-    project(one.say(refused))
+    project(one.say(refused, causationid=again.id))
     request = only(session, tables.request, Request)
-    (override,) = request.overrides
-    assert (override.by, override.reason, override.refused) == ("user:bob", "it burns", "locks are not overridden")
+    assert [(each.counts, each.refused) for each in request.overrides] == [
+        (None, None),
+        (False, "locks are not overridden"),
+    ]
     assert (request.state, request.waiting_for) == ("held", "lock lock-0 by user:ada: the ledger moves")
     assert standing(session, one.at).held == 1
+    project(one.say(facts.OverrideCounted(**about, holds=[]), causationid=wanted.id))
+    assert [each.counts for each in only(session, tables.request, Request).overrides] == [True, False]
+
+
+def test_who_rejects_without_a_reason_is_named(session: Session, project: Project, traffic: type[Any]) -> None:
+    one = traffic()
+    no = facts.Answer(by="user:bob", answer="rejected", at=one.at)
+    rejected = facts.ApprovalRejected(**one.about, approval_id="approval-1", policy="production", answers=[no])
+    project(one.submitted(), one.asked(), one.say(rejected))
+    assert only(session, tables.request, Request).because == ["rejected by user:bob"]
 
 
 def test_approvals_follow_their_request(session: Session, project: Project, traffic: type[Any]) -> None:

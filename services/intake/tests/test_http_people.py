@@ -148,8 +148,8 @@ async def test_an_answer_joins_the_chain_of_its_question(
 ) -> None:
     grace = await enter(actor="user:grace", groups=["sre"], projects=["shop"])
     answer = await grace.post("/v1/approvals/a-1", json={"answer": given, "reason": "because"})
-    assert (answer.status_code, answer.json()) == (202, {"id": "a-1", "by": "user:grace"})
     said = (await published(service))[-1]
+    assert (answer.status_code, answer.json()) == (202, {"id": "a-1", "by": "user:grace", "event": said.id})
     assert (said.type, said.subject, said.partitionkey) == (
         "dev.entresol.approval.answered.v1",
         "a-1",
@@ -173,8 +173,8 @@ async def test_an_answer_is_taken_back_or_handed_on_in_the_same_chain(
 ) -> None:
     grace = await enter(actor="user:grace", groups=["sre"], projects=["shop"])
     answer = await grace.post(f"/v1/approvals/a-1/{door}", json=body)
-    assert (answer.status_code, answer.json()) == (202, {"id": "a-1", "by": "user:grace"})
     said = (await published(service))[-1]
+    assert (answer.status_code, answer.json()) == (202, {"id": "a-1", "by": "user:grace", "event": said.id})
     assert (said.type, said.subject, said.partitionkey) == (
         f"dev.entresol.{fact}.v1",
         "a-1",

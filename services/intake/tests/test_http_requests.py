@@ -315,8 +315,8 @@ async def test_a_held_request_can_be_asked_to_begin(
     request_id = (await stocked.post("/v1/requests", json=make_ask())).json()["id"]
     ada = await enter(groups=["sre"], projects=["shop"])
     answer = await ada.post(f"/v1/requests/{request_id}/override", json={"reason": "the fix can't wait"})
-    assert (answer.status_code, answer.json()) == (202, {"id": request_id})
     event = (await published(service))[-1]
+    assert (answer.status_code, answer.json()) == (202, {"id": request_id, "by": event.actor, "event": event.id})
     assert event.type == "dev.entresol.hold.overridden.v1"
     assert (event.subject, event.correlationid, event.partitionkey) == (request_id, request_id, event.data.resource_id)
     assert (event.data.by, event.data.groups, event.data.reason) == ("user:ada", ["sre"], "the fix can't wait")
@@ -348,7 +348,7 @@ async def test_a_step_that_waits_can_be_let_go_on(
     request_id = (await stocked.post("/v1/requests", json=make_ask())).json()["id"]
     ada = await enter(projects=["shop"])
     path = f"/v1/requests/{request_id}/resume"
-    assert (await ada.post(path)).json() == {"id": request_id}
+    assert (await ada.post(path)).json()["id"] == request_id
     whole = {"step": "migrate", "reason": "checked by hand", "answer": {"rows": 12}}
     assert (await ada.post(path, json=whole)).status_code == 202
     bare, full = [each for each in await published(service) if each.type == "dev.entresol.resume.requested.v1"]

@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 from entresol_contracts.events import (
     Actor,
+    AnswerCounted,
     AnswerRefused,
+    AnswerWithdrawn,
     ApprovalAnswered,
     ApprovalClosed,
+    ApprovalDelegated,
     ApprovalEscalated,
     ApprovalExpired,
     ApprovalGranted,
@@ -25,6 +28,7 @@ from entresol_contracts.events import (
     LockPlaced,
     ManifestApplied,
     ManifestRemoved,
+    OverrideCounted,
     OverrideRefused,
     PlanRequested,
     Question,
@@ -128,7 +132,8 @@ class World:
         return self.hear(RequestSubmitted(**plain | changed))
 
     def answer(self, asked: Any, by: str = "user:bob", what: Any = "granted", groups: Any = ("sre",)) -> list[Any]:
-        return self.hear(
+        """What comes of the answer. That it counts is left out, unless nothing else comes of it."""
+        said = self.hear(
             ApprovalAnswered(
                 approval_id=asked.approval_id,
                 request_id=asked.request_id,
@@ -138,6 +143,7 @@ class World:
                 groups=list(groups),
             )
         )
+        return said[1:] if isinstance(said[0], AnswerCounted) and len(said) > 1 else said
 
     def plan(self, digest: str = "p1", destroys: int = 0, **more: Any) -> list[Any]:
         step = StepPlan(name="db", driver="noop", adds=1, changes=0, destroys=destroys, summary=["create db"])
@@ -274,6 +280,35 @@ def test_a_plan_without_a_cost_makes_a_rule_about_it_deny_and_say_so(world: Worl
 
 
 # People
+
+
+def test_what_counts_is_said_with_what_is_still_missing(world: World) -> None:
+    everyone = {
+        "from": ["group:sre", "group:dba", "user:eve"],
+        "all": True,
+        "escalate": {"after": "1h", "to": ["group:managers"]},
+    }
+    world.policy("eyes", {"approve": everyone})
+    (asked,) = world.ask()
+    about: dict[str, Any] = {"approval_id": asked.approval_id, "request_id": "r1", "project": "shop"}
+
+    def told(said: list[Any]) -> tuple[Any, ...]:
+        (counted,) = said
+        assert isinstance(counted, AnswerCounted)
+        return counted.said, counted.stands_for, counted.in_place_of, counted.missing, counted.missing_from
+
+    both = ["group:sre", "group:dba"]
+    assert told(world.answer(asked, groups=["sre", "dba"])) == ("granted", both, None, 2, [*both, "user:eve"])
+    handed = ApprovalDelegated(**about, by="user:eve", groups=[], to="user:zoe", reason="on leave")
+    assert told(world.hear(handed)) == ("delegated", ["user:eve"], None, 2, [*both, "user:eve", "user:zoe"])
+    world.pass_time(timedelta(hours=1))
+    standing = told(world.answer(asked, "user:zoe", groups=[]))
+    assert standing == ("granted", ["user:eve"], "user:eve", 1, [*both, "group:managers"])
+    taken = AnswerWithdrawn(**about, by="user:bob", groups=["sre"], reason="not sure")
+    assert told(world.hear(taken)) == ("withdrawn", None, None, 2, [*both, "group:managers"])
+    world.answer(asked, groups=["sre"])
+    counted, granted, _ = world.hear(ApprovalAnswered(**about, answer="granted", by="user:dan", groups=["dba"]))
+    assert (told([counted])[3:], type(granted)) == ((0, []), ApprovalGranted)
 
 
 def test_reminders_escalation_and_the_end_come_in_their_time(world: World) -> None:
@@ -480,8 +515,9 @@ def test_a_held_request_is_let_through_by_whom_the_window_names(world: World) ->
     (refused,) = override("user:ada", "shop")
     assert isinstance(refused, OverrideRefused)
     assert "only group:sre may" in refused.reason
-    (allowed,) = override("user:bob", "sre")
-    assert [one.name for one in allowed.overridden] == ["nights"]
+    counted, allowed = override("user:bob", "sre")
+    assert isinstance(counted, OverrideCounted)
+    assert [one.name for one in counted.holds] == [one.name for one in allowed.overridden] == ["nights"]
     (late,) = override("user:bob", "sre")
     assert late.reason == "nothing holds it: it is allowed"
 

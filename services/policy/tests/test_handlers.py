@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from entresol_contracts.events import (
     Actor,
+    AnswerCounted,
     AnswerRefused,
     ApprovalAnswered,
     ApprovalExpired,
@@ -292,7 +293,10 @@ def ask(desk: Desk, *rules: dict[str, Any]) -> list[ApprovalRequested]:
 def test_a_grant_allows_the_request(desk: Desk) -> None:
     (approval,) = ask(desk)
     outcomes = desk.hear(answered(approval, reason="fine"))
-    granted, allowed = (one.data for one in outcomes if isinstance(one, Emit))
+    counted, granted, allowed = (one.data for one in outcomes if isinstance(one, Emit))
+    assert isinstance(counted, AnswerCounted)
+    assert (counted.by, counted.said, counted.reason, counted.at) == ("user:bob", "granted", "fine", AT)
+    assert (counted.missing, counted.missing_from) == (0, [])
     assert isinstance(granted, ApprovalGranted)
     assert (granted.answers[0].by, granted.answers[0].reason, granted.answers[0].at) == ("user:bob", "fine", AT)
     assert isinstance(allowed, RequestAllowed)
@@ -306,11 +310,12 @@ def test_a_grant_allows_the_request(desk: Desk) -> None:
 
 def test_all_approvals_are_needed(desk: Desk) -> None:
     first, second = ask(desk, ASK, {"approve": {"from": ["group:sre"], "count": 2}})
-    assert [type(one) for one in desk.emitted(answered(first))] == [ApprovalGranted]
-    assert desk.emitted(answered(second)) == []
+    assert [type(one) for one in desk.emitted(answered(first))] == [AnswerCounted, ApprovalGranted]
+    (counted,) = desk.emitted(answered(second))
+    assert (counted.said, counted.stands_for, counted.missing) == ("granted", ["group:sre"], 1)
     (refused,) = desk.emitted(answered(second))
     assert refused.reason.startswith("answered already")
-    granted, allowed = desk.emitted(answered(second, by="user:carol"))
+    _, granted, allowed = desk.emitted(answered(second, by="user:carol"))
     assert [one.by for one in granted.answers] == ["user:bob", "user:carol"]
     assert sorted(allowed.approvals) == sorted([first.approval_id, second.approval_id])
 
@@ -318,7 +323,7 @@ def test_all_approvals_are_needed(desk: Desk) -> None:
 def test_a_rejection_ends_it_and_closes_the_others(desk: Desk) -> None:
     first, second = ask(desk, ASK, ASK)
     outcomes = desk.hear(answered(first, what="rejected", reason="no"))
-    assert [type(one.data) for one in outcomes if isinstance(one, Emit)] == [ApprovalRejected]
+    assert [type(one.data) for one in outcomes if isinstance(one, Emit)] == [AnswerCounted, ApprovalRejected]
     keys = {one.key for one in outcomes if isinstance(one, Cancel)}
     assert keys >= {f"approval:{first.approval_id}", f"approval:{second.approval_id}"}
     (refused,) = desk.emitted(answered(second))
@@ -366,4 +371,4 @@ def test_the_requester_does_not_count(desk: Desk) -> None:
     (approval,) = ask(desk)
     (refused,) = desk.emitted(answered(approval, by="user:ada"))
     assert refused.reason.startswith("own request")
-    assert len(desk.emitted(answered(approval))) == 2
+    assert len(desk.emitted(answered(approval))) == 3

@@ -70,7 +70,7 @@ def test_a_request_that_waits_is_judged_again_with_its_inputs_unknown(database: 
             approval_id="a1", request_id="r1", project="shop", answer="granted", by="user:eve", groups=["sre"]
         )
         outcomes = list(gate.to[ApprovalAnswered](event(answer, time=AT), session))
-        granted, denied = (one.data for one in outcomes if isinstance(one, Emit))
+        _, granted, denied = (one.data for one in outcomes if isinstance(one, Emit))
     assert isinstance(granted, ApprovalGranted)
     assert [one.by for one in granted.answers] == ["user:bob", "user:eve"]
     assert isinstance(denied, RequestDenied)

@@ -383,6 +383,67 @@ class AlertResolved(Payload):
     url: str | None = None
 
 
+class AnswerCounted(Payload):
+    """
+    What somebody said to an approval counts; the event that it answers (causationid) is where it was said.
+    """
+
+    approval_id: str
+    request_id: str
+    """
+    The request.
+    """
+    resource_id: str
+    """
+    project/environment/offering/name.
+    """
+    project: str
+    """
+    Project the resource belongs to.
+    """
+    policy: str
+    """
+    Policy that asked.
+    """
+    by: str
+    """
+    Actor who said it.
+    """
+    said: Literal['granted', 'rejected', 'withdrawn', 'delegated']
+    """
+    An answer, a grant that is taken back, or that somebody else may answer too.
+    """
+    at: AwareDatetime
+    """
+    When it was said.
+    """
+    reason: str | None = None
+    to: str | None = None
+    """
+    Who may answer in the place of `by`, if it is delegated.
+    """
+    in_place_of: str | None = None
+    """
+    Who delegated it to `by`, if the answer counts in that person's place.
+    """
+    stands_for: list[str] | None = None
+    """
+    The approvers, as they were asked, for any one of whom it is said: `by` itself or groups it is in; after an escalation all of them.
+    """
+    missing: Annotated[int, Field(ge=0)]
+    """
+    Grants that are still needed; 0 once it is decided.
+    """
+    missing_from: list[str]
+    """
+    Whose grants would count now: user:… or group:…; empty once it is decided.
+    """
+    review: bool | None = None
+    """
+    It is the review of a broken glass; no request waits for it.
+    """
+
+
 class AnswerRefused(Payload):
     """
     An answer did not count.
@@ -1289,6 +1350,34 @@ class OfferingStaged(Payload):
     """
     by: str
     reason: str | None = None
+
+
+class OverrideCounted(Payload):
+    """
+    An override counts: what holds the request does not any more. The event that it answers (causationid) is where it was said.
+    """
+
+    request_id: str
+    """
+    The request.
+    """
+    resource_id: str
+    """
+    project/environment/offering/name.
+    """
+    project: str
+    """
+    Project the resource belongs to.
+    """
+    by: str
+    """
+    Actor who said it.
+    """
+    reason: str | None = None
+    holds: list[Hold]
+    """
+    What it was let through.
+    """
 
 
 class OverrideRefused(Payload):

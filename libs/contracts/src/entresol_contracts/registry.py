@@ -6,6 +6,7 @@ from entresol_contracts.base import EventType
 EVENT_TYPES: tuple[EventType, ...] = (
     EventType("alert.fired", 1, "intake", "https://entresol.dev/schemas/events/alert.fired.v1.0.json", events.AlertFired),
     EventType("alert.resolved", 1, "intake", "https://entresol.dev/schemas/events/alert.resolved.v1.0.json", events.AlertResolved),
+    EventType("answer.counted", 1, "policy", "https://entresol.dev/schemas/events/answer.counted.v1.0.json", events.AnswerCounted),
     EventType("answer.refused", 1, "policy", "https://entresol.dev/schemas/events/answer.refused.v1.0.json", events.AnswerRefused),
     EventType("answer.withdrawn", 1, "intake", "https://entresol.dev/schemas/events/answer.withdrawn.v1.0.json", events.AnswerWithdrawn),
     EventType("approval.answered", 1, "intake", "https://entresol.dev/schemas/events/approval.answered.v1.0.json", events.ApprovalAnswered),
@@ -48,6 +49,7 @@ EVENT_TYPES: tuple[EventType, ...] = (
     EventType("notification.delivered", 1, "notification", "https://entresol.dev/schemas/events/notification.delivered.v1.0.json", events.NotificationDelivered),
     EventType("notification.failed", 1, "notification", "https://entresol.dev/schemas/events/notification.failed.v1.0.json", events.NotificationFailed),
     EventType("offering.staged", 1, "intake", "https://entresol.dev/schemas/events/offering.staged.v1.0.json", events.OfferingStaged),
+    EventType("override.counted", 1, "policy", "https://entresol.dev/schemas/events/override.counted.v1.0.json", events.OverrideCounted),
     EventType("override.refused", 1, "policy", "https://entresol.dev/schemas/events/override.refused.v1.0.json", events.OverrideRefused),
     EventType("pipeline.finished", 1, "intake", "https://entresol.dev/schemas/events/pipeline.finished.v1.0.json", events.PipelineFinished),
     EventType("plan.requested", 1, "policy", "https://entresol.dev/schemas/events/plan.requested.v1.0.json", events.PlanRequested),

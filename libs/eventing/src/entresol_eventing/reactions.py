@@ -35,7 +35,7 @@ class Emit:
     correlationid: str | None = None
     """Id of the chain, if it starts here; the event's own id if absent."""
     id: str | None = None
-    """Only for outside events, together with `source`: what the sender gave."""
+    """Of the event; made up if absent. What the sender gave, for outside events, together with `source`."""
     source: str | None = None
 
 

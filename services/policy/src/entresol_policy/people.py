@@ -1,17 +1,18 @@
 """What policy does when people speak, or don't: answers, withdrawals, delegations, overrides, and the times by which
 somebody should have said something.
 
-What does not count changes nothing, and its author is told why. When the last grant that was missing is there, the
-request is examined, so a lock that was placed meanwhile still holds it.
+All that people say is answered: it counts, or it changes nothing and its author is told why. When the last grant that
+was missing is there, the request is examined, so a lock that was placed meanwhile still holds it.
 """
 
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypeAlias
 
 from entresol_contracts.events import Answer as AnswerTold
 from entresol_contracts.events import (
+    AnswerCounted,
     AnswerRefused,
     AnswerWithdrawn,
     ApprovalAnswered,
@@ -21,7 +22,9 @@ from entresol_contracts.events import (
     ApprovalGranted,
     ApprovalRejected,
     ApprovalReminded,
+    Hold,
     HoldOverridden,
+    OverrideCounted,
     OverrideRefused,
 )
 from entresol_eventing.envelope import Event
@@ -29,7 +32,17 @@ from entresol_eventing.reactions import Deadline, Due, Emit, Outcome
 from sqlmodel import Session
 
 from entresol_policy.asking import REMINDER, forget, reminder_key
-from entresol_policy.domain.approvals import UNKNOWN, Answer, Refusal, delegate, escalate, weigh, withdraw
+from entresol_policy.domain.approvals import (
+    UNKNOWN,
+    Answer,
+    Approval,
+    Refusal,
+    delegate,
+    escalate,
+    wanting,
+    weigh,
+    withdraw,
+)
 from entresol_policy.domain.scopes import entitled
 from entresol_policy.examining import Examiner, end
 from entresol_policy.store import cases
@@ -37,6 +50,8 @@ from entresol_policy.store.cases import Question
 from entresol_policy.telling import all_holds
 
 SYSTEM = "system:policy"
+
+Said: TypeAlias = Event[ApprovalAnswered] | Event[AnswerWithdrawn] | Event[ApprovalDelegated]
 
 
 class People:
@@ -59,8 +74,9 @@ class People:
         if isinstance(weighed, Refusal):
             yield _refused(event, weighed)
             return
-        cases.save_standing(session, said.approval_id, weighed)
         found = replace(found, standing=weighed)
+        yield _counted(session, event, found, said.answer, weighed.answers[-1])
+        cases.save_standing(session, said.approval_id, weighed)
         if weighed.state == "pending":
             return
         yield from forget(said.approval_id)
@@ -84,20 +100,14 @@ class People:
         said = event.data
         found = cases.question(session, said.approval_id)
         changed = UNKNOWN if found is None else withdraw(found.standing, said.by, event.time)
-        if isinstance(changed, Refusal):
-            yield _refused(event, changed)
-        else:
-            cases.save_standing(session, said.approval_id, changed)
+        yield from _change(session, event, found, changed, "withdrawn")
 
     def delegate(self, event: Event[ApprovalDelegated], session: Session) -> Iterator[Outcome]:
         """Let another person answer in somebody's place, or refuse to."""
         said = event.data
         found = cases.question(session, said.approval_id)
         changed = UNKNOWN if found is None else delegate(found.standing, said.by, said.groups, said.to, event.time)
-        if isinstance(changed, Refusal):
-            yield _refused(event, changed)
-        else:
-            cases.save_standing(session, said.approval_id, changed)
+        yield from _change(session, event, found, changed, "delegated")
 
     def override(self, event: Event[HoldOverridden], session: Session) -> Iterator[Outcome]:
         """Let a held request begin, if everything that holds it may be overridden by who says so."""
@@ -113,8 +123,18 @@ class People:
                 allowed = f"only {', '.join(hold.override)} may" if hold.override else "nobody may"
                 yield _override_refused(event, f"{hold.words()}; {allowed} let it through")
                 return
-        case.overridden = (*case.overridden, *all_holds(holds))
+        through = all_holds(holds)
+        case.overridden = (*case.overridden, *through)
         case.cause = event.cause
+        counted = OverrideCounted(
+            request_id=case.id,
+            resource_id=said.resource_id,
+            project=said.project,
+            by=said.by,
+            reason=said.reason,
+            holds=[Hold.model_validate(one) for one in through],
+        )
+        yield Emit(counted, subject=case.id, partitionkey=said.resource_id)
         yield from self._examiner.examine(session, case)
 
     def expire(self, due: Due, session: Session) -> Iterator[Outcome]:
@@ -190,7 +210,47 @@ def _ended(fact: type[Any], found: Question, resource_id: str, project: str, act
     return Emit(ended, subject=found.asked.id, partitionkey=resource_id, actor=actor)
 
 
-def _refused(event: Event[ApprovalAnswered | AnswerWithdrawn | ApprovalDelegated], refusal: Refusal) -> Emit:
+def _change(
+    session: Session,
+    event: Event[AnswerWithdrawn] | Event[ApprovalDelegated],
+    found: Question | None,
+    changed: Approval | Refusal,
+    said: str,
+) -> Iterator[Outcome]:
+    """Keep what was said, and say that it counts; or why it does not."""
+    if found is None or isinstance(changed, Refusal):
+        yield _refused(event, changed if isinstance(changed, Refusal) else UNKNOWN)
+    else:
+        cases.save_standing(session, found.asked.id, changed)
+        given = changed.delegations[-1] if said == "delegated" else None
+        yield _counted(session, event, replace(found, standing=changed), said, given)
+
+
+def _counted(session: Session, event: Said, found: Question, said: str, given: Answer | Delegation | None) -> Emit:
+    missing, missing_from = wanting(found.standing)
+    case = cases.find(session, found.request_id)
+    assert case is not None
+    counted = AnswerCounted(
+        approval_id=found.asked.id,
+        request_id=found.request_id,
+        resource_id=case.request.resource_id,
+        project=case.request.project,
+        policy=found.asked.policy,
+        by=event.data.by,
+        said=said,
+        at=event.time,
+        reason=event.data.reason or None,
+        to=event.data.to if isinstance(event.data, ApprovalDelegated) else None,
+        in_place_of=given.in_place_of if isinstance(given, Answer) else None,
+        stands_for=list(given.stands_for) if given else None,
+        missing=missing,
+        missing_from=list(missing_from),
+        review=found.standing.review or None,
+    )
+    return Emit(counted, subject=found.asked.id, partitionkey=case.request.resource_id)
+
+
+def _refused(event: Said, refusal: Refusal) -> Emit:
     said = event.data
     refused = AnswerRefused(
         approval_id=said.approval_id,

@@ -7,17 +7,37 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+Statement = Literal["granted", "rejected", "withdrawn", "delegated"]
 ApprovalState = Literal["pending", "granted", "rejected", "expired", "closed"]
 
 
 @dataclass(slots=True)
+class Said:
+    """What somebody said, of which policy has not said yet whether it counts."""
+
+    by: str
+    said: Statement
+    reason: str | None
+    at: datetime
+    event: str
+    """The id of the event in which it was said; what came of it has the same."""
+    to: str | None = None
+    """Who may answer instead, if it is delegated."""
+
+
+@dataclass(slots=True)
 class Answer:
+    """An answer that counts."""
+
     by: str
     answer: Literal["granted", "rejected"]
     reason: str | None
     at: datetime
-    event: str | None = None
-    """The id of the event in which it was said; None once policy has counted it."""
+    event: str
+    in_place_of: str | None = None
+    """Who delegated it."""
+    stands_for: list[str] = field(default_factory=list)
+    """The approvers for any one of whom it is."""
 
 
 @dataclass(slots=True)
@@ -27,7 +47,8 @@ class Refusal:
     by: str
     reason: str
     at: datetime
-    """When the answer was given; when it was refused, if the answer itself is not known."""
+    """When it was said; when it was refused, if what was said is not known."""
+    event: str
 
 
 @dataclass(slots=True)
@@ -37,8 +58,7 @@ class Withdrawal:
     by: str
     reason: str | None
     at: datetime
-    answer: Answer
-    event: str | None = None
+    event: str
 
 
 @dataclass(slots=True)
@@ -49,7 +69,7 @@ class Delegation:
     to: str
     reason: str | None
     at: datetime
-    event: str | None = None
+    event: str
 
 
 @dataclass(slots=True)
@@ -87,49 +107,44 @@ class Approval:
     escalated_at: datetime | None = None
     delegations: list[Delegation] = field(default_factory=list)
     withdrawn: list[Withdrawal] = field(default_factory=list)
+    unruled: list[Said] = field(default_factory=list)
+    """What policy has not ruled on yet; all else that was said counts, or is among the refused."""
+    missing: int = 1
+    """Grants that are still needed."""
+    missing_from: list[str] = field(default_factory=list)
+    """Whose grants would count now."""
     closed_because: str | None = None
     """Why the question is not open any more though nobody decided it; absent if its request has ended."""
 
-    def hear(self, answer: Answer) -> bool:
-        """Note an answer that policy has not judged yet."""
-        known = {(one.by, one.at) for one in self.answers} | {(one.by, one.at) for one in self.refused}
-        known |= {(one.answer.by, one.answer.at) for one in self.withdrawn}
-        if self.state != "pending" or (answer.by, answer.at) in known:
+    def hear(self, said: Said) -> bool:
+        """Note what was said until policy rules on it."""
+        if self._has_ruled(said.event) or said in self.unruled:
             return False
-        self.answers.append(answer)
+        self.unruled.append(said)
         return True
 
-    def withdraw(self, by: str, reason: str | None, at: datetime, event: str | None = None) -> bool:
-        """Take back that actor's latest grant, until policy says that it stands."""
-        grants = [one for one in self.answers if one.by == by and one.answer == "granted"]
-        if self.state != "pending" or not grants or grants[-1].at > at:
+    def accept(self, said: Said, missing: int, missing_from: list[str], given: Answer | None = None) -> bool:
+        """What was said counts. `given` is the answer, if it is one."""
+        if self._has_ruled(said.event):
             return False
-        self.answers.remove(grants[-1])
-        self.withdrawn.append(Withdrawal(by, reason, at, grants[-1], event))
+        self._take(said.event)
+        if given is not None:
+            self.answers.append(given)
+        elif said.to is not None:
+            self.delegations.append(Delegation(said.by, said.to, said.reason, said.at, said.event))
+        else:
+            self.answers = [one for one in self.answers if one.by != said.by]
+            self.withdrawn.append(Withdrawal(said.by, said.reason, said.at, said.event))
+        if self.state == "pending":
+            self.missing, self.missing_from = missing, missing_from
         return True
 
-    def delegate(self, delegation: Delegation) -> bool:
-        """Note that somebody handed it on, which policy has not judged yet."""
-        known = {(one.by, one.at) for one in self.delegations} | {(one.by, one.at) for one in self.refused}
-        if self.state != "pending" or (delegation.by, delegation.at) in known:
-            return False
-        self.delegations.append(delegation)
-        return True
-
-    def refuse(self, by: str, reason: str, at: datetime, event: str | None) -> bool:
+    def refuse(self, by: str, reason: str, at: datetime, event: str) -> bool:
         """What this actor said in that event does not count: an answer, a withdrawal, or a delegation."""
-        if any(one.by == by and one.reason == reason and one.at == at for one in self.refused):
+        if self._has_ruled(event):
             return False
-        said = self._said(event) if self.state == "pending" and event else None
-        if isinstance(said, Answer):
-            self.answers.remove(said)
-        elif isinstance(said, Delegation):
-            self.delegations.remove(said)
-        elif isinstance(said, Withdrawal):
-            self.withdrawn.remove(said)
-            self.answers.append(said.answer)
-            self.answers.sort(key=lambda one: one.at)
-        self.refused.append(Refusal(by, reason, at if said is None else said.at))
+        said = self._take(event)
+        self.refused.append(Refusal(by, reason, at if said is None else said.at, event))
         return True
 
     def remind(self, at: datetime) -> bool:
@@ -143,20 +158,26 @@ class Approval:
         if self.state != "pending" or self.escalated_at is not None:
             return False
         self.approvers = list(dict.fromkeys([*self.approvers, *approvers]))
+        self.missing_from = list(dict.fromkeys([*self.missing_from, *approvers]))
         self.escalated_at, self.expires_at = at, expires_at
         return True
 
-    def end(self, state: ApprovalState, answers: list[Answer] | None = None, because: str | None = None) -> bool:
-        """The first end counts; with it come the answers that policy has counted, withdrawn too late or not."""
+    def end(self, state: ApprovalState, because: str | None = None) -> bool:
+        """The first end counts."""
         if self.state != "pending":
             return False
         self.state, self.closed_because = state, because
-        if answers is not None:
-            self.answers = answers
-            counted = {(one.by, one.at) for one in answers}
-            self.withdrawn = [one for one in self.withdrawn if (one.answer.by, one.answer.at) not in counted]
+        self.missing, self.missing_from = 0, []
         return True
 
-    def _said(self, event: str) -> Answer | Withdrawal | Delegation | None:
-        said: list[Answer | Withdrawal | Delegation] = [*self.answers, *self.withdrawn, *self.delegations]
-        return next((one for one in said if one.event == event), None)
+    def _has_ruled(self, event: str) -> bool:
+        ruled: list[Answer | Withdrawal | Delegation | Refusal] = [*self.answers, *self.withdrawn]
+        ruled += [*self.delegations, *self.refused]
+        return any(one.event == event for one in ruled)
+
+    def _take(self, event: str) -> Said | None:
+        """What was said in that event, if it was heard, which does not wait for policy's word any more."""
+        found = next((one for one in self.unruled if one.event == event), None)
+        if found is not None:
+            self.unruled.remove(found)
+        return found

@@ -24,12 +24,17 @@ class Hold:
 
 @dataclass(slots=True)
 class Override:
-    """Somebody wanted a held request to begin; why that did not count, if it did not."""
+    """Somebody wanted a held request to begin."""
 
     by: str
     reason: str
     at: datetime
+    event: str
+    """The id of the event in which it was said."""
+    counts: bool | None = None
+    """None until policy has said so."""
     refused: str | None = None
+    """Why it does not count."""
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Any, Literal, get_args
 
 from entresol_catalog.domain import steps
-from entresol_catalog.domain.approvals import Answer, Approval
+from entresol_catalog.domain.approvals import Approval
 from entresol_catalog.domain.holds import Glass, Hold, Override
 from entresol_catalog.domain.runs import NeedOutcome, Requirement, Run, Snapshot
 
@@ -152,16 +152,16 @@ class Request(Run):
         return self._changed(at)
 
     def override(self, override: Override) -> bool:
-        if any((one.by, one.at) == (override.by, override.at) for one in self.overrides):
+        if any(one.event == override.event for one in self.overrides):
             return False
         self.overrides.append(override)
         return self._noted()
 
-    def refuse_override(self, by: str, reason: str) -> bool:
-        """The latest of that actor's overrides does not count."""
-        for one in reversed(self.overrides):
-            if one.by == by and one.refused is None:
-                one.refused = reason
+    def rule_on_override(self, event: str, refused: str | None = None) -> bool:
+        """Policy says whether the override that was said in that event counts."""
+        for one in self.overrides:
+            if one.event == event and one.counts is None:
+                one.counts, one.refused = refused is None, refused
                 return self._noted()
         return False
 
@@ -258,22 +258,21 @@ class Request(Run):
     def deny(self, because: list[str], at: datetime) -> bool:
         return self._end("denied", because, at)
 
-    def reject(self, approval_id: str, answers: list[Answer], at: datetime) -> bool:
+    def reject(self, approval_id: str, because: list[str], at: datetime) -> bool:
         """A no to the request itself; a review is answered by `follow`."""
         if self.terminal:
             return False
         approval = self.approval(approval_id)
         if approval is not None:
-            approval.end("rejected", answers)
-        because = [one.reason or f"rejected by {one.by}" for one in answers if one.answer == "rejected"]
+            approval.end("rejected")
         return self._end("rejected", because or ["rejected"], at)
 
-    def expire(self, approval_id: str, policy: str, answers: list[Answer], at: datetime) -> bool:
+    def expire(self, approval_id: str, policy: str, at: datetime) -> bool:
         if self.terminal:
             return False
         approval = self.approval(approval_id)
         if approval is not None:
-            approval.end("expired", answers)
+            approval.end("expired")
         return self._end("expired", [f"the approval that {policy} asks for was not given in time"], at)
 
     @property
@@ -330,5 +329,6 @@ class Request(Run):
 
 
 def _asked(approval: Approval) -> str:
-    whom = (" and " if approval.all else " or ").join(approval.approvers)
-    return f"approval by {whom} until {approval.expires_at:%Y-%m-%dT%H:%M:%SZ}"
+    whom = (" and " if approval.all else " or ").join(approval.missing_from or approval.approvers)
+    several = f"{approval.missing} of " if approval.missing > 1 and not approval.all else ""
+    return f"approval by {several}{whom} until {approval.expires_at:%Y-%m-%dT%H:%M:%SZ}"

@@ -1,11 +1,11 @@
 """Facts about approvals, each of which belongs to a request. Those that end the request too are among its own."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 from entresol_contracts import Payload
 from entresol_contracts import events as facts
 
-from entresol_catalog.domain.approvals import Answer, Approval, ApprovalState, Delegation
+from entresol_catalog.domain.approvals import Answer, Approval, ApprovalState, Said
 from entresol_catalog.domain.requests import Request
 from entresol_catalog.handlers.board import Board, Fact
 
@@ -34,6 +34,8 @@ def ask(board: Board, request: Request, fact: Fact) -> bool:
         remind_at=data.remind_at,
         escalates_at=data.escalates_at,
         escalates_to=data.escalates_to or [],
+        missing=len(data.approvers) if data.all else data.count,
+        missing_from=list(data.approvers),
     )
     if not request.ask(approval, fact.at):
         return False
@@ -42,31 +44,41 @@ def ask(board: Board, request: Request, fact: Fact) -> bool:
 
 
 def hear(_: Board, request: Request, fact: Fact) -> bool:
-    data: facts.ApprovalAnswered = fact.event.data
-    answer = Answer(data.by, data.answer, data.reason, fact.at, fact.event.id)
-    return request.follow(data.approval_id, lambda approval: approval.hear(answer), fact.at)
+    data: facts.ApprovalAnswered | facts.AnswerWithdrawn | facts.ApprovalDelegated = fact.event.data
+    said = Said(data.by, "withdrawn", data.reason, fact.at, fact.event.id)
+    if isinstance(data, facts.ApprovalAnswered):
+        said.said = data.answer
+    elif isinstance(data, facts.ApprovalDelegated):
+        said.said, said.to = "delegated", data.to
+    return request.follow(data.approval_id, lambda approval: approval.hear(said), fact.at)
 
 
-def withdraw(_: Board, request: Request, fact: Fact) -> bool:
-    data: facts.AnswerWithdrawn = fact.event.data
-    return request.follow(
-        data.approval_id, lambda approval: approval.withdraw(data.by, data.reason, fact.at, fact.event.id), fact.at
-    )
+def count(_: Board, request: Request, fact: Fact) -> bool:
+    data: facts.AnswerCounted = fact.event.data
+    said = Said(data.by, data.said, data.reason, data.at, _said_in(fact), data.to)
+    given = None
+    if data.said in ("granted", "rejected"):
+        stands_for = data.stands_for or []
+        given = Answer(data.by, data.said, data.reason, data.at, said.event, data.in_place_of, stands_for)
 
+    def change(approval: Approval) -> bool:
+        return approval.accept(said, data.missing, data.missing_from, given)
 
-def delegate(_: Board, request: Request, fact: Fact) -> bool:
-    data: facts.ApprovalDelegated = fact.event.data
-    delegation = Delegation(data.by, data.to, data.reason, fact.at, fact.event.id)
-    return request.follow(data.approval_id, lambda approval: approval.delegate(delegation), fact.at)
+    return request.follow(data.approval_id, change, fact.at)
 
 
 def refuse(_: Board, request: Request, fact: Fact) -> bool:
     """An answer that comes too late is refused too, so this may happen to a request that has ended."""
     data: facts.AnswerRefused = fact.event.data
-    said = fact.event.causationid
+    said = _said_in(fact)
     return request.follow(
         data.approval_id, lambda approval: approval.refuse(data.by, data.reason, fact.at, said), fact.at
     )
+
+
+def _said_in(fact: Fact) -> str:
+    """The event that policy rules on."""
+    return fact.event.causationid or fact.event.id
 
 
 def remind(_: Board, request: Request, fact: Fact) -> bool:
@@ -84,29 +96,24 @@ def escalate(_: Board, request: Request, fact: Fact) -> bool:
 def settle(_: Board, request: Request, fact: Fact) -> bool:
     """Enough people said yes, or somebody signed off a review or objected to what it is about."""
     data: facts.ApprovalGranted | facts.ApprovalRejected = fact.event.data
-    answers = counted(data.answers)
     state: ApprovalState = "granted" if isinstance(data, facts.ApprovalGranted) else "rejected"
-    return request.follow(data.approval_id, lambda approval: approval.end(state, answers), fact.at)
+    return request.follow(data.approval_id, lambda approval: approval.end(state), fact.at)
 
 
 def close(_: Board, request: Request, fact: Fact) -> bool:
     data: facts.ApprovalClosed = fact.event.data
-    return request.follow(data.approval_id, lambda approval: approval.end("closed", because=data.because), fact.at)
+    return request.follow(data.approval_id, lambda approval: approval.end("closed", data.because), fact.at)
 
 
 FOLDS: Mapping[type[Payload], Fold] = {
     facts.ApprovalRequested: ask,
     facts.ApprovalAnswered: hear,
-    facts.AnswerWithdrawn: withdraw,
-    facts.ApprovalDelegated: delegate,
+    facts.AnswerWithdrawn: hear,
+    facts.ApprovalDelegated: hear,
+    facts.AnswerCounted: count,
     facts.AnswerRefused: refuse,
     facts.ApprovalReminded: remind,
     facts.ApprovalEscalated: escalate,
     facts.ApprovalGranted: settle,
     facts.ApprovalClosed: close,
 }
-
-
-def counted(answers: Sequence[facts.Answer]) -> list[Answer]:
-    """The answers that policy has counted."""
-    return [Answer(one.by, one.answer, one.reason, one.at) for one in answers]

@@ -50,12 +50,13 @@ def reject(board: Board, request: Request, fact: Fact) -> bool:
     data: facts.ApprovalRejected = fact.event.data
     if data.review:
         return approvals.settle(board, request, fact)
-    return _complete(board, request, fact, request.reject(data.approval_id, approvals.counted(data.answers), fact.at))
+    because = [one.reason or f"rejected by {one.by}" for one in data.answers if one.answer == "rejected"]
+    return _complete(board, request, fact, request.reject(data.approval_id, because, fact.at))
 
 
 def expire(board: Board, request: Request, fact: Fact) -> bool:
     data: facts.ApprovalExpired = fact.event.data
-    ended = request.expire(data.approval_id, data.policy, approvals.counted(data.answers), fact.at)
+    ended = request.expire(data.approval_id, data.policy, fact.at)
     return _complete(board, request, fact, ended)
 
 
@@ -70,12 +71,13 @@ def hold(_: Board, request: Request, fact: Fact) -> bool:
 
 def override(_: Board, request: Request, fact: Fact) -> bool:
     data: facts.HoldOverridden = fact.event.data
-    return request.override(Override(data.by, data.reason, fact.at))
+    return request.override(Override(data.by, data.reason, fact.at, fact.event.id))
 
 
-def refuse_override(_: Board, request: Request, fact: Fact) -> bool:
-    data: facts.OverrideRefused = fact.event.data
-    return request.refuse_override(data.by, data.reason)
+def rule_on_override(_: Board, request: Request, fact: Fact) -> bool:
+    data: facts.OverrideCounted | facts.OverrideRefused = fact.event.data
+    refused = data.reason if isinstance(data, facts.OverrideRefused) else None
+    return request.rule_on_override(fact.event.causationid or fact.event.id, refused)
 
 
 def break_the_glass(_: Board, request: Request, fact: Fact) -> bool:
@@ -193,7 +195,8 @@ FOLDS: Mapping[type[Payload], approvals.Fold] = {
     facts.PlanRequested: await_plan,
     facts.RequestHeld: hold,
     facts.HoldOverridden: override,
-    facts.OverrideRefused: refuse_override,
+    facts.OverrideCounted: rule_on_override,
+    facts.OverrideRefused: rule_on_override,
     facts.GlassBroken: break_the_glass,
     facts.RequestAllowed: allow,
     facts.RequestDenied: deny,

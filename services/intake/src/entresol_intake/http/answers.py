@@ -9,17 +9,17 @@ from typing import Annotated, Final, Literal, cast
 
 from entresol_contracts.events import AnswerWithdrawn, ApprovalAnswered, ApprovalDelegated
 from entresol_eventing.access import Principal
-from entresol_eventing.envelope import Cause
+from entresol_eventing.envelope import Cause, new_id
 from entresol_eventing.reactions import Emit
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from sqlmodel import Session
 
 from entresol_intake.domain.asks import MAX_REASON
 from entresol_intake.domain.faults import Invalid
 from entresol_intake.domain.shapes import Fields, is_actor
 from entresol_intake.http import shapes
-from entresol_intake.http.desk import Desk, not_found, plain_id, read_json, read_reason, unprocessable
+from entresol_intake.http.desk import Desk, not_found, plain_id, read_json, read_reason, stored, unprocessable
 from entresol_intake.store import Approval, approval_of, forget_link_answer
 
 GIVEN: Final = ("granted", "rejected")
@@ -72,7 +72,7 @@ def router(desk: Desk) -> APIRouter:
             yield emit
 
         await desk.transact(unit, who.actor)
-        return _stored(emit)
+        return stored(emit)
 
     @routes.post(
         "/v1/approvals/{approval_id}/delegate",
@@ -129,6 +129,7 @@ def _about(found: Approval, what: ApprovalAnswered | AnswerWithdrawn | ApprovalD
         partitionkey=found.resource_id,
         actor=by,
         cause=Cause.model_validate(found.cause),
+        id=new_id(),
     )
 
 
@@ -141,9 +142,4 @@ async def _find(desk: Desk, approval_id: str, who: Principal) -> Approval:
 
 async def _say(desk: Desk, emit: Emit) -> Response:
     await desk.say(emit, emit.actor or "")
-    return _stored(emit)
-
-
-def _stored(emit: Emit) -> Response:
-    """Who said it goes back as well: what policy says of it is found by that name."""
-    return JSONResponse({"id": emit.subject, "by": emit.actor}, 202)
+    return stored(emit)

@@ -9,6 +9,7 @@ from entresol_eventing.http import Guard, Problem, Violation, strict_json
 from entresol_eventing.reactions import Emit, Unit
 from entresol_eventing.service import Service
 from fastapi import Request
+from fastapi.responses import JSONResponse
 from sqlmodel import Session
 
 from entresol_intake.domain.asks import MAX_REASON
@@ -109,3 +110,8 @@ def plain_id(identifier: str, what: str) -> str:
     if not identifier.isprintable() or not 0 < len(identifier) <= MAX_ID:
         raise not_found(what)
     return identifier
+
+
+def stored(emit: Emit) -> JSONResponse:
+    """What is about to be ruled on, with the id of the event in which it was said: the ruling is found by that."""
+    return JSONResponse({"id": emit.subject, "by": emit.actor, "event": emit.id}, 202)

@@ -11,14 +11,23 @@ from entresol_eventing.envelope import MAX_DATA_BYTES, new_id, now
 from entresol_eventing.http import Problem, strict_json
 from entresol_eventing.reactions import Emit
 from fastapi import APIRouter, Request
-from fastapi.responses import JSONResponse, Response
+from fastapi.responses import Response
 from sqlmodel import Session
 
 from entresol_intake.domain.asks import BEGINNINGS, MAX_REASON, Ask, read_ask
 from entresol_intake.domain.faults import Invalid
 from entresol_intake.domain.shapes import Fields
 from entresol_intake.http import shapes
-from entresol_intake.http.desk import Desk, expect_json, not_found, plain_id, read_json, read_reason, unprocessable
+from entresol_intake.http.desk import (
+    Desk,
+    expect_json,
+    not_found,
+    plain_id,
+    read_json,
+    read_reason,
+    stored,
+    unprocessable,
+)
 from entresol_intake.http.idempotency import Once, key_of
 from entresol_intake.offerings import Fitting, Offering
 from entresol_intake.store import Request as Requested
@@ -48,7 +57,7 @@ def router(desk: Desk) -> APIRouter:
         "/v1/requests/{request_id}/cancel",
         status_code=202,
         summary="Ask that a request be stopped",
-        responses=shapes.answers(202, shapes.NAMED, "Stored; provisioning says whether it was stopped"),
+        responses=shapes.answers(202, shapes.SAID, "Stored; provisioning says whether it was stopped"),
         openapi_extra=shapes.takes(shapes.REASON, required=False),
     )
     async def cancel(request_id: str, request: Request, who: Annotated[Principal, writes]) -> Response:
@@ -67,7 +76,7 @@ def router(desk: Desk) -> APIRouter:
         "/v1/requests/{request_id}/override",
         status_code=202,
         summary="Ask that a held request begin now",
-        responses=shapes.answers(202, shapes.NAMED, "Stored; policy says whether it counts"),
+        responses=shapes.answers(202, shapes.SAID, "Stored; policy says whether it counts"),
         openapi_extra=shapes.takes(shapes.BECAUSE),
     )
     async def override(request_id: str, request: Request, who: Annotated[Principal, writes]) -> Response:
@@ -87,7 +96,7 @@ def router(desk: Desk) -> APIRouter:
         "/v1/requests/{request_id}/resume",
         status_code=202,
         summary="Let a step go on that waits",
-        responses=shapes.answers(202, shapes.NAMED, "Stored; provisioning says what becomes of it"),
+        responses=shapes.answers(202, shapes.SAID, "Stored; provisioning says what becomes of it"),
         openapi_extra=shapes.takes(shapes.RESUMPTION, required=False),
     )
     async def resume(request_id: str, request: Request, who: Annotated[Principal, writes]) -> Response:
@@ -126,9 +135,16 @@ async def _say(
     desk: Desk, what: RequestCancelled | HoldOverridden | ResumeRequested, about: Requested, who: Principal
 ) -> Response:
     """Record what somebody wants of a request, in the request's chain."""
-    emit = Emit(what, subject=about.request_id, partitionkey=about.resource_id, correlationid=about.correlationid)
+    emit = Emit(
+        what,
+        subject=about.request_id,
+        partitionkey=about.resource_id,
+        actor=who.actor,
+        correlationid=about.correlationid,
+        id=new_id(),
+    )
     await desk.say(emit, who.actor)
-    return JSONResponse({"id": about.request_id}, 202)
+    return stored(emit)
 
 
 async def _ask(desk: Desk, request: Request, who: Principal) -> Response:

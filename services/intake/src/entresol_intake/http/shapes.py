@@ -206,7 +206,7 @@ DELIVERED: Final = record(
     {"id": _NAME, "events": {"type": "integer"}, "duplicate": {"type": "boolean"}},
 )
 NAMED: Final = record(["id"], {"id": _NAME})
-SAID: Final = record(["id", "by"], {"id": _NAME, "by": _NAME})
+SAID: Final = record(["id", "by", "event"], {"id": _NAME, "by": _NAME, "event": _NAME})
 EMPTY: Final = record([], {})
 PROBLEM: Final[Schema] = {
     "type": "object",

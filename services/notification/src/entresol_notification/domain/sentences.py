@@ -15,6 +15,8 @@ LONGEST_VALUE: Final = 300
 TEMPLATES: Final[Mapping[str, str]] = {
     "alert.fired": "alert {alert} fires[ ({severity})][ on {service}][ in {environment}][: {summary}]",
     "alert.resolved": "alert {alert} is resolved[ on {service}][ in {environment}]",
+    "answer.counted": "what {by} said to the approval of {resource_id} counts: {said}[ to {to}][ in place of"
+    " {in_place_of}][; still missing: {missing}]",
     "answer.refused": "an answer of {by} did not count: {reason}",
     "answer.withdrawn": "{by} took back a grant of request {request_id}[: {reason}]",
     "approval.answered": "{by} answered an approval of request {request_id}: {answer}[, {reason}]",
@@ -92,6 +94,7 @@ TEMPLATES: Final[Mapping[str, str]] = {
     "[; still there: {steps_done}]",
     "run.failed": "the run of {resource_id} ({action}) failed[ in step {step}]: {reason}[; undone: {compensated}]"
     "[; still there: {left}]",
+    "override.counted": "{by} let the held request {resource_id} through[: {reason}]",
     "run.planned": "the run of {resource_id} would add {adds}, change {changes} and destroy {destroys}"
     "[, and cost {cost} a month][; it is not the plan {replaces} any more]",
     "run.progressed": "step {step} of the run of {resource_id}: {state}[, {message}]",

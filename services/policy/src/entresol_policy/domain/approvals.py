@@ -13,7 +13,7 @@
 """
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Literal, TypeAlias
 
@@ -41,25 +41,12 @@ class Answer:
         return self.in_place_of or self.by
 
     def as_json(self) -> dict[str, Any]:
-        return {
-            "by": self.by,
-            "answer": self.answer,
-            "reason": self.reason,
-            "at": self.at.isoformat(),
-            "in_place_of": self.in_place_of,
-            "stands_for": list(self.stands_for),
-        }
+        return {**asdict(self), "at": self.at.isoformat(), "stands_for": list(self.stands_for)}
 
     @classmethod
     def from_json(cls, found: dict[str, Any]) -> "Answer":
-        return cls(
-            by=found["by"],
-            answer=found["answer"],
-            reason=found["reason"],
-            at=datetime.fromisoformat(found["at"]),
-            in_place_of=found["in_place_of"],
-            stands_for=tuple(found["stands_for"]),
-        )
+        at = datetime.fromisoformat(found["at"])
+        return cls(**{**found, "at": at, "stands_for": tuple(found["stands_for"])})
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +60,7 @@ class Delegation:
     """As in an answer."""
 
     def as_json(self) -> dict[str, Any]:
-        return {"by": self.by, "to": self.to, "at": self.at.isoformat(), "stands_for": list(self.stands_for)}
+        return {**asdict(self), "at": self.at.isoformat(), "stands_for": list(self.stands_for)}
 
     @classmethod
     def from_json(cls, found: dict[str, Any]) -> "Delegation":
@@ -212,6 +199,26 @@ def escalate(approval: Approval, to: Sequence[str]) -> Approval:
     if approval.state != "pending":
         return approval
     return replace(approval, escalated_to=tuple(dict.fromkeys((*approval.escalated_to, *to))))
+
+
+def wanting(approval: Approval) -> tuple[int, tuple[str, ...]]:
+    """How many grants are missing, and whose would help; nobody's once it is decided.
+
+    Whether a group has anybody left who has not answered is not known here.
+    """
+    if approval.state != "pending":
+        return 0, ()
+    seats: list[tuple[str, str, tuple[str, ...]]] = [(one, one, (one,)) for one in approval.approvers]
+    seats += [(one, one, approval.approvers) for one in approval.escalated_to]
+    seats += [(one.to, one.by, one.stands_for) for one in approval.delegations]
+    missing = _missing(approval, approval.answers)
+    helping = {}
+    for who, seat, stands_for in seats:
+        own = approval.not_self and who == approval.requested_by
+        if not own and not _has_answered(approval, who) and not _taken(approval, seat):
+            grant = Answer(who, "granted", None, approval.expires_at, stands_for=stands_for)
+            helping[who] = _missing(approval, (*approval.answers, grant)) < missing
+    return missing, tuple(who for who, helps in helping.items() if helps)
 
 
 def _stands_for(approval: Approval, by: str, groups: Collection[str]) -> tuple[str, ...]:
