@@ -14,7 +14,6 @@ from entresol_provisioning.domain.requests import (
     Request,
     Resource,
     admit,
-    effective_inputs,
     ends_cancelled,
     next_delay_seconds,
 )
@@ -218,14 +217,6 @@ def test_what_is_required_comes_before_the_first_steps() -> None:
     needs = {one.name: one.needs for one in offering.action("create", None).steps or ()}
     assert needs == {"requires/db": (), "base": ("requires/db",), "top": ("base",)}
     assert [one.name for one in offering.action("rotate", None).steps or ()] == ["base", "top"]
-
-
-@pytest.mark.parametrize(
-    ("action", "expected"),
-    [("create", {"a": 1}), ("update", {"a": 1, "b": 0}), ("rotate", {"a": 1, "b": 0})],
-)
-def test_inputs_are_merged_over_the_resources(action: str, expected: dict[str, Any]) -> None:
-    assert effective_inputs(action, {"a": 1}, {"a": 0, "b": 0}) == expected
 
 
 @pytest.mark.parametrize(

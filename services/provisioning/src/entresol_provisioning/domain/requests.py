@@ -8,7 +8,7 @@
 still the same, else the request is `planned` again. Each pass has a run id of its own, and its own steps.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -185,14 +185,6 @@ def _admit_delete(request: Request, resource: Resource | None, dependents: Seque
     if others:
         more = f" and {len(others) - MOST_NAMED} more" if len(others) > MOST_NAMED else ""
         raise Impossible(f"it is needed by {', '.join(others[:MOST_NAMED])}{more}; delete what needs it first")
-
-
-def effective_inputs(action: str, asked: Mapping[str, Any], existing: Mapping[str, Any] | None) -> dict[str, Any]:
-    """What the steps see: the request's inputs over the resource's, key by key.
-
-    A create starts from nothing, and a rollback puts what was once in the place of what is.
-    """
-    return dict(asked) if action in ("create", "rollback") or existing is None else {**existing, **asked}
 
 
 def ends_cancelled(action: str, *, everything_done: bool) -> bool:
