@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from entresol_policy.domain.judging import (
+    ALWAYS,
     WHEN,
     Ask,
     Breaking,
@@ -29,7 +30,7 @@ class Says:
 
     def each_holds(self, conditions: Sequence[str]) -> list[bool | Unclear]:
         unclear = Unclear("request.inputs has no field size", missing="request.inputs.size")
-        return [unclear if one == "unclear" else one == "yes" for one in conditions]
+        return [unclear if one == "unclear" else one in ("yes", ALWAYS) for one in conditions]
 
 
 def policy(*rules: Rule, when: str | None = None, mode: Any = "enforce", name: str = "p") -> Policy:

@@ -8,7 +8,7 @@ that can be ended (`guard.py`), so no expression stops the service, whoever wrot
 import time
 from collections.abc import Callable, Sequence
 from functools import cached_property, lru_cache
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from entresol_manifests.batches import Batch
 from entresol_manifests.expressions import ExpressionError, Scope, compile_expression
@@ -57,26 +57,23 @@ class Evaluator:
 
     def each_holds(self, sources: Sequence[str], scope: Scope) -> list[bool | Unclear]:
         """What `holds` says of each, in order; what it would raise stands in its place."""
-        found: dict[str, bool | Unclear] = {}
-        light, others = _sorted(tuple(sources))
+        light, others, places = _ordered(tuple(sources))
+        found: list[bool | Unclear] = []
         for begin in range(0, len(light), LARGEST_BATCH):
-            self._together(light[begin : begin + LARGEST_BATCH], scope, found)
-        for source in others:
-            found[source] = self._alone(source, scope)
-        return [found[source] for source in sources]
+            found += self._together(light[begin : begin + LARGEST_BATCH], scope)
+        found += [self._alone(source, scope) for source in others]
+        return [found[place] for place in places]
 
     def close(self) -> None:
         """End the process, if there is one. It is started again if it is needed."""
         self._guard.close()
 
-    def _together(self, sources: tuple[str, ...], scope: Scope, found: dict[str, bool | Unclear]) -> None:
+    def _together(self, sources: tuple[str, ...], scope: Scope) -> list[bool | Unclear]:
         """Evaluate them in one call; by halves if they are too much for one, or one of them fails."""
         bundle = _bundle(sources)
         bundle.asked += 1
         if len(sources) == 1 or bundle.asked < WORTHWHILE:
-            for source in sources:
-                found[source] = self._alone(source, scope)
-            return
+            return [self._alone(source, scope) for source in sources]
         batch = bundle.batch
         if batch is not None and batch.weight.microseconds(scope.size(batch.reads)) <= LIGHT_MICROSECONDS:
             try:
@@ -84,12 +81,10 @@ class Evaluator:
             except ExpressionError:  # a variable that is no plain data, which not all of them read
                 values = None
             if values is not None:
-                for source, value in zip(sources, values, strict=True):
-                    found[source] = value if isinstance(value, bool) else _no_condition(source, value)
-                return
+                said = zip(sources, values, strict=True)
+                return [value if isinstance(value, bool) else _no_condition(source, value) for source, value in said]
         middle = len(sources) // 2
-        self._together(sources[:middle], scope, found)
-        self._together(sources[middle:], scope, found)
+        return [*self._together(sources[:middle], scope), *self._together(sources[middle:], scope)]
 
     def _alone(self, source: str, scope: Scope) -> bool | Unclear:
         try:
@@ -98,18 +93,30 @@ class Evaluator:
             return unclear
 
 
+class _Ordered(NamedTuple):
+    """Sources, each once."""
+
+    light: tuple[str, ...]
+    """Those that can be evaluated together."""
+    others: tuple[str, ...]
+    places: tuple[int, ...]
+    """Where each that was asked for is found among the light and then the others."""
+
+
 @lru_cache(maxsize=1024)
-def _sorted(sources: tuple[str, ...]) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """Those that can be evaluated together, and the others; each once."""
-    light: dict[str, None] = {}
-    others: dict[str, None] = {}
-    for source in sources:
-        try:
-            bounded = compile_expression(source).weight.bounded
-        except ExpressionError:
-            bounded = False
-        (light if bounded else others)[source] = None
-    return tuple(light), tuple(others)
+def _ordered(sources: tuple[str, ...]) -> _Ordered:
+    once = dict.fromkeys(sources)
+    light = tuple(one for one in once if _is_bounded(one))
+    others = tuple(one for one in once if not _is_bounded(one))
+    places = {source: place for place, source in enumerate((*light, *others))}
+    return _Ordered(light, others, tuple(places[one] for one in sources))
+
+
+def _is_bounded(source: str) -> bool:
+    try:
+        return compile_expression(source).weight.bounded
+    except ExpressionError:
+        return False
 
 
 class _Bundle:

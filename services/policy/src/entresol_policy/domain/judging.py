@@ -8,13 +8,16 @@
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from typing import Literal, Protocol, TypeAlias
+from itertools import chain, islice
+from typing import Final, Literal, Protocol, TypeAlias
 
 Effect: TypeAlias = Literal["deny", "approve", "error"]
 Mode: TypeAlias = Literal["enforce", "audit"]
 
 WHEN = -1
 """The place of a policy's own condition among its rules."""
+ALWAYS: Final = "true"
+"""The condition of what has none."""
 
 
 class Unclear(Exception):
@@ -91,9 +94,9 @@ class Rule:
     """Why it can never be evaluated."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Verdict:
-    """What one rule said."""
+    """What one rule said. Most are made once and said again and again, so who remembers one does it by identity."""
 
     policy: str
     version: str
@@ -120,6 +123,16 @@ class Verdict:
 
 
 @dataclass(frozen=True, slots=True)
+class Heard:
+    """The rules of a policy that are heard together, and what they say if none of them holds."""
+
+    rules: tuple[tuple[int, Rule], ...]
+    """With their places in the policy."""
+    conditions: tuple[str, ...]
+    passes: tuple[Verdict, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Policy:
     """The rules of one policy, as they are in force."""
 
@@ -131,16 +144,23 @@ class Policy:
     looks_at_plan: bool = False
     unusable: str | None = None
     """Why none of it can be evaluated."""
-    verdicts: tuple[tuple[Verdict, Verdict], ...] = field(init=False, repr=False, compare=False)
-    """What each rule says if it does not hold, and if it does: made once, since most is said again and again."""
+    heard: tuple[Heard, Heard] = field(init=False, repr=False, compare=False)
+    """Before there is a plan, and with one. Made once, since most rules say most of the time that they don't hold."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "verdicts", tuple(self._said(*one) for one in enumerate(self.rules)))
+        object.__setattr__(self, "heard", (self._heard(planned=False), self._heard(planned=True)))
 
-    def _said(self, position: int, rule: Rule) -> tuple[Verdict, Verdict]:
+    def _heard(self, *, planned: bool) -> Heard:
+        rules = tuple(one for one in enumerate(self.rules) if planned or not one[1].looks_at_plan)
+        return Heard(
+            rules,
+            tuple(rule.condition or ALWAYS for _, rule in rules),
+            tuple(self.says(*one, matched=False) for one in rules if not isinstance(one[1].does, Breaking)),
+        )
+
+    def says(self, position: int, rule: Rule, *, matched: bool) -> Verdict:
         effect: Effect = "deny" if rule.does == "deny" else "approve"
-        passes = Verdict(self.name, self.version, position, effect, self.mode, False, rule.because)
-        return passes, replace(passes, matched=True)
+        return Verdict(self.name, self.version, position, effect, self.mode, matched, rule.because)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,32 +212,31 @@ def judge(
     policies: Sequence[Policy], hearing: Hearing, waivers: Collection[Waiver] = (), *, planned: bool = False
 ) -> Judgement:
     """Hear every rule about the request; those about its plan only if it is `planned`."""
-    verdicts: list[Verdict] = []
+    concerned, unconcerned, unclear = _sort(policies, hearing)
+    verdicts = [_unclear(policy, WHEN, reason, waivers) for policy, reason in unclear]
     wanted: list[Wanted] = []
     glasses: list[Glass] = []
-    concerned, unconcerned, unclear = _sort(policies, hearing)
-    verdicts += [_unclear(policy, WHEN, reason, waivers) for policy, reason in unclear]
-    heard = [
-        (policy, position, rule)
-        for policy in concerned
-        for position, rule in enumerate(policy.rules)
-        if planned or not rule.looks_at_plan
-    ]
-    answers = _each(hearing, [rule.condition for _, _, rule in heard], [rule.unusable for _, _, rule in heard])
-    for (policy, position, rule), matched in zip(heard, answers, strict=True):
-        does = rule.does
-        if isinstance(matched, Unclear):
-            verdicts.append(_unclear(policy, position, matched, waivers))
-        elif isinstance(does, Breaking):
-            if matched and policy.mode == "enforce":
-                glasses.append(Glass(policy.name, does))
-        else:
-            verdict = policy.verdicts[position][matched]
-            if matched:
-                verdict = _waived(verdict, waivers)
+    heard = [policy.heard[planned] for policy in concerned]
+    conditions = list(chain.from_iterable(one.conditions for one in heard))
+    answers = iter(hearing.each_holds(conditions))
+    for policy, its in zip(concerned, heard, strict=True):
+        said = list(islice(answers, len(its.rules)))
+        if not any(said):
+            verdicts += its.passes
+            continue
+        for (position, rule), matched in zip(its.rules, said, strict=True):
+            does = rule.does
+            if rule.unusable is not None:
+                verdicts.append(_unclear(policy, position, Unclear(rule.unusable), waivers))
+            elif isinstance(matched, Unclear):
+                verdicts.append(_unclear(policy, position, matched, waivers))
+            elif not isinstance(does, Breaking):
+                verdict = _waived(policy.says(position, rule, matched=matched), waivers)
                 if isinstance(does, Ask) and verdict.counts:
                     wanted.append(Wanted(policy.name, does, rule.because))
-            verdicts.append(verdict)
+                verdicts.append(verdict)
+            elif matched and policy.mode == "enforce":
+                glasses.append(Glass(policy.name, does))
     return Judgement(
         verdicts=tuple(verdicts),
         wanted=tuple(wanted),
@@ -232,25 +251,17 @@ def _sort(policies: Sequence[Policy], hearing: Hearing) -> tuple[list[Policy], l
     concerned: list[Policy] = []
     unconcerned: list[str] = []
     unclear: list[tuple[Policy, Unclear]] = []
-    answers = _each(hearing, [one.when for one in policies], [one.unusable for one in policies])
+    answers = hearing.each_holds([one.when or ALWAYS for one in policies])
     for policy, answer in zip(policies, answers, strict=True):
-        if isinstance(answer, Unclear):
+        if policy.unusable is not None:
+            unclear.append((policy, Unclear(policy.unusable)))
+        elif isinstance(answer, Unclear):
             unclear.append((policy, answer))
         elif answer:
             concerned.append(policy)
         else:
             unconcerned.append(policy.name)
     return concerned, unconcerned, unclear
-
-
-def _each(hearing: Hearing, conditions: Sequence[str | None], unusable: Sequence[str | None]) -> list[bool | Unclear]:
-    """What holds, all of it asked at once; None always does, unless it is unusable."""
-    given = [one for one in conditions if one is not None]
-    answers = iter(hearing.each_holds(given) if given else ())
-    found: list[bool | Unclear] = [True if one is None else next(answers) for one in conditions]
-    if any(unusable):
-        return [answer if why is None else Unclear(why) for answer, why in zip(found, unusable, strict=True)]
-    return found
 
 
 def _unclear(policy: Policy, rule: int, unclear: Unclear, waivers: Collection[Waiver]) -> Verdict:
