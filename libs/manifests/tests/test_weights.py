@@ -1,6 +1,7 @@
 """What may take long is known before it is evaluated, and evaluating together says what each says alone."""
 
 import math
+from typing import Any
 
 import pytest
 from entresol_manifests.batches import Batch
@@ -99,6 +100,53 @@ def test_a_batch_has_the_value_of_each() -> None:
 @pytest.mark.parametrize("failing", ["request.missing == 1", "'a'.split('')", "nobody", "1 / 0"])
 def test_a_batch_in_which_one_fails_has_no_values(failing: str) -> None:
     assert Batch([compile_expression("true"), compile_expression(failing)]).evaluate(SCOPE) is None
+
+
+PATHS: dict[str, Any] = {
+    "r": {"inputs": {"size": "s", "tags": ["a"], "deep": {"x": {"y": 1}}}, "nothing": None, "name": "n"},
+    "x": {"inputs": {"size": 3}},
+}
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "r.inputs.size == 's' && has(r.inputs.tags) && !has(r.inputs.other)",
+        "r.inputs.tags[0] + r.inputs['size'] + 'r.inputs.size' // r.inputs.size",
+        "r.inputs.deep.x.y + size(r.inputs.tags) + r.name.size() + r.inputs.size.size()",
+        "[x.inputs.size, r.inputs.deep.map(x, r.inputs.deep.x.y)]",
+        "[{'inputs': {'size': 's'}}].all(x, x.inputs.size == r.inputs.size)",
+        "{'r': {'inputs': {'size': 1}}}.r.inputs.size",
+        "{'r': {'inputs': {'size': 1}}}. r.inputs.size",
+        "{'r': {'inputs': {'size': 1}}} .r.inputs.size",
+        "{'r': {'inputs': {'size': 1}}}.//\nr.inputs.size",
+        "r.nothing == null || r.nothing.at == 1",
+        "true || r.missing.at == 1",
+        "has(r.missing) && r.missing.at == 1",
+        "r.nothing.at",
+        "has(r.missing.at)",
+        "r.missing.at",
+        "r.inputs.missing",
+        "nobody.inputs.size",
+        "r.name.size",
+    ],
+)
+def test_a_batch_says_of_fields_of_fields_what_each_says_alone(source: str) -> None:
+    expression = compile_expression(source)
+    try:
+        alone = [expression.evaluate(Scope(**PATHS))] * 2
+    except ExpressionError:
+        alone = None
+    assert Batch([expression, expression]).evaluate(Scope(**PATHS)) == alone
+
+
+def test_a_batch_reads_the_fields_of_what_was_put_in_place_of_others() -> None:
+    batch, scope = Batch([compile_expression("r.inputs.size")]), Scope(**PATHS)
+    assert batch.evaluate(scope) == ["s"]
+    scope.put("r", {"inputs": {"size": "l"}})
+    assert batch.evaluate(scope) == ["l"]
+    scope.put("r", {})
+    assert batch.evaluate(scope) is None
 
 
 def test_what_is_too_deep_together_says_so() -> None:

@@ -38,6 +38,7 @@ def situation(
 ) -> Situation:
     judgement = Judgement(
         verdicts=(DENIAL,) if deny else (),
+        denials=(DENIAL.words(),) if deny else (),
         wanted=(WANTED,) if ask else (),
         glasses=(GLASS,) if glass else (),
         to_plan_for=("no-deletes",) if plan else (),

@@ -9,7 +9,8 @@ import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Set
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any, TypeAlias
+from types import MappingProxyType
+from typing import Any, Final, TypeAlias
 
 from entresol_manifests.durations import text as duration_text
 from entresol_manifests.engine import cel
@@ -32,6 +33,9 @@ class ExpressionError(ValueError):
         """The field that was not there, such as `request.inputs.size`; None if it is something else."""
 
 
+_NONE: Final[Mapping[tuple[str, str], str]] = MappingProxyType({})
+
+
 class Scope:
     """What expressions may name. Build it once and evaluate many expressions in it.
 
@@ -47,6 +51,7 @@ class Scope:
         "__weakref__",
         "_context",
         "_copied",
+        "_fields",
         "_given",
         "_sizes",
         "changes",
@@ -60,6 +65,7 @@ class Scope:
         self._context = cel.Context(None, OWN)
         self._given = False
         self._copied: set[str] = set()
+        self._fields: set[tuple[str, str]] = set()
         self._sizes: dict[str, Size] = {}
         self.changes = 0
         """How often a variable was put into it since it was built."""
@@ -68,6 +74,9 @@ class Scope:
         """Give one variable another value; those that stay are not copied again."""
         self.variables = {**self.variables, name: value}
         self._copied.discard(name)
+        if self._fields:  # of a value that it has no more
+            self._context, self._given = cel.Context(None, OWN), False
+            self._copied, self._fields = set(), set()
         self._sizes.pop(name, None)
         self.changes += 1
 
@@ -81,10 +90,16 @@ class Scope:
             units, items = units + size.units, max(items, size.items)
         return Size(units, items)
 
-    def context(self, names: Iterable[str], calls: Set[str] = frozenset()) -> cel.Context:
+    def context(
+        self,
+        names: Iterable[str],
+        calls: Set[str] = frozenset(),
+        fields: Mapping[tuple[str, str], str] = _NONE,
+    ) -> cel.Context:
         """The engine's context, in which these variables and the functions that are called are.
 
-        Raises ExpressionError if a variable is not plain data.
+        `fields` of variables are there as variables of these names, too. Raises ExpressionError if a variable is not
+        plain data.
         """
         if not self._given and not calls.isdisjoint(self.functions):
             for name, function in self.functions.items():
@@ -92,14 +107,23 @@ class Scope:
             self._given = True
         for name in names:
             if name not in self._copied and name in self.variables:
-                try:
-                    self._context.add_variable(name, self.variables[name])
-                except (KeyboardInterrupt, SystemExit):
-                    raise
-                except BaseException:
-                    raise ExpressionError(f"{name} holds something that is neither JSON nor a time") from None
+                self._copy(name, self.variables[name])
                 self._copied.add(name)
+        for (name, field), alias in fields.items():
+            if (name, field) not in self._fields:
+                whole = self.variables.get(name)
+                if isinstance(whole, Mapping) and field in whole:
+                    self._copy(alias, whole[field])
+                self._fields.add((name, field))
         return self._context
+
+    def _copy(self, name: str, value: Any) -> None:
+        try:
+            self._context.add_variable(name, value)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException:
+            raise ExpressionError(f"{name} holds something that is neither JSON nor a time") from None
 
 
 class Expression:

@@ -130,6 +130,8 @@ def measure(value: Any) -> Size:
         each = waiting.pop()
         if isinstance(each, str | bytes):
             units += 1 + len(each) // ITEM_CHARACTERS
+        elif each is None or isinstance(each, int | float):
+            units += 1
         elif isinstance(each, Mapping):
             longest = max(longest, len(each))
             units += 1

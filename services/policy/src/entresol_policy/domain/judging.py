@@ -201,11 +201,8 @@ class Judgement:
     to_plan_for: tuple[str, ...] = ()
     """Concerned policies that look at the plan."""
     unconcerned: tuple[str, ...] = ()
-
-    @property
-    def denials(self) -> tuple[str, ...]:
-        """Why it is denied; empty if it is not."""
-        return tuple(one.words() for one in self.verdicts if one.counts and one.effect != "approve")
+    denials: tuple[str, ...] = ()
+    """Why it is denied; empty if it is not."""
 
 
 def judge(
@@ -213,7 +210,8 @@ def judge(
 ) -> Judgement:
     """Hear every rule about the request; those about its plan only if it is `planned`."""
     concerned, unconcerned, unclear = _sort(policies, hearing)
-    verdicts = [_unclear(policy, WHEN, reason, waivers) for policy, reason in unclear]
+    errors = [_unclear(policy, WHEN, reason, waivers) for policy, reason in unclear]
+    verdicts, objections = [*errors], [*errors]
     wanted: list[Wanted] = []
     glasses: list[Glass] = []
     heard = [policy.heard[planned] for policy in concerned]
@@ -227,14 +225,16 @@ def judge(
         for (position, rule), matched in zip(its.rules, said, strict=True):
             does = rule.does
             if rule.unusable is not None:
-                verdicts.append(_unclear(policy, position, Unclear(rule.unusable), waivers))
-            elif isinstance(matched, Unclear):
+                matched = Unclear(rule.unusable)
+            if isinstance(matched, Unclear):
                 verdicts.append(_unclear(policy, position, matched, waivers))
+                objections.append(verdicts[-1])
             elif not isinstance(does, Breaking):
-                verdict = _waived(policy.says(position, rule, matched=matched), waivers)
-                if isinstance(does, Ask) and verdict.counts:
+                verdicts.append(_waived(policy.says(position, rule, matched=matched), waivers))
+                if does == "deny":
+                    objections.append(verdicts[-1])
+                elif verdicts[-1].counts:
                     wanted.append(Wanted(policy.name, does, rule.because))
-                verdicts.append(verdict)
             elif matched and policy.mode == "enforce":
                 glasses.append(Glass(policy.name, does))
     return Judgement(
@@ -243,6 +243,7 @@ def judge(
         glasses=tuple(glasses),
         to_plan_for=tuple(one.name for one in concerned if one.looks_at_plan),
         unconcerned=tuple(unconcerned),
+        denials=tuple(one.words() for one in objections if one.counts),
     )
 
 
