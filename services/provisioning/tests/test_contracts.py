@@ -3,11 +3,13 @@
 from typing import Any
 
 import pytest
-from entresol_manifests.schemas import validator
+from entresol_manifests.schemas import differences, validator
 from entresol_provisioning.conformance import make_work
 from entresol_provisioning.drivers import StepFailed, contract_of
 from entresol_provisioning.drivers.contracts import Files, Length, Strict, contract, read, schema_of
+from entresol_provisioning.drivers.gitops import targets as gitops
 from entresol_provisioning.drivers.registry import assemble
+from entresol_provisioning.drivers.scaffold import targets as scaffold
 from entresol_provisioning.settings import Settings
 from pydantic import Field, model_validator
 
@@ -112,3 +114,23 @@ def undescribed(schema: Any, place: str) -> Any:
         if "description" not in each:
             yield f"{place}/{name}"
         yield from undescribed(each, f"{place}/{name}")
+
+
+@pytest.mark.parametrize(
+    ("driver", "with_", "pointer"),
+    [
+        ("gitops", {"path": "../x"}, "/path"),
+        ("gitops", {"path": ".git/hooks"}, "/path"),
+        ("gitops", {"files": {"a/../../b": "x"}}, "/files"),
+        ("gitops", {"branch": "--force"}, "/branch"),
+        ("gitops", {"repository": "--upload-pack=touch"}, "/repository"),
+        ("gitops", {"repository": "https://git.example.com/x.git"}, "/repository"),
+        ("scaffold", {"template": "https://git.example.com/x.git"}, "/template"),
+        ("scaffold", {"ref": "-x"}, "/ref"),
+    ],
+)
+def test_where_a_step_must_not_write_is_known_before_it_runs(driver: str, with_: dict[str, Any], pointer: str) -> None:
+    schema = schema_of({"gitops": gitops, "scaffold": scaffold}[driver].Spec)
+    usual = {"repository": "infra", **({"files": {"{{ name }}": "x"}} if driver == "gitops" else {"template": "t"})}
+    assert differences(usual, schema, validator(schema)) == []
+    assert [one.pointer for one in differences({**usual, **with_}, schema, validator(schema))] == [pointer]

@@ -103,14 +103,28 @@ async def test_a_step_that_cannot_be_done_fails_the_run_with_the_reason(
     assert reason in failed.reason
 
 
-@pytest.mark.parametrize("wrong", [{"path": "shared"}, {"sise": 1}])
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"path": "shared"},
+        {"sise": 1},
+        {"path": "../${inputs.size}"},
+        {"files": {"{{ '.git' }}/config": "x"}},
+        {"files": {"a.txt": "{{ nothing }}"}},
+        {"branch": "--force"},
+        {"repository": "nowhere", "create": False},
+        {"repository": None, "create": None, "destination": "away"},
+    ],
+)
 async def test_what_was_refused_before_anything_was_done_leaves_nothing_to_delete(
     platform: Any, offering: Callable[..., Any], settings: Settings, wrong: dict[str, Any]
 ) -> None:
     def step(text: str, **more: Any) -> dict[str, Any]:
         with_ = {"repository": "infra", "create": True, "files": {"a.txt": text}, "path": "shared", **more}
-        return {"create": {"steps": [{"name": "only", "driver": "gitops", "with": with_, "retries": 0}]}}
+        return {"create": {"steps": [{"name": "only", "driver": "gitops", "with": with_, "retries": 1}]}}
 
+    away = {"kind": "Destination", "metadata": {"name": "away"}, "spec": {"repository": "https://127.0.0.1:9/x.git"}}
+    await platform.apply(away)
     await platform.apply(offering(actions=step("theirs")))
     await platform.ended(await platform.ask())
     await platform.apply(offering(version="2.0.0", actions=step("mine", **wrong)))

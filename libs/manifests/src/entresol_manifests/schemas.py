@@ -4,7 +4,7 @@ A schema never makes a reader fetch anything: references lead only within the sc
 """
 
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
 from typing import Any, Final
@@ -12,6 +12,7 @@ from typing import Any, Final
 import jsonschema_rs
 
 from entresol_manifests.findings import Finding, meant
+from entresol_manifests.paths import is_harmless
 from entresol_manifests.pointers import child, join
 
 KINDS: Final = (
@@ -40,6 +41,9 @@ _PATTERNS: Final[Mapping[str, str]] = {
     "^(user|group|": "must be user:NAME, group:NAME, or ci:, service:, system: or trigger: and a name",
     "^[\\p{L}": "must be letters, digits and any of @ _ . + : \\ / = -",
     "^https?://": "must be a URL that begins with https:// or http://",
+    "^[A-Za-z0-9][A-Za-z0-9._/": "must be the name of a branch or a tag",
+    "^[A-Za-z0-9][A-Za-z0-9_.": "must be the name of a template; URLs can't be named here",
+    "^[a-z0-9][": "must be a repository's name: lower-case letters, digits, dots and dashes; a URL needs a Destination",
 }
 TYPES_IN_WORDS: Final[Mapping[str, str]] = {
     "object": "a map",
@@ -51,10 +55,18 @@ TYPES_IN_WORDS: Final[Mapping[str, str]] = {
     "null": "null",
 }
 EVERY_TYPE: Final = frozenset(TYPES_IN_WORDS)
+_RELATIVE: Final = "must be a relative path, without .., .git, and names that begin with a dash"
 _FORMATS: Final[Mapping[str, str]] = {
     "date-time": "must be a time with its zone, such as 2026-11-21T10:00:00Z",
     "json-pointer": "must be a JSON pointer, such as /status/address",
+    "relative-path": _RELATIVE,
+    "relative-folder": _RELATIVE,
 }
+_CHECKS: Final[dict[str, Callable[[str], bool]]] = {
+    "relative-path": is_harmless,
+    "relative-folder": lambda text: not text.strip("/") or is_harmless(text.strip("/")),
+}
+"""Of the formats that the dialect does not know. A folder may have slashes around it, and be the root."""
 _KIND = jsonschema_rs.ValidationErrorKind
 _LIMITS: Final[Mapping[type, str]] = {
     _KIND.Minimum: "be at least {}",
@@ -93,6 +105,7 @@ def validator(schema: Mapping[str, Any], *, formats: bool = True) -> jsonschema_
         return jsonschema_rs.Draft202012Validator(
             dict(schema),
             validate_formats=formats,
+            formats=_CHECKS,
             offline=True,
             mask="it",
             pattern_options=jsonschema_rs.RegexOptions(),

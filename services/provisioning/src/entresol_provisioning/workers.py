@@ -75,9 +75,9 @@ class StepWorker:
                         acting.pop(key).result()
                     if len(acting) < self._settings.concurrency:
                         for intent in await self._claim(service, frozenset(acting)):
-                            suspect = intent.key in suspects or intent.attempt > 1
+                            lost = intent.key in suspects
                             suspects.discard(intent.key)
-                            acting[intent.key] = asyncio.create_task(self._perform(service, intent, suspect))
+                            acting[intent.key] = asyncio.create_task(self._perform(service, intent, lost))
                     if acting:
                         await asyncio.sleep(BUSY_SECONDS)
                     await wake.wait(LOOK_SECONDS)
@@ -94,8 +94,8 @@ class StepWorker:
         free = self._settings.concurrency - len(acting)
         return await service.read(lambda session: claims.ready(session, self._offerings, acting, free))
 
-    async def _perform(self, service: Service, intent: Intent, suspect: bool) -> None:
-        verdict = await self._attempt(service, intent, suspect)
+    async def _perform(self, service: Service, intent: Intent, lost: bool) -> None:
+        verdict = await self._attempt(service, intent, lost)
         try:
             await self._record(service, verdict)
         except Exception:
@@ -117,8 +117,12 @@ class StepWorker:
                 attempt += 1
                 await asyncio.sleep(next_delay_seconds(attempt, random.random(), first=0.1, longest=5))
 
-    async def _attempt(self, service: Service, intent: Intent, suspect: bool) -> Verdict:
-        """Act, and say how it ended. Raises nothing but the cancellation."""
+    async def _attempt(self, service: Service, intent: Intent, lost: bool) -> Verdict:
+        """Act, and say how it ended. Raises nothing but the cancellation.
+
+        `lost`: it may have been tried by a process that did not live to say how that ended.
+        """
+        suspect = lost or intent.attempt > 1
         if intent.request.stopping and not suspect and not intent.memory:
             return sparing.verdict(intent, "dropped")
         undo: dict[str, Any] | None = None
@@ -172,7 +176,8 @@ class StepWorker:
                 # This attempt has touched nothing, but who knows what an earlier one has left half way.
                 return sparing.verdict(intent, "outdated", message=failure.reason, undo=undo if suspect else None)
             asked = intent.step.driver != RESOURCE or intent.memory or intent.footprint is not None
-            touched = suspect or not failure.untouched
+            # What an earlier attempt may have left was written down when that ended.
+            touched = lost or not failure.untouched
             return self._failed(intent, failure, undo if asked and touched else None)
         except ExpressionError as error:
             return self._failed(intent, StepFailed(str(error)), undo)

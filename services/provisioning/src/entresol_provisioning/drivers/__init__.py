@@ -19,7 +19,8 @@ returns a Driver. What every driver has to hold:
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
 
@@ -143,6 +144,16 @@ class StepFailed(Exception):
         """Whether only a value is missing that another step would give; a plan then says so instead of failing."""
         self.untouched = untouched
         """Whether this attempt has surely changed nothing, so that nothing of it has to be taken down."""
+
+
+@contextmanager
+def beforehand() -> Iterator[None]:
+    """What fails in here has changed nothing yet, so nothing of it has to be taken down."""
+    try:
+        yield
+    except StepFailed as failure:
+        failure.untouched = True
+        raise
 
 
 class PlanOutdated(StepFailed):

@@ -4,15 +4,17 @@ import hashlib
 import re
 from pathlib import Path
 
+from entresol_manifests.paths import LONGEST, is_harmless
+
 from entresol_provisioning.drivers import StepFailed
 
-LONGEST = 1024
-LONGEST_PART = 200
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
 _SLUG = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}\Z")
 _REPOSITORY = re.compile(r"[a-z0-9]([a-z0-9._-]{0,98}[a-z0-9])?\Z")
 _BRANCH = re.compile(r"[A-Za-z0-9][A-Za-z0-9._/-]{0,199}\Z")
-_GIT_ALIAS = re.compile(r"(\.git|git~\d+)[ .]*\Z", re.IGNORECASE)
+BRANCH_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,199}$"
+REPOSITORY_PATTERN = r"^[a-z0-9][a-z0-9._-]{0,99}(/[a-z0-9][a-z0-9._-]{0,99}){0,2}$"
+"""What the schema of a `with` says of them; it lets pass whatever is usable."""
 
 
 def relative(path: str) -> str:
@@ -22,10 +24,8 @@ def relative(path: str) -> str:
     """
     if not path or len(path) > LONGEST:
         raise StepFailed("a path is empty or too long")
-    for part in path.split("/"):
-        bad = part in ("", ".", "..") or len(part) > LONGEST_PART or "\\" in part or ":" in part
-        if bad or not part.isprintable() or _GIT_ALIAS.match(part) or part.startswith("-"):
-            raise StepFailed(f"{path[:100]!r} is not a path that may be written to")
+    if not is_harmless(path):
+        raise StepFailed(f"{path[:100]!r} is not a path that may be written to")
     return path
 
 

@@ -5,8 +5,9 @@ import hashlib
 from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
+from pydantic import Field
 from pydantic.config import JsonDict
 
 from entresol_provisioning.drivers import StepFailed, StepWork, paths
@@ -19,6 +20,9 @@ from entresol_provisioning.settings import Settings
 
 ONE_PLACE: JsonDict = {"oneOf": [{"required": ["destination"]}, {"required": ["repository"]}]}
 """What the schema of a `with` says of the two; the Destination itself comes with the work."""
+Branch: TypeAlias = Annotated[str, Field(json_schema_extra={"pattern": paths.BRANCH_PATTERN})]
+Repository: TypeAlias = Annotated[str, Field(json_schema_extra={"pattern": paths.REPOSITORY_PATTERN})]
+"""Texts of a `with`; they are looked at more closely when they are used."""
 MOST = 64
 """Repositories that nobody works at, and are remembered nevertheless."""
 

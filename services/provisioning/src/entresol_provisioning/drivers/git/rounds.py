@@ -81,6 +81,7 @@ class Rounds:
         self._most = MOST
         self._done = 0
         self._hurries = False
+        self._moving = False
         self._seen: Mapping[str, str | None] = {}
 
     @property
@@ -165,8 +166,13 @@ class Rounds:
                 await asyncio.to_thread(shutil.rmtree, self._place, ignore_errors=True)
                 refused = await self._round(trusting=True)
         except Exception as error:
+            if isinstance(error, OSError):
+                error = StepFailed(f"the repository can't be worked with: {error.strerror or error}", retryable=True)
             for one in self._acting:
-                one.fail(copy.copy(error) if isinstance(error, StepFailed) else error)
+                failure = copy.copy(error)
+                if isinstance(failure, StepFailed):
+                    failure.untouched = not self._moving
+                one.fail(failure)
             return False
         self._done += 1
         if self._remote is not None and self._done % TIDY_ROUNDS == 0:
@@ -185,6 +191,7 @@ class Rounds:
 
         Unless it is trusted, a repository that is damaged fails the round, and nobody has been answered yet.
         """
+        self._moving = False
         branches = frozenset[str]().union(*(one.branches for one in self._acting))
         fetched = None
         if self._remote is not None:
@@ -204,6 +211,7 @@ class Rounds:
                     _deliver(one, value, error)
             refused: Mapping[str, StepFailed | None] = {}
             if moves:
+                self._moving = True
                 failpoint("effect.middle")
                 refused = await self._move(repo, view, moves)
         self._left_at = {branch: tip for branch, tip in view.tips.items() if branch not in refused}
@@ -221,11 +229,13 @@ class Rounds:
         one.tries += 1
         if reason is not None:
             if one.alone:
-                one.fail(copy.copy(reason))
+                refusal = copy.copy(reason)
+                refusal.untouched = True
+                one.fail(refusal)
                 return
             one.alone = True
         elif one.tries >= ATTEMPTS or time.monotonic() > one.deadline:
-            one.fail(StepFailed("others keep moving the branch", retryable=True))
+            one.fail(StepFailed("others keep moving the branch", retryable=True, untouched=True))
             return
         self._waiting.insert(0, one)
 
@@ -248,6 +258,8 @@ class Rounds:
             try:
                 outcomes.append((one.job(view), None))
             except Exception as error:
+                if isinstance(error, StepFailed):
+                    error.untouched = True
                 outcomes.append((None, error))
         if self._remote is None:
             view.objects.save()

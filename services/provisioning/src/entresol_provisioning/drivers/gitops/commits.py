@@ -40,9 +40,7 @@ def compared(view: View, work: StepWork, target: Target, head: ObjectID | None, 
     new = set(difference.changed).difference(owned(work.previous, target))
     for path, resource in sorted(writers(view.objects, head, {one: difference.before[one] for one in new}).items()):
         if resource != work.resource_id:
-            raise StepFailed(
-                f"{path} is what {resource} has written; each resource needs a path or files of its own", untouched=True
-            )
+            raise StepFailed(f"{path} is what {resource} has written; each resource needs a path or files of its own")
     return difference
 
 

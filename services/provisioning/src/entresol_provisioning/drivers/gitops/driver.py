@@ -16,6 +16,7 @@ from entresol_provisioning.drivers import (
     StepResult,
     StepWork,
     Touched,
+    beforehand,
     paths,
 )
 from entresol_provisioning.drivers.contracts import contract
@@ -56,11 +57,12 @@ class GitOps:
         return _plan(at, change, difference)
 
     async def apply(self, work: StepWork) -> StepResult:
-        at = target(self._settings, work)
-        change = await self._change(work, at, destroys=False)
-        if at.place.missing:
-            if not at.create:
+        with beforehand():
+            at = target(self._settings, work)
+            change = await self._change(work, at, destroys=False)
+            if at.place.missing and not at.create:
                 raise StepFailed(_missing(at))
+        if at.place.missing:
             work.hold_to(commits.approvable(at, change, trees.everything(change)))
         if at.create:
             await asyncio.to_thread(refs.create, at.place.directory, at.branch)

@@ -3,19 +3,22 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from entresol_manifests import durations
 from pydantic import ConfigDict, Field
+from pydantic.config import JsonDict
 
 from entresol_provisioning.drivers import StepFailed, StepWork, paths
 from entresol_provisioning.drivers.contracts import Files, Strict, read
 from entresol_provisioning.drivers.git import places
-from entresol_provisioning.drivers.git.places import ONE_PLACE, Place
+from entresol_provisioning.drivers.git.places import ONE_PLACE, Branch, Place, Repository
 from entresol_provisioning.settings import Settings
 
 LOOK_SECONDS = 30.0
 LONGEST_LOOK_SECONDS = 86_400
+_NAMES: JsonDict = {"propertyNames": {"anyOf": [{"format": "relative-path"}, {"pattern": "\\{[{%#]"}]}}
+"""The name of a file is known beforehand unless it is a template."""
 _NUMBER = re.compile(r"[0-9]{1,6}(\.[0-9]{1,3})?")
 
 
@@ -26,14 +29,14 @@ class Spec(Strict):
 
     destination: str | None = None
     """Name of a Destination with a repository."""
-    repository: str | None = None
+    repository: Repository | None = None
     """Name of a repository that is kept beside the service; one that is elsewhere needs a Destination."""
-    files: Files | None = None
+    files: Annotated[Files, Field(json_schema_extra=_NAMES)] | None = None
     """Jinja templates by path; names are templates too. Instead, template may name a folder beside the manifest, whose
     files are put here when it is applied."""
-    path: str | None = None
+    path: Annotated[str, Field(json_schema_extra={"format": "relative-folder"})] | None = None
     """Folder in the repository; left out: project/environment/offering/name of the resource."""
-    branch: str | None = None
+    branch: Branch | None = None
     """Branch that is written to; left out: the Destination's, or main."""
     via: Literal["commit", "branch"] = "commit"
     """Whether it is committed at once, or proposed by a branch of its own and waited for until it is merged."""

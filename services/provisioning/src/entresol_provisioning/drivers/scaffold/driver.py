@@ -18,7 +18,16 @@ from dulwich.repo import Repo
 from entresol_eventing.failpoints import failpoint
 from entresol_manifests.digest import digest
 
-from entresol_provisioning.drivers import Difference, Observation, Plan, StepFailed, StepResult, StepWork, Touched
+from entresol_provisioning.drivers import (
+    Difference,
+    Observation,
+    Plan,
+    StepFailed,
+    StepResult,
+    StepWork,
+    Touched,
+    beforehand,
+)
 from entresol_provisioning.drivers.contracts import contract
 from entresol_provisioning.drivers.git import refs, trees
 from entresol_provisioning.drivers.git.objects import Objects
@@ -96,15 +105,16 @@ class Scaffold:
         return _outline(at, step)
 
     async def apply(self, work: StepWork) -> StepResult:
-        at = target(self._settings, work)
-        state = await self._look(at, work)
-        if work.attempted and state.known is not None:
-            earlier: Known | None = await self._read(
-                at, lambda view: histories.find_earlier(view.objects, view.heads[at.branch], work)
-            )
-            if earlier is not None:
-                return StepResult(_outputs(at, earlier), "committed by an earlier attempt")
-        render = await self._render(at)
+        with beforehand():
+            at = target(self._settings, work)
+            state = await self._look(at, work)
+            if work.attempted and state.known is not None:
+                earlier: Known | None = await self._read(
+                    at, lambda view: histories.find_earlier(view.objects, view.heads[at.branch], work)
+                )
+                if earlier is not None:
+                    return StepResult(_outputs(at, earlier), "committed by an earlier attempt")
+            render = await self._render(at)
         if at.place.missing:
             work.hold_to(_outline(at, _begun(render)).digest)
         if at.place.remote is None:

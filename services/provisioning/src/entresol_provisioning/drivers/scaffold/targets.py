@@ -9,7 +9,8 @@ from pydantic import ConfigDict, Field
 from entresol_provisioning.drivers import StepFailed, StepWork, paths
 from entresol_provisioning.drivers.contracts import Strict, read
 from entresol_provisioning.drivers.git import places
-from entresol_provisioning.drivers.git.places import ONE_PLACE, Place
+from entresol_provisioning.drivers.git.places import ONE_PLACE, Branch, Place, Repository
+from entresol_provisioning.drivers.scaffold.templates import NAME_PATTERN
 from entresol_provisioning.settings import Settings
 
 
@@ -18,17 +19,17 @@ class Spec(Strict):
 
     model_config = ConfigDict(json_schema_extra={**ONE_PLACE})
 
-    template: str = Field(min_length=1)
+    template: str = Field(min_length=1, json_schema_extra={"pattern": NAME_PATTERN})
     """Name of a template beneath the service's templates, or of a repository that is kept beside it."""
-    ref: str | None = None
+    ref: Branch | None = None
     """Tag, branch or commit of the template; left out: its newest."""
     answers: dict[str, Any] | None = None
     """Answers to the template's questions, by their names."""
-    repository: str | None = None
+    repository: Repository | None = None
     """Name of the new repository, kept beside the service."""
     destination: str | None = None
     """Name of a Destination with an empty repository."""
-    branch: str | None = None
+    branch: Branch | None = None
     """Branch that is filled; left out: the Destination's, or main."""
     track: bool = False
     """Whether the template's files stay as it gives them; otherwise they are their developers' to change."""

@@ -24,6 +24,8 @@ from entresol_provisioning.drivers import StepFailed, paths
 MOST_FILES = 5000
 LARGEST_BYTES = 32 * 1024**2
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\Z")
+NAME_PATTERN = r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,99}(/[A-Za-z0-9][A-Za-z0-9_.-]{0,99}){0,3}$"
+"""What the schema of a `with` says of a template's name."""
 _COMMIT = re.compile(r"[0-9a-f]{40}\Z")
 
 
