@@ -3,6 +3,7 @@
 from typing import Any
 
 import pytest
+from entresol_manifests.offerings.contracts import Contract, check_contracts
 from entresol_manifests.schemas import differences, validator
 from entresol_provisioning.conformance import make_work
 from entresol_provisioning.drivers import StepFailed, contract_of
@@ -134,3 +135,45 @@ def test_where_a_step_must_not_write_is_known_before_it_runs(driver: str, with_:
     usual = {"repository": "infra", **({"files": {"{{ name }}": "x"}} if driver == "gitops" else {"template": "t"})}
     assert differences(usual, schema, validator(schema)) == []
     assert [one.pointer for one in differences({**usual, **with_}, schema, validator(schema))] == [pointer]
+
+
+MAIN = {"main.tf": ""}
+NO_FILE = "its name is not one that a file of a module may have"
+NO_VARIABLE = "its name must be letters, digits and _, and not begin with ENTRESOL_ or LD_"
+LITERALS: list[tuple[str, dict[str, Any], list[str]]] = [
+    ("exec", {"program": "mail/box-1.py", "env": {"A": "${inputs.a}", "B": {"secretRef": "env:B"}}}, []),
+    ("exec", {"program": "../x"}, ["/program: must be a program's name: letters, digits, dots, dashes and slashes"]),
+    ("exec", {"program": "../${inputs.a}"}, []),
+    ("exec", {"program": "x", "env": {"LD_PRELOAD": "${inputs.a}"}}, [f"/env/LD_PRELOAD: {NO_VARIABLE}"]),
+    (
+        "exec",
+        {"program": "x", "env": {"A": {"secretRef": "hunter2"}}},
+        ["/env/A/secretRef: must be a reference to a secret, env:NAME or file:/PATH, never the secret itself"],
+    ),
+    (
+        "exec",
+        {"program": "x", "env": {"A": {"secretRef": "env:ENTRESOL_TOKEN"}}, "input": "${inputs.a}"},
+        ["/env/A/secretRef: the platform's own secrets are not given away"],
+    ),
+    ("exec", {"program": "x", "destination": "A B"}, ["/destination: must be the name of a Destination"]),
+    ("terraform", {"files": MAIN, "variables": {"größe_1-a": "${inputs.a}"}}, []),
+    ("terraform", {"files": {"modules/a/main.tf": ""}}, ["/files: has no .tf file at its top"]),
+    ("terraform", {"files": MAIN | {"../x.tf": ""}}, [f"/files/..~1x.tf: {NO_FILE}"]),
+    ("terraform", {"files": MAIN | {"a.TF.json": ""}}, [f"/files/a.TF.json: {NO_FILE}"]),
+    (
+        "terraform",
+        {"files": MAIN, "variables": {"1a": "${inputs.a}"}},
+        ["/variables/1a: its name is not one of a variable: letters, digits, _ and -"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("driver", "given", "findings"), LITERALS)
+def test_what_is_written_literally_is_judged_when_the_offering_is_applied(
+    settings: Settings, driver: str, given: dict[str, Any], findings: list[str]
+) -> None:
+    made = contract_of(assemble(settings)[driver])
+    assert made is not None
+    steps = [{"name": "a", "driver": driver, "with": given}]
+    found = check_contracts({"actions": {"create": {"steps": steps}}}, {driver: Contract(made.settings, None)})
+    assert [str(each).removeprefix("/spec/actions/create/steps/0/with") for each in found] == findings

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from importlib.resources import files
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import jsonschema_rs
 
@@ -15,6 +15,7 @@ from entresol_manifests.findings import Finding, meant
 from entresol_manifests.paths import is_harmless
 from entresol_manifests.pointers import child, join
 
+Validator: TypeAlias = jsonschema_rs.Draft202012Validator
 KINDS: Final = (
     "Blueprint",
     "Channel",
@@ -80,6 +81,8 @@ _LIMITS: Final[Mapping[type, str]] = {
     _KIND.MinProperties: "have at least {} field",
     _KIND.MaxProperties: "have at most {} field",
 }
+_OWN_WORDS: Final = "errorMessage"
+"""Keyword beside others in a schema: what is told where one of them, but for the type, does not hold."""
 _WEIGHING = (_KIND.OneOfNotValid, _KIND.OneOfMultipleValid, _KIND.AnyOf, _KIND.Not)
 
 
@@ -91,7 +94,7 @@ class SchemaError(ValueError):
         self.message, self.pointer = message, pointer
 
 
-def validator(schema: Mapping[str, Any], *, formats: bool = True) -> jsonschema_rs.Draft202012Validator:
+def validator(schema: Mapping[str, Any], *, formats: bool = True) -> Validator:
     """A validator of JSON Schema 2020-12 that fetches nothing and matches patterns in linear time.
 
     Without `formats` they are only notes, as the dialect has it, and as the door reads the inputs of a request.
@@ -123,7 +126,7 @@ def violations(kind: str, document: Mapping[str, Any]) -> list[Finding]:
     return differences(document, *_of_kind(kind))
 
 
-def differences(document: Any, schema: Mapping[str, Any], check: jsonschema_rs.Draft202012Validator) -> list[Finding]:
+def differences(document: Any, schema: Mapping[str, Any], check: Validator) -> list[Finding]:
     """The same for any document: in what it differs from the schema, which is that of the validator."""
     found: list[Finding] = []
     for error in check.iter_errors(document):
@@ -134,7 +137,7 @@ def differences(document: Any, schema: Mapping[str, Any], check: jsonschema_rs.D
 
 
 @cache
-def _of_kind(kind: str) -> tuple[dict[str, Any], jsonschema_rs.Draft202012Validator]:
+def _of_kind(kind: str) -> tuple[dict[str, Any], Validator]:
     text = files("entresol_contracts").joinpath(f"schemas/manifests/{kind.lower()}.v1.json").read_text("utf-8")
     schema: dict[str, Any] = json.loads(text)
     return schema, validator(schema)
@@ -209,7 +212,9 @@ def _type_of(value: Any) -> str:
 
 def _told(error: jsonschema_rs.ValidationError, schema: Mapping[str, Any]) -> Iterator[Finding]:
     pointer, kind = join(error.instance_path), error.kind
-    if isinstance(kind, _KIND.AdditionalProperties | _KIND.UnevaluatedProperties):
+    if own := _own_words(error, schema):
+        yield Finding(pointer, own)
+    elif isinstance(kind, _KIND.AdditionalProperties | _KIND.UnevaluatedProperties):
         known = _known_fields(schema, error.schema_path)
         for name in kind.unexpected:
             yield Finding(child(pointer, name), f"unknown field {name}{meant(name, known)}")
@@ -233,7 +238,8 @@ def _told(error: jsonschema_rs.ValidationError, schema: Mapping[str, Any]) -> It
         counts = told[-1].isalpha() and limit != 1
         yield Finding(pointer, f"{told}s" if counts else told)
     elif isinstance(kind, _KIND.PropertyNames):
-        yield from (Finding(pointer, f"a key in it {each.message}") for each in _told(kind.error, schema))
+        named = child(pointer, str(kind.error.instance))
+        yield from (Finding(named, f"its name {each.message}") for each in _told(kind.error, schema))
     elif choice := _keys_only(error, schema):
         several = isinstance(kind, _KIND.OneOfMultipleValid | _KIND.Not)
         told = f"has both {' and '.join(choice)}; keep one" if several else f"needs {' or '.join(choice)}"
@@ -249,14 +255,18 @@ def _told(error: jsonschema_rs.ValidationError, schema: Mapping[str, Any]) -> It
         yield Finding(pointer, error.message[:200])
 
 
+def _own_words(error: jsonschema_rs.ValidationError, schema: Mapping[str, Any]) -> str | None:
+    """What the schema itself wants to be told."""
+    if isinstance(error.kind, _KIND.Type | _KIND.PropertyNames):
+        return None
+    said = _at(schema, error.schema_path[:-1])
+    own = said.get(_OWN_WORDS) if isinstance(said, dict) else None
+    return own if isinstance(own, str) else None
+
+
 def _keys_only(error: jsonschema_rs.ValidationError, schema: Mapping[str, Any]) -> list[str]:
     """The fields that the schema weighs against each other, if that is all that it does at the place of the error."""
-    said: Any = schema
-    for key in error.schema_path if isinstance(error.kind, _WEIGHING) else ():
-        try:
-            said = said[key]
-        except (KeyError, IndexError, TypeError):
-            return []
+    said = _at(schema, error.schema_path) if isinstance(error.kind, _WEIGHING) else []
     branches = said if isinstance(said, list) else [said]
     if not all(isinstance(each, dict) and each.keys() == {"required"} for each in branches):
         return []
@@ -293,9 +303,15 @@ def _strangeness(errors: list[jsonschema_rs.ValidationError], place: list[str | 
 
 
 def _known_fields(schema: Any, path: list[str | int]) -> list[str]:
-    for key in path[:-1]:
+    said = _at(schema, path[:-1])
+    return list(said.get("properties", ())) if isinstance(said, dict) else []
+
+
+def _at(schema: Any, path: Iterable[str | int]) -> Any:
+    """What is at that place of a schema; None if it is behind a reference."""
+    for key in path:
         try:
             schema = schema[key]
         except (KeyError, IndexError, TypeError):
-            return []
-    return list(schema.get("properties", ())) if isinstance(schema, dict) else []
+            return None
+    return schema

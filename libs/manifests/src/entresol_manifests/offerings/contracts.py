@@ -21,10 +21,8 @@ _MARKED: Final = {"type": "string", "pattern": f"^{_MARK}"}
 _EACH: Final = ("properties", "patternProperties", "$defs", "definitions")
 _LISTS: Final = ("allOf", "anyOf", "prefixItems")
 _INNER: Final = ("items", "additionalProperties", "unevaluatedProperties", "unevaluatedItems")
-_UNJUDGED: Final = frozenset(
-    {"if", "then", "else", "contains", "minContains", "maxContains", "dependentSchemas", "oneOf", "not"}
-)
-"""Keywords whose judgement of a known value may turn with an unknown one; two of them are kept if they can't."""
+_UNJUDGED: Final = ("contains", "minContains", "maxContains", "dependentSchemas", "$ref")
+"""Keywords of which it is not worked out what they say of a known value beside an unknown one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +110,7 @@ def _given(given: Mapping[str, Any], contract: Contract, pointer: str, types: _T
         return
     open_texts: dict[str, str] = {}
     value = _marked(given, "", open_texts)
-    judged = _lenient(schema, outermost=True) if open_texts else schema
+    judged = _weighed(schema, fits=True, outermost=True) if open_texts else schema
     try:
         check = validator(judged)
     except SchemaError:
@@ -163,23 +161,38 @@ def _is_open(text: str) -> bool:
         return True
 
 
-def _lenient(schema: Any, *, outermost: bool = False) -> Any:
-    """The schema with which a mark fits everywhere, whatever else would have to be there."""
+def _weighed(schema: Any, *, fits: bool, outermost: bool = False) -> Any:
+    """The schema with which a mark fits everywhere, or nowhere: what may come to hold, or what is sure to hold."""
     if not isinstance(schema, Mapping):
         return schema
     inner: dict[str, Any] = {}
+    rules: list[Any] = []
     for key, value in schema.items():
         if key in _EACH and isinstance(value, Mapping):
-            inner[key] = {name: _lenient(each) for name, each in value.items()}
-        elif key in _LISTS and isinstance(value, list):
-            inner[key] = [_lenient(each) for each in value]
+            inner[key] = {name: _weighed(each, fits=fits) for name, each in value.items()}
+        elif key in _LISTS or (key == "oneOf" and not _is_about_keys(value)):
+            each_weighed = [_weighed(each, fits=fits) for each in value]
+            inner["anyOf" if key == "oneOf" else key] = each_weighed
+            if key == "oneOf" and not fits:
+                rules.append({"oneOf": [_weighed(each, fits=True) for each in value]})
         elif key in _INNER:
-            inner[key] = _lenient(value)
-        elif key not in _UNJUDGED or _is_about_keys(value):
+            inner[key] = _weighed(value, fits=fits)
+        elif key == "not":
+            inner[key] = _weighed(value, fits=not fits)
+        elif key == "if":
+            rules += [
+                {"if": _weighed(value, fits=fits is (branch == "else")), branch: _weighed(schema[branch], fits=fits)}
+                for branch in ("then", "else")
+                if branch in schema
+            ]
+        elif key in _UNJUDGED and not fits:
+            return False
+        elif key not in (*_UNJUDGED, "then", "else") or (key == "$ref" and fits):
             inner[key] = value
-    return inner if outermost else {"if": _MARKED, "else": inner}
+    if rules:
+        inner["allOf"] = [*inner.get("allOf", ()), *rules]
+    return inner if outermost else {"if": _MARKED, "then": fits, "else": inner}
 
 
 def _is_about_keys(value: Any) -> bool:
-    branches = value if isinstance(value, list) else [value]
-    return all(isinstance(each, Mapping) and each.keys() == {"required"} for each in branches)
+    return all(isinstance(each, Mapping) and each.keys() == {"required"} for each in value)

@@ -13,7 +13,7 @@ from entresol_manifests import durations
 from entresol_manifests.digest import canonical
 from entresol_manifests.findings import Finding
 from entresol_manifests.pointers import join
-from entresol_manifests.schemas import differences, validator
+from entresol_manifests.schemas import Validator, differences, validator
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -25,6 +25,7 @@ from pydantic import (
     WithJsonSchema,
     model_validator,
 )
+from pydantic.config import JsonDict
 from pydantic.json_schema import JsonSchemaValue
 from pydantic_core import CoreSchema
 
@@ -43,6 +44,18 @@ class Strict(BaseModel):
     exactly_one: ClassVar[tuple[str, ...]] = ()
     """Fields of which one has to be there, and no other."""
     at_most_one: ClassVar[tuple[str, ...]] = ()
+    rules: ClassVar[tuple[JsonDict, ...]] = ()
+    """JSON Schemas for what no field can say by itself; errorMessage in one is what is told where it does not hold."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _hold(cls, given: Any) -> Any:
+        if cls.rules and isinstance(given, Mapping):
+            there = {name: value for name, value in given.items() if value is not None}
+            whole = {"allOf": list(cls.rules)}
+            for found in differences(there, whole, _judge(cls)):
+                raise ValueError(f"{found.pointer} {found.message}".strip())
+        return given
 
     @model_validator(mode="after")
     def _weigh(self, info: ValidationInfo) -> Self:
@@ -62,10 +75,17 @@ class Strict(BaseModel):
             schema["oneOf"] = [{"required": [name]} for name in cls.exactly_one]
         elif cls.at_most_one:
             schema["not"] = {"required": list(cls.at_most_one)}
+        if cls.rules:
+            schema["allOf"] = list(cls.rules)
         return schema
 
 
 S = TypeVar("S", bound=Strict)
+
+
+@cache
+def _judge(model: type[Strict]) -> Validator:
+    return validator({"allOf": list(model.rules)})
 
 
 def _seconds(text: str) -> str:
@@ -85,6 +105,16 @@ Length: TypeAlias = Annotated[
 """A duration such as 90s."""
 Pointer: TypeAlias = Annotated[
     str, AfterValidator(_pointer), Field(max_length=200, json_schema_extra={"format": "json-pointer"})
+]
+
+
+def shaped(pattern: str, told: str, *, longest: int | None = None) -> Any:
+    """The field of a text that has to be like the pattern; `told` says what it must be."""
+    return Field(pattern=pattern, max_length=longest, json_schema_extra={"errorMessage": told})
+
+
+DestinationName: TypeAlias = Annotated[
+    str, shaped("^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$", "must be the name of a Destination")
 ]
 Files: TypeAlias = Annotated[dict[str, str], Field(min_length=1)]
 """Texts by their relative path; never empty."""

@@ -10,7 +10,6 @@ import fcntl
 import hashlib
 import json
 import os
-import re
 import secrets
 import shutil
 import tempfile
@@ -26,10 +25,15 @@ from entresol_provisioning.drivers.paths import relative, slug, unlinked
 VARIABLES = "entresol.tfvars.json"
 MARK = ".entresol.json"
 STATE = "terraform.tfstate"
-_ALLOWED = re.compile(r".*\.(tf|tofu|tftpl|tpl|tmpl|txt|md|yaml|yml|sh|pem|json)\Z")
+LONGEST_NAME = 200
+_PART = r"\w[\w .,+@=~()-]*"
+_ENDINGS = "tf|tofu|tftpl|tpl|tmpl|txt|md|yaml|yml|sh|pem|json"
+FILE_NAME = rf"^(\.terraform\.lock\.hcl|({_PART}/)*{_PART}\.({_ENDINGS}))$"
+"""Of what a module may have: nothing hidden, nothing that leads out of it."""
+REFUSED_NAME = r"(?i)(\.(tf|tofu|tfvars)\.json)$|\.tfstate"
+"""Of those, what terraform would read as more than text, or as its state."""
 _LOCK_FILE = ".terraform.lock.hcl"
 _PLUGINS = ".terraform"
-_REFUSED = (".tf.json", ".tofu.json", ".tfvars", ".tfvars.json", ".tfstate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,7 @@ class Workspace:
         wanted = _digest(files)
         mark = self._mark()
         for name in set(mark.get("files", [])) - files.keys():
-            unlinked(self.place, relative_file(name)).unlink(missing_ok=True)
+            unlinked(self.place, relative(name)).unlink(missing_ok=True)
         if mark.get("digest") != wanted:
             self._save_mark({"files": sorted({*files, *mark.get("files", [])}), "digest": None})
             for name, text in files.items():
@@ -180,15 +184,3 @@ async def locked(root: Path, workspace: Workspace) -> AsyncIterator[int]:
 
 def _digest(files: Mapping[str, str]) -> str:
     return hashlib.sha256(json.dumps(dict(files), sort_keys=True).encode()).hexdigest()
-
-
-def relative_file(name: str) -> str:
-    """The file name if a module may have it; raise StepFailed otherwise."""
-    relative(name)
-    last = name.rpartition("/")[2]
-    hidden = any(part.startswith(".") for part in name.split("/"))
-    if last == _LOCK_FILE and name == last:
-        return name
-    if hidden or last.lower().endswith(_REFUSED) or ".tfstate" in last or not _ALLOWED.match(last):
-        raise StepFailed(f"{name[:100]!r} is not a file that a module may have")
-    return name

@@ -6,27 +6,27 @@ argument as long as it does not begin with a dash, or after `--`; what is more t
 
 import hashlib
 import os
-import re
 import stat
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 from entresol_manifests.digest import digest
 from entresol_manifests.secrets import SecretMissing, resolve
 from pydantic import Field
 
 from entresol_provisioning.drivers import StepFailed, StepWork, contracts
-from entresol_provisioning.drivers.contracts import Strict
+from entresol_provisioning.drivers.contracts import DestinationName, Strict, shaped
 from entresol_provisioning.drivers.remains import texts
 
 MOST_ARGUMENTS = 1000
-LONGEST_ARGUMENT = 100 * 1024
+LONGEST = 100 * 1024
 _TOLD = ("arguments", "env", "input", "observes", "once", "program")
-_PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\Z")
-_VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,99}\Z")
-_REFUSED = ("ENTRESOL_", "LD_")
+_PART = r"[A-Za-z0-9](\.?[A-Za-z0-9_-])*"
+Text: TypeAlias = Annotated[
+    str, shaped(r"^[^\x00]*$", f"must be text without NUL, at most {LONGEST // 1024} KiB", longest=LONGEST)
+]
 _PASSED_ON = (
     "PATH",
     "TZ",
@@ -46,30 +46,56 @@ _PASSED_ON = (
 class SecretRef(Strict):
     """A reference to a secret."""
 
-    secret_ref: str = Field(alias="secretRef")
+    rules = (
+        {
+            "properties": {
+                "secretRef": {
+                    "not": {"pattern": "^env:ENTRESOL_"},
+                    "errorMessage": "the platform's own secrets are not given away",
+                }
+            }
+        },
+    )
+
+    secret_ref: str = Field(alias="secretRef", pattern="^(env:[A-Za-z_][A-Za-z0-9_]*|file:/.+)$")
     """Where the value is: env:NAME or file:/PATH of the service; written in the offering, never in an input."""
 
 
 class Spec(Strict):
     """Runs a program that is installed beside the service, with a contract of files."""
 
-    program: str = Field(min_length=1)
+    rules = (
+        {
+            "properties": {
+                "env": {
+                    "propertyNames": {
+                        "pattern": "^[A-Za-z_][A-Za-z0-9_]{0,99}$",
+                        "not": {"pattern": "^(ENTRESOL|LD)_"},
+                        "errorMessage": "must be letters, digits and _, and not begin with ENTRESOL_ or LD_",
+                    }
+                }
+            }
+        },
+    )
+
+    program: str = shaped(
+        f"^{_PART}(/{_PART}){{0,3}}$",
+        "must be a program's name: letters, digits, dots, dashes and slashes",
+        longest=400,
+    )
     """Name of a file in the service's directory of programs: letters, digits, dots, dashes and slashes."""
-    arguments: list[str] = Field(default_factory=list, max_length=MOST_ARGUMENTS)
+    arguments: list[Text] = Field(default_factory=list, max_length=MOST_ARGUMENTS)
     """Its arguments; a text from an input must not begin with a dash, unless it comes after --."""
     input: Any = None
     """What the program reads as `input`: any JSON."""
-    env: dict[str, str | SecretRef] | None = Field(
-        default=None,
-        json_schema_extra={"propertyNames": {"pattern": "^[A-Za-z_][A-Za-z0-9_]{0,99}$"}},
-    )
+    env: dict[str, Text | SecretRef] | None = None
     """Variables of its environment: texts, or secrets as {secretRef: …}. Names that begin with ENTRESOL_ or LD_ are
     refused."""
     once: bool = False
     """Whether it must not be started again where it may have had its effect."""
     observes: bool = True
     """Whether it answers to observe; if not, its resources are taken to be as they were left."""
-    destination: str | None = None
+    destination: DestinationName | None = None
     """Name of a Destination; a change of it is a reason to run again."""
 
 
@@ -149,11 +175,8 @@ def content_digest(path: Path) -> str:
 
 
 def _find(root: Path, name: str) -> Path:
-    parts = name.split("/")
-    if len(parts) > 4 or not all(_PART.match(part) and ".." not in part for part in parts):
-        raise StepFailed(f"{name[:100]!r} is not a program's name: letters, digits, dots, dashes and slashes")
     place = root
-    for part in parts:
+    for part in name.split("/"):
         place = place / part
         if place.is_symlink():
             raise StepFailed(f"the program {name} is a symbolic link, or behind one, which is not followed")
@@ -169,10 +192,8 @@ def _find(root: Path, name: str) -> Path:
 
 
 def _arguments(given: list[str], work: StepWork) -> tuple[str, ...]:
-    if any("\0" in one or not _is_text(one) for one in given):
-        raise StepFailed("/with/arguments: holds a character that no argument may have")
-    if any(len(one.encode()) > LONGEST_ARGUMENT for one in given):
-        raise StepFailed(f"/with/arguments: one exceeds {LONGEST_ARGUMENT // 1024} KiB; put it into input")
+    if any(len(one.encode()) > LONGEST for one in given):
+        raise StepFailed(f"/with/arguments: one exceeds {LONGEST // 1024} KiB; put it into input")
     foreign = [text for _, text in texts([work.inputs, work.scope.get("steps", {})]) if len(text) > 1]
     options = tuple(text for text in foreign if text.startswith("-"))
     for one in given:
@@ -188,27 +209,19 @@ def _variables(given: Mapping[str, str | SecretRef], work: StepWork) -> tuple[di
     secrets: dict[str, str] = {}
     foreign = {text for _, text in texts([work.inputs])}
     for name, value in given.items():
-        if not _VARIABLE.match(name) or name.startswith(_REFUSED):
-            raise StepFailed(f"/with/env: can't set {name[:100]!r}")
         if isinstance(value, SecretRef):
             secrets[name] = env[name] = _secret(name, value.secret_ref, foreign)
         else:
             env[name] = value
-        if "\0" in env[name] or len(env[name]) > LONGEST_ARGUMENT or not _is_text(env[name]):
-            raise StepFailed(f"/with/env/{name}: must be text of at most {LONGEST_ARGUMENT // 1024} KiB")
+        if "\0" in env[name] or len(env[name].encode()) > LONGEST:
+            raise StepFailed(f"/with/env/{name}: must be text without NUL, at most {LONGEST // 1024} KiB")
     return env, secrets
 
 
 def _secret(name: str, reference: str, foreign: set[str]) -> str:
     if reference in foreign:
         raise StepFailed(f"/with/env/{name}: a secret's reference must be written in the offering, not in an input")
-    if reference.startswith("env:ENTRESOL_"):
-        raise StepFailed(f"/with/env/{name}: the platform's own secrets are not given away")
     try:
         return resolve(reference)
     except SecretMissing as error:
         raise StepFailed(f"/with/env/{name}: {error}") from None
-
-
-def _is_text(value: str) -> bool:
-    return not any("\ud800" <= one <= "\udfff" for one in value)
