@@ -1,9 +1,11 @@
 """The life of a resource beyond its creation, by the handlers alone: what follows from which verdict of a step."""
 
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any, ClassVar
 
 import pytest
+import time_machine
 from entresol_contracts.events import (
     CompensationFailed,
     RequirementRefused,
@@ -20,7 +22,7 @@ from entresol_provisioning.drifts import Sight, record
 from entresol_provisioning.drivers import Difference
 from entresol_provisioning.verdicts import Wait
 
-from services.provisioning.tests.conftest import Desk, make_offering
+from services.provisioning.tests.conftest import NOON, Desk, make_offering
 
 ID = "shop/dev/database/orders"
 THREE: list[dict[str, Any]] = [
@@ -591,6 +593,11 @@ class TestChanges:
 
 
 class TestPauses:
+    @pytest.fixture
+    def clock(self, provided: None) -> Iterator[time_machine.Traveller]:
+        with time_machine.travel(NOON, tick=False) as traveller:
+            yield traveller
+
     @pytest.fixture(autouse=True)
     def provided(self, desk: Desk) -> None:
         desk.apply(make_offering(lifetime={"default": "1h"}, drift={"every": "10m"}))
@@ -619,6 +626,29 @@ class TestPauses:
         desk.due("lifetime:" + ID)
         assert desk.facts() == before
         assert "lifetime:" + ID in desk.deadlines
+
+    def test_it_is_warned_about_its_end_all_the_same(self, desk: Desk, clock: time_machine.Traveller) -> None:
+        desk.ask("pause", lifetime_seconds=9 * 86400, reason="by hand")
+        clock.move_to(desk.at + timedelta(minutes=30))
+        desk.due("lifetime:" + ID)
+        assert desk.facts()[-1] == "ResourceExpiring"
+
+    def test_its_end_waits_no_longer_than_the_pause(self, desk: Desk, clock: time_machine.Traveller) -> None:
+        def look() -> None:
+            assert desk.deadlines["lifetime:" + ID].due_at <= desk.at
+            desk.due("lifetime:" + ID)
+
+        desk.ask("pause", lifetime_seconds=9 * 86400, reason="by hand")
+        desk.later(hours=2)
+        clock.move_to(desk.at)
+        look()
+        assert desk.deadlines["lifetime:" + ID].due_at == NOON + timedelta(days=9)
+        desk.ask("pause", lifetime_seconds=600, reason="nearly done")
+        look()
+        assert desk.deadlines["lifetime:" + ID].due_at == desk.at + timedelta(minutes=10)
+        desk.ask("unpause")
+        look()
+        assert desk.facts()[-1] == "ResourceExpired"
 
     def test_nobody_looks_at_a_paused_resource(self, desk: Desk) -> None:
         desk.ask("pause", lifetime_seconds=600, reason="by hand")

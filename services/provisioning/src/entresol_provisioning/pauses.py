@@ -20,7 +20,7 @@ from entresol_provisioning.domain.graph import Impossible
 from entresol_provisioning.domain.offering import Offering
 from entresol_provisioning.domain.requests import Request, Resource
 from entresol_provisioning.offerings import Offerings
-from entresol_provisioning.resources import emit, names
+from entresol_provisioning.resources import emit, end_if_over, names
 
 PAUSE: Final = "pause"
 BY_ITSELF: Final = "system:pause"
@@ -39,6 +39,7 @@ def pause(
     said: dict[str, Any] = {"request_id": request.id, "by": by, "reason": request.reason, "until": until}
     yield emit(current, ResourcePaused(**names(current), **said))
     yield Deadline(f"{PAUSE}:{resource.id}", PAUSE, until, {"resource_id": resource.id})
+    yield from end_if_over(current, at)
 
 
 def unpause(
@@ -47,6 +48,7 @@ def unpause(
     yield Cancel(f"{PAUSE}:{resource.id}")
     current = _changed(connection, resource, paused=None, request_id=request.id)
     yield emit(current, ResourceUnpaused(**names(current), request_id=request.id, by=request.actor["id"]))
+    yield from end_if_over(current, at)
     yield from drifts.look_soon(connection, current, offering, at)
 
 
@@ -63,6 +65,7 @@ class Pauses:
             return
         current = _changed(connection, resource, paused=None)
         yield emit(current, ResourceUnpaused(**names(current), by=BY_ITSELF), actor=BY_ITSELF)
+        yield from end_if_over(current, at)
         offering = self._offerings.get(connection, resource.offering_digest)
         yield from drifts.look_soon(connection, current, offering, at)
 

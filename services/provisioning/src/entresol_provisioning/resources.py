@@ -161,8 +161,17 @@ def extend(
     yield _next_look(current, offering.lifetime, at, at)
 
 
+def end_if_over(resource: Resource, at: datetime) -> Iterator[Deadline]:
+    """After its pause has changed: an end that waited for that comes now, or when the other pause ends."""
+    if resource.expires_at is not None and resource.expires_at <= at:
+        yield _look_at(resource, at, resource.created_at)
+
+
 class Lifetimes:
-    """Answers when a resource's next moment has come: a warning, its end, or a reminder of its end."""
+    """Answers when a resource's next moment has come: a warning, its end, or a reminder of its end.
+
+    A pause holds up the end, not the warnings: whoever paused it can still extend it.
+    """
 
     def __init__(self, offerings: Offerings) -> None:
         self._offerings = offerings
@@ -173,16 +182,15 @@ class Lifetimes:
         if resource is None or not resource.exists or resource.expires_at is None:
             return
         at = now()
-        if resource.paused is not None:
-            until = datetime.fromisoformat(resource.paused["until"])
-            yield _look_at(resource, max(until, at), datetime.fromisoformat(due.args["begins_at"]))
+        begins_at = datetime.fromisoformat(due.args["begins_at"])
+        if resource.expires_at <= at and resource.paused is not None:
+            yield _look_at(resource, max(datetime.fromisoformat(resource.paused["until"]), at), begins_at)
             return
         if resource.expires_at <= at:
             yield from self._expire(connection, resource, at)
             return
         offering = self._offerings.get(connection, resource.offering_digest)
         lifetime = Lifetime() if offering is None else offering.lifetime
-        begins_at = datetime.fromisoformat(due.args["begins_at"])
         if any(one <= at for one in warnings(lifetime, begins_at, resource.expires_at)):
             yield Emit(
                 ResourceExpiring(
