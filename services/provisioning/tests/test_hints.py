@@ -51,7 +51,7 @@ def concerned(desk: Desk, said: ChangePushed) -> str:
     listening, found = heard(desk, said)
     hint = hints._read(found.key, found.args)
     for one in listening.weigh(hint, desk.session):
-        hints._ask(desk.session, one, hint.at)
+        hints._ask(desk.session, one)
     return looks(desk)
 
 
@@ -126,7 +126,7 @@ async def test_hints_are_weighed_beside_the_service_also_those_from_before_its_s
     def left_behind(session: Any) -> Any:
         (offering,) = session.connection().execute(select(resource.c.offering_digest)).scalars()
         told = event(push()).model_dump(mode="json", by_alias=True)
-        args = {"event": told, "offerings": [offering], "at": told["time"]}
+        args = {"event": told, "offerings": [offering]}
         yield Deadline(f"{HINT}:old", HINT, event(push()).time + timedelta(hours=1), args)
 
     await platform.service.transact(left_behind)

@@ -1,7 +1,7 @@
 """The life of a resource beyond its creation, by the handlers alone: what follows from which verdict of a step."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 import pytest
@@ -17,6 +17,7 @@ from entresol_contracts.events import (
     ResourceProvisioned,
     ResumeRequested,
 )
+from entresol_eventing.envelope import now
 from entresol_provisioning import store
 from entresol_provisioning.drifts import Sight, record
 from entresol_provisioning.drivers import Difference
@@ -656,13 +657,18 @@ class TestPauses:
         assert "ResourceDrifted" not in desk.facts()
 
 
-def see(desk: Desk, *paths: str, gone: tuple[str, ...] = ()) -> None:
+def see(desk: Desk, *paths: str, gone: tuple[str, ...] = (), begun_at: datetime | None = None) -> None:
     connection = desk.session.connection()
     resource = store.find_resource(connection, ID)
     assert resource is not None
     offering = desk.offerings.get(connection, resource.offering_digest)
     differences = tuple({"step": "only", "path": path, "change": "changed"} for path in paths)
-    desk.take(record(connection, Sight(ID, resource.revision, differences, gone), offering, desk.at))
+    desk.take(record(connection, Sight(ID, resource.revision, begun_at or now(), differences, gone), offering, desk.at))
+
+
+def looks(desk: Desk) -> list[str]:
+    """Resources that are to be looked at now."""
+    return list(desk.session.connection().execute(store.looks(9)).scalars())
 
 
 class TestDrift:
@@ -740,8 +746,31 @@ class TestDrift:
         self.provide(desk)
         connection = desk.session.connection()
         offering = desk.offerings.get(connection, desk.offerings.digest(connection, "database", "1.0.0"))
-        desk.take(record(connection, Sight(ID, 0, gone=("only",)), offering, desk.at))
+        desk.take(record(connection, Sight(ID, 0, now(), gone=("only",)), offering, desk.at))
         assert self.drifted(desk) == []
+
+    def test_what_is_worked_on_is_looked_at_afterwards(self, desk: Desk) -> None:
+        self.provide(desk)
+        desk.ask("reconcile")
+        desk.due("drift:" + ID)
+        assert looks(desk) == []
+        see(desk, "a")
+        assert self.drifted(desk) == []
+        desk.done("only")
+        assert looks(desk) == [ID]
+        see(desk, "a")
+        assert len(self.drifted(desk)) == 1
+        assert looks(desk) == []
+
+    def test_what_is_asked_for_during_a_look_is_looked_at_again(self, desk: Desk) -> None:
+        self.provide(desk)
+        begun_at = now()
+        store.ask_to_look(desk.session.connection(), [ID])
+        store.ask_to_look(desk.session.connection(), [ID])
+        see(desk, begun_at=begun_at)
+        assert looks(desk) == [ID]
+        see(desk)
+        assert looks(desk) == []
 
     def test_a_look_that_could_not_be_finished_says_nothing(self, desk: Desk) -> None:
         self.provide(desk)
@@ -750,7 +779,7 @@ class TestDrift:
         resource = store.find_resource(connection, ID)
         assert resource is not None
         offering = desk.offerings.get(connection, resource.offering_digest)
-        desk.take(record(connection, Sight(ID, resource.revision, unknown="no answer"), offering, desk.at))
+        desk.take(record(connection, Sight(ID, resource.revision, now(), unknown="no answer"), offering, desk.at))
         assert "ResourceConverged" not in desk.facts()
         assert "drift:" + ID in desk.deadlines
 

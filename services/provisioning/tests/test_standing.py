@@ -41,7 +41,7 @@ def see(desk: Desk, *paths: str) -> None:
     assert resource is not None
     differences = tuple({"step": "only", "path": path, "change": "changed"} for path in paths)
     offering = desk.offerings.get(desk.session.connection(), resource.offering_digest)
-    desk.take(record(desk.session.connection(), Sight(ID, resource.revision, differences), offering, desk.at))
+    desk.take(record(desk.session.connection(), Sight(ID, resource.revision, desk.at, differences), offering, desk.at))
 
 
 def test_a_resource_as_it_should_be_counts_nowhere(lives: Desk) -> None:

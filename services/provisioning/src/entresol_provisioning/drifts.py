@@ -36,6 +36,7 @@ class Sight:
 
     resource_id: str
     revision: int
+    begun_at: datetime
     differences: tuple[Mapping[str, str], ...] = ()
     """{step, path, change}"""
     gone: tuple[str, ...] = ()
@@ -53,35 +54,36 @@ def begin(
 ) -> Iterator[Outcome]:
     """After a run: what was adopted may differ from the start, and what had drifted may be right again."""
     if differences:
-        found = Sight(resource.id, resource.revision, tuple(differences))
+        found = Sight(resource.id, resource.revision, at, tuple(differences))
         yield from _tell(connection, resource, offering.drift or Drift(), found, at)
     if resource.drift is not None:
-        store.ask_to_look(connection, resource.id, at)
+        store.ask_to_look(connection, (resource.id,))
     if offering.drift is not None:
         yield from _schedule(resource, offering.drift, at)
 
 
 def look(due: Due, session: Session) -> Iterator[Outcome]:
     """It is time to look at the resource."""
-    store.ask_to_look(session.connection(), due.args["resource_id"], due.due_at)
+    store.ask_to_look(session.connection(), (due.args["resource_id"],))
     yield from ()
 
 
-def look_soon(connection: Connection, resource: Resource, offering: Offering | None, at: datetime) -> Iterator[Outcome]:
+def look_soon(connection: Connection, resource: Resource, offering: Offering | None) -> None:
     if offering is not None and offering.drift is not None:
-        store.ask_to_look(connection, resource.id, at)
-    yield from ()
+        store.ask_to_look(connection, (resource.id,))
 
 
 def record(connection: Connection, found: Sight, offering: Offering | None, at: datetime) -> Iterator[Outcome]:
-    """Write down what was seen, unless the resource was changed meanwhile; look again when it is time."""
-    store.forget_look(connection, found.resource_id)
+    """Write down what was seen, and look again when it is time; at once if the resource was changed meanwhile."""
     resource = store.find_resource(connection, found.resource_id)
-    if resource is None or not resource.exists or offering is None:
+    if resource is None or not resource.exists or resource.paused is not None or offering is None:
+        store.forget_look(connection, found.resource_id)
         return
+    if resource.revision != found.revision or store.is_busy(connection, resource.id):
+        return
+    store.forget_look(connection, found.resource_id, found.begun_at)
     drift = offering.drift or Drift()
-    is_current = resource.revision == found.revision and not store.is_busy(connection, resource.id)
-    if is_current and resource.paused is None and found.unknown is None:
+    if found.unknown is None:
         yield from _tell(connection, resource, drift, found, at)
     yield from _schedule(resource, drift, at)
 

@@ -11,7 +11,7 @@ import contextlib
 import time
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
 from typing import Any, Final
 
@@ -47,7 +47,6 @@ class Hint:
 
     key: str
     event: Mapping[str, Any]
-    at: datetime
     offerings: tuple[str, ...]
     """Their digests."""
 
@@ -77,7 +76,6 @@ class Hints:
             key = f"{HINT}:{event.source} {event.id}"
             args = {
                 "event": event.model_dump(mode="json", by_alias=True, exclude_none=True),
-                "at": event.time.isoformat(),
                 "offerings": [one.digest for one in hinted],
             }
             self._heard.append(key)
@@ -87,7 +85,7 @@ class Hints:
         """Nobody found out whom it concerns: look at all of them."""
         hint = _read(due.key, due.args)
         for digest in hint.offerings:
-            _ask(session, Concerned(digest, all_after=""), hint.at)
+            _ask(session, Concerned(digest, all_after=""))
         yield from ()
 
     async def work(self, service: Service) -> None:
@@ -171,20 +169,20 @@ def _pending(keys: Collection[str] | None, session: Session) -> list[Hint]:
 
 
 def _read(key: str, args: Mapping[str, Any]) -> Hint:
-    return Hint(key, args["event"], datetime.fromisoformat(args["at"]), tuple(args["offerings"]))
+    return Hint(key, args["event"], tuple(args["offerings"]))
 
 
-def _ask(session: Session, one: Concerned, at: datetime) -> None:
+def _ask(session: Session, one: Concerned) -> None:
     connection = session.connection()
     if one.all_after is not None:
-        store.ask_to_look_at_all(connection, one.offering, one.all_after, at)
-    store.ask_to_look_at_each(connection, one.listed, at)
+        store.ask_to_look_at_all(connection, one.offering, one.all_after)
+    store.ask_to_look(connection, one.listed)
 
 
 async def _record(service: Service, hint: Hint, found: Sequence[Concerned]) -> None:
     def unit(session: Session) -> Generator[Outcome, None, None]:
         for one in found:
-            _ask(session, one, hint.at)
+            _ask(session, one)
         yield Cancel(hint.key)
 
     while True:

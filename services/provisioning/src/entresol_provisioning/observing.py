@@ -14,10 +14,9 @@ from entresol_eventing.envelope import now
 from entresol_eventing.reactions import Outcome
 from entresol_eventing.service import Service
 from entresol_eventing.writer import Unavailable
-from sqlalchemy import select
 from sqlmodel import Session
 
-from entresol_provisioning import drifts, store, tables
+from entresol_provisioning import drifts, store
 from entresol_provisioning.domain.graph import Impossible
 from entresol_provisioning.domain.requests import Resource
 from entresol_provisioning.drifts import Sight
@@ -78,7 +77,7 @@ class Observer:
 
     async def _asked(self, service: Service, looking: frozenset[str], free: int) -> dict[str, Subject | None]:
         """Those that have been asked for the longest, with what it takes to look at them."""
-        query = select(tables.look.c.resource_id).order_by(tables.look.c.asked_at).limit(free + len(looking))
+        query = store.looks(free + len(looking))
 
         def read(session: Session) -> dict[str, Subject | None]:
             found = session.connection().execute(query).scalars().all()
@@ -109,19 +108,21 @@ class Observer:
 
     async def _look(self, resource_id: str, subject: Subject | None) -> Sight:
         """Raises nothing but the cancellation."""
+        at = now()
         if subject is None:
-            return Sight(resource_id, 0, unknown="it is not there any more, or paused")
+            return Sight(resource_id, 0, at, unknown="it is not there any more, or paused")
         try:
             looks = zip(subject.footprints, subject.scopes, strict=True)
             seen = await asyncio.gather(*(self._observe(subject.resource, *one) for one in looks))
         except Exception as error:
             reason = error.reason if isinstance(error, StepFailed) else repr(error)
             log.warning("a resource can't be observed", extra={"resource": resource_id, "reason": reason})
-            return Sight(resource_id, subject.resource.revision, unknown=reason)
+            return Sight(resource_id, subject.resource.revision, at, unknown=reason)
         found = list(zip(subject.footprints, seen, strict=True))
         return Sight(
             resource_id,
             subject.resource.revision,
+            at,
             tuple(
                 {"step": left.step, "path": one.path, "change": one.change}
                 for left, each in found

@@ -49,7 +49,7 @@ def unpause(
     current = _changed(connection, resource, paused=None, request_id=request.id)
     yield emit(current, ResourceUnpaused(**names(current), request_id=request.id, by=request.actor["id"]))
     yield from end_if_over(current, at)
-    yield from drifts.look_soon(connection, current, offering, at)
+    drifts.look_soon(connection, current, offering)
 
 
 class Pauses:
@@ -67,7 +67,7 @@ class Pauses:
         yield emit(current, ResourceUnpaused(**names(current), by=BY_ITSELF), actor=BY_ITSELF)
         yield from end_if_over(current, at)
         offering = self._offerings.get(connection, resource.offering_digest)
-        yield from drifts.look_soon(connection, current, offering, at)
+        drifts.look_soon(connection, current, offering)
 
 
 def _changed(connection: Connection, resource: Resource, **changes: Any) -> Resource:

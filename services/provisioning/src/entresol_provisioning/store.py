@@ -5,8 +5,9 @@ from datetime import datetime
 from functools import cache
 from typing import Any, NamedTuple
 
+from entresol_eventing.envelope import now
 from entresol_eventing.statements import Statement
-from sqlalchemy import ColumnElement, Connection, Table, bindparam, delete, insert, literal, or_, select, update
+from sqlalchemy import ColumnElement, Connection, Select, Table, bindparam, delete, insert, literal, or_, select, update
 
 from entresol_provisioning.domain.graph import StepState
 from entresol_provisioning.domain.offering import HOW_TO_BE
@@ -251,22 +252,22 @@ def keep_announcement(connection: Connection, driver: str, digest: str | None) -
         connection.execute(insert(announcement), {"driver": driver, "digest": digest})
 
 
-def ask_to_look(connection: Connection, resource_id: str, at: datetime) -> None:
-    """Have the resource compared with the world; once, however often it is asked for meanwhile."""
-    if not connection.execute(select(look.c.resource_id).where(look.c.resource_id == resource_id)).first():
-        connection.execute(insert(look), {"resource_id": resource_id, "asked_at": at})
+def looks(most: int) -> Select[str]:
+    """The resources that are to be compared with the world, asked for the longest first. What is worked on has time."""
+    works = select(request.c.id).where(request.c.resource_id == look.c.resource_id, _OPEN)
+    return select(look.c.resource_id).where(~works.exists()).order_by(look.c.asked_at).limit(most)
 
 
-def ask_to_look_at_all(connection: Connection, offering_digest: str, after: str, at: datetime) -> None:
-    """Have all resources with this content of an offering compared with the world that come after one by their ids."""
-    _ask(connection, at, *existing(offering_digest), resource.c.id > after)
-
-
-def ask_to_look_at_each(connection: Connection, resource_ids: Sequence[str], at: datetime) -> None:
-    """Have these compared with the world, but for what has been deleted meanwhile."""
+def ask_to_look(connection: Connection, resource_ids: Sequence[str]) -> None:
+    """Have these compared with the world after now, but for what has been deleted; once, however often it is asked."""
     for begin in range(0, len(resource_ids), _SOME):
         some = resource_ids[begin : begin + _SOME]
-        _ask(connection, at, resource.c.id.in_(some), resource.c.state != "deleted")
+        _ask(connection, resource.c.id.in_(some), resource.c.state != "deleted")
+
+
+def ask_to_look_at_all(connection: Connection, offering_digest: str, after: str) -> None:
+    """Have all resources with this content of an offering compared with the world that come after one by their ids."""
+    _ask(connection, *existing(offering_digest), resource.c.id > after)
 
 
 def existing(offering_digest: str) -> tuple[ColumnElement[bool], ...]:
@@ -276,11 +277,20 @@ def existing(offering_digest: str) -> tuple[ColumnElement[bool], ...]:
     return (resource.c.offering == name, content, resource.c.state != "deleted")
 
 
-def _ask(connection: Connection, at: datetime, *conditions: ColumnElement[bool]) -> None:
+def _ask(connection: Connection, *conditions: ColumnElement[bool]) -> None:
+    at = now()
+    concerned = select(resource.c.id).where(*conditions)
+    connection.execute(update(look).where(look.c.resource_id.in_(concerned)).values(again_at=at))
     asked = select(look.c.resource_id).where(look.c.resource_id == resource.c.id)
-    wanted = select(resource.c.id, literal(at, look.c.asked_at.type)).where(*conditions, ~asked.exists())
+    wanted = concerned.add_columns(literal(at, look.c.asked_at.type)).where(~asked.exists())
     connection.execute(insert(look).from_select(["resource_id", "asked_at"], wanted))
 
 
-def forget_look(connection: Connection, resource_id: str) -> None:
-    connection.execute(delete(look).where(look.c.resource_id == resource_id))
+def forget_look(connection: Connection, resource_id: str, begun_at: datetime | None = None) -> None:
+    """It was looked at from then on, or is not to be. What was asked for later is still to be done, in its turn."""
+    this = look.c.resource_id == resource_id
+    if begun_at is not None:
+        later = update(look).where(this, look.c.again_at > begun_at)
+        connection.execute(later.values(asked_at=look.c.again_at, again_at=None))
+        this = this & (look.c.asked_at <= begun_at)
+    connection.execute(delete(look).where(this))

@@ -175,6 +175,8 @@ class LookRow(Base, table=True):
     __tablename__ = "look"
     resource_id: str = Field(primary_key=True)
     asked_at: datetime = Field(sa_type=UtcDateTime, index=True)
+    again_at: datetime | None = Field(sa_type=UtcDateTime)
+    """When it was asked for last, if more than once: a look that had begun by then may have come too early."""
 
 
 class AnnouncementRow(Base, table=True):
