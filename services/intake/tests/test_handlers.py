@@ -232,6 +232,25 @@ def test_what_has_expired_is_deleted_in_the_chain_of_its_expiry(session: Session
     assert emit.correlationid == gone.correlationid
 
 
+@pytest.mark.parametrize(
+    ("ending", "handler"),
+    [(RequestDenied, "close"), (RunFailed, "close"), (RunCancelled, "close"), (ApprovalExpired, "close_approval")],
+)
+def test_there_is_one_open_request_to_delete_what_has_expired(
+    session: Session, handlers: Handlers, ending: type[Payload], handler: str
+) -> None:
+    list(handlers.remember(resource(ResourceProvisioned), session))
+    gone = resource(ResourceExpired, expired_at=AT)
+    (first,) = handlers.end(gone, session)
+    assert list(handlers.end(gone, session)) == []
+    assert isinstance(first.data, RequestSubmitted)
+    list(getattr(handlers, handler)(failed(ending, first.data.request_id), session))
+    assert len(list(handlers.end(gone, session))) == 1
+    list(handlers.forget(resource(ResourceDeleted), session))
+    list(handlers.remember(resource(ResourceProvisioned), session))
+    assert len(list(handlers.end(gone, session))) == 1
+
+
 def test_forgetting_drops_what_was_kept(session: Session, put: Callable[..., list[Emit]], trigger: Make) -> None:
     shelf = Shelf()
     handlers = Handlers(shelf)
@@ -501,9 +520,9 @@ def failed(model: type[Payload], request_id: str) -> Event[Any]:
 @pytest.mark.parametrize(
     ("ending", "handler"),
     [
-        (RequestDenied, "end_reconciliation"),
-        (RunFailed, "end_reconciliation"),
-        (RunCancelled, "end_reconciliation"),
+        (RequestDenied, "close"),
+        (RunFailed, "close"),
+        (RunCancelled, "close"),
         (ApprovalRejected, "close_approval"),
         (ApprovalExpired, "close_approval"),
         (ResourceChanged, "remember"),
@@ -512,6 +531,7 @@ def failed(model: type[Payload], request_id: str) -> Event[Any]:
 def test_there_is_one_open_request_to_put_a_resource_right(
     session: Session, handlers: Handlers, ending: type[Payload], handler: str
 ) -> None:
+    list(handlers.remember(resource(ResourceProvisioned), session))
     (first,) = handlers.correct(drifted(), session)
     assert list(handlers.correct(drifted("ask", differences=2), session)) == []
     end = getattr(handlers, handler)
@@ -523,12 +543,14 @@ def test_there_is_one_open_request_to_put_a_resource_right(
 
 
 def test_what_is_gone_is_put_right_no_more(session: Session, handlers: Handlers) -> None:
+    list(handlers.remember(resource(ResourceProvisioned), session))
     assert len(list(handlers.correct(drifted(), session))) == 1
     list(handlers.forget(resource(ResourceDeleted), session))
     assert len(list(handlers.correct(drifted(), session))) == 1
 
 
 def test_somebody_who_puts_it_right_by_hand_comes_first(session: Session, handlers: Handlers, make_ask: Make) -> None:
+    list(handlers.remember(resource(ResourceProvisioned), session))
     asked = read_ask(make_ask(name="cart", action="reconcile", inputs={}))
     list(submit(Fitting(asked, "1.0.0", "reconcile", {}, None), "r-9", "user:ada", (), AT, session))
     assert list(handlers.correct(drifted(), session)) == []

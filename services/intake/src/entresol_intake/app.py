@@ -118,7 +118,7 @@ def create(settings: Settings, telemetry: Telemetry | None = None) -> Service:
                 RequirementRequested: handlers.require,
                 DriverAnnounced: handlers.hear_driver,
                 DriverWithdrawn: handlers.lose_driver,
-                **dict.fromkeys((RequestDenied, RunFailed, RunCancelled), handlers.end_reconciliation),
+                **dict.fromkeys((RequestDenied, RunFailed, RunCancelled), handlers.close),
             },
             forget=forget,
         ),

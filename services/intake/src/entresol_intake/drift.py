@@ -11,7 +11,7 @@ from sqlmodel import Session
 from entresol_intake.domain.asks import RECONCILE, Ask
 from entresol_intake.offerings import Fitting
 from entresol_intake.shelf import Shelf
-from entresol_intake.store import is_reconciled
+from entresol_intake.store import is_open
 from entresol_intake.submission import submit
 
 DRIFT: Final = "system:drift"
@@ -26,7 +26,7 @@ _PEOPLE: Final = ("user:", "group:")
 def correct(event: Event[ResourceDrifted], shelf: Shelf, session: Session) -> Iterator[Emit]:
     """Ask that it be put right, in the chain of the drift; nothing if that was asked for and has not ended."""
     drifted = event.data
-    if drifted.mode == REPORT or is_reconciled(drifted.resource_id, session):
+    if drifted.mode == REPORT or is_open(drifted.resource_id, RECONCILE, session):
         return
     reason = _because(drifted)
     ask = Ask(

@@ -48,12 +48,13 @@ from entresol_intake.store import (
     add,
     approval_of,
     approvals,
+    close_request,
     door_of,
     drivers_of,
     end_approval,
-    end_reconciliation,
     forget_driver,
     forget_resource,
+    is_open,
     keep_driver,
     refuse_link_answer,
     remember_resource,
@@ -118,7 +119,7 @@ class Handlers:
     def close_approval(self, event: Event[Ending], session: Session) -> Iterator[Emit]:
         end_approval(event.data.approval_id, ENDINGS[type(event.data)], session)
         if isinstance(event.data, ApprovalRejected | ApprovalExpired):
-            end_reconciliation(event.data.request_id, session)
+            close_request(event.data.request_id, session)
         yield from ()
 
     def reopen_link(self, event: Event[AnswerRefused], session: Session) -> Iterator[Emit]:
@@ -128,7 +129,7 @@ class Handlers:
 
     def remember(self, event: Event[ResourceProvisioned | ResourceChanged], session: Session) -> Iterator[Emit]:
         remember_resource(event.data.resource_id, event.data.offering_version, session)
-        end_reconciliation(event.data.request_id, session)
+        close_request(event.data.request_id, session)
         yield from self.fire(event, session)
 
     def forget(self, event: Event[ResourceDeleted], session: Session) -> Iterator[Emit]:
@@ -136,8 +137,11 @@ class Handlers:
         yield from self.fire(event, session)
 
     def end(self, event: Event[ResourceExpired], session: Session) -> Iterator[Emit]:
-        """Ask for the deletion of a resource whose lifetime is over, in the chain of its expiry."""
+        """Ask for the deletion of a resource whose lifetime is over, in the chain of its expiry; once at a time."""
         gone = event.data
+        yield from self.fire(event, session)
+        if is_open(gone.resource_id, DELETE, session):
+            return
         ask = Ask(
             offering=gone.offering,
             version=gone.offering_version,
@@ -152,7 +156,6 @@ class Handlers:
         )
         fitting = Fitting(ask, gone.offering_version, DELETE, {}, None)
         yield from submit(fitting, new_id(), EXPIRY, (), event.time, session, correlationid=event.correlationid)
-        yield from self.fire(event, session)
 
     def require(self, event: Event[RequirementRequested], session: Session) -> Iterator[Emit]:
         """Ask for what a run requires, as the actor of that run and in its chain."""
@@ -163,9 +166,9 @@ class Handlers:
         yield from correct(event, self._shelf, session)
         yield from self.fire(event, session)
 
-    def end_reconciliation(self, event: Event[Failure], session: Session) -> Iterator[Emit]:
-        """What was denied, failed or stopped is not going to put anything right; the next drift may ask again."""
-        end_reconciliation(event.data.request_id, session)
+    def close(self, event: Event[Failure], session: Session) -> Iterator[Emit]:
+        """What was denied, failed or stopped is not going to put anything right; it may be asked for again."""
+        close_request(event.data.request_id, session)
         yield from ()
 
     def fire(self, event: Event[Any], session: Session) -> Iterator[Emit]:

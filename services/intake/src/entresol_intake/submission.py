@@ -2,15 +2,19 @@
 
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from typing import Final
 
 from entresol_contracts.events import Actor, Question, RequestSubmitted, Requirement, Snapshot
 from entresol_eventing.reactions import Emit
 from sqlmodel import Session
 
-from entresol_intake.domain.asks import RECONCILE
+from entresol_intake.domain.asks import DELETE, RECONCILE
 from entresol_intake.domain.asks import Snapshot as AskedSnapshot
 from entresol_intake.offerings import Fitting
-from entresol_intake.store import add, begin_reconciliation, requests
+from entresol_intake.store import add, keep_open, requests
+
+ASKED_ONCE: Final = frozenset({DELETE, RECONCILE})
+"""What the platform itself asks for unless that is open."""
 
 
 def submit(
@@ -39,8 +43,8 @@ def submit(
             "submitted_at": at,
         },
     )
-    if fitting.action == RECONCILE and not ask.dry_run:
-        begin_reconciliation(request_id, ask.resource_id, session)
+    if fitting.action in ASKED_ONCE and not ask.dry_run and requirement is None:
+        keep_open(request_id, ask.resource_id, fitting.action, session)
     yield Emit(
         data=RequestSubmitted(
             request_id=request_id,

@@ -4,7 +4,7 @@ from datetime import datetime
 
 from entresol_eventing.statements import Statement
 from entresol_eventing.store import UtcDateTime
-from sqlalchemy import bindparam, delete, select, update
+from sqlalchemy import Index, bindparam, delete, select, update
 from sqlmodel import Field, Session
 
 from entresol_intake.store.base import Base, add, table
@@ -29,17 +29,19 @@ class Resource(Base, table=True):
     offering_version: str
 
 
-class Reconciliation(Base, table=True):
-    """Requests to put right what drifted that have not ended: no further one is made for their resource meanwhile."""
+class OpenRequest(Base, table=True):
+    """Requests to put a resource right, or to delete it, that have not ended: the platform asks for no other."""
 
-    __tablename__ = "reconciliation"
+    __tablename__ = "open_request"
     request_id: str = Field(primary_key=True)
-    resource_id: str = Field(index=True)
+    resource_id: str
+    action: str
+    __table_args__ = (Index("ix_reconciliation_resource_id", "resource_id"),)
 
 
-requests, resources, reconciliations = table(Request), table(Resource), table(Reconciliation)
+requests, resources, open_requests = table(Request), table(Resource), table(OpenRequest)
 
-_END_RECONCILIATION = Statement(delete(reconciliations).where(reconciliations.c.request_id == bindparam("request_id")))
+_CLOSE = Statement(delete(open_requests).where(open_requests.c.request_id == bindparam("request_id")))
 _CHANGE_VERSION = Statement(
     update(resources).where(resources.c.resource_id == bindparam("key")).values(offering_version=bindparam("version"))
 )
@@ -64,21 +66,25 @@ def remember_resource(resource_id: str, version: str, session: Session) -> None:
 
 
 def forget_resource(resource_id: str, session: Session) -> None:
-    """It is gone, and nothing of it will be put right any more."""
+    """It is gone, with what was still to be done with it."""
     session.connection().execute(delete(resources).where(resources.c.resource_id == resource_id))
-    session.connection().execute(delete(reconciliations).where(reconciliations.c.resource_id == resource_id))
+    session.connection().execute(delete(open_requests).where(open_requests.c.resource_id == resource_id))
 
 
-def is_reconciled(resource_id: str, session: Session) -> bool:
-    """Whether a request to put it right is open."""
-    query = select(reconciliations.c.request_id).where(reconciliations.c.resource_id == resource_id).limit(1)
-    return session.connection().execute(query).first() is not None
+def is_open(resource_id: str, action: str, session: Session) -> bool:
+    """Whether a request for that is open."""
+    query = select(open_requests.c.request_id).where(
+        open_requests.c.resource_id == resource_id, open_requests.c.action == action
+    )
+    return session.connection().execute(query.limit(1)).first() is not None
 
 
-def begin_reconciliation(request_id: str, resource_id: str, session: Session) -> None:
-    add(session, reconciliations, {"request_id": request_id, "resource_id": resource_id})
+def keep_open(request_id: str, resource_id: str, action: str, session: Session) -> None:
+    """Remember that it is open, if there is such a resource: its end is not heard of otherwise."""
+    if version_of(resource_id, session) is not None:
+        add(session, open_requests, {"request_id": request_id, "resource_id": resource_id, "action": action})
 
 
-def end_reconciliation(request_id: str, session: Session) -> None:
+def close_request(request_id: str, session: Session) -> None:
     """The request has ended, however; nothing happens if it was for something else."""
-    _END_RECONCILIATION.change(session.connection(), request_id=request_id)
+    _CLOSE.change(session.connection(), request_id=request_id)
