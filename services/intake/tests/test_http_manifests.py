@@ -429,6 +429,21 @@ async def test_a_circle_is_found_by_the_versions_that_would_be_chosen(admin: Asy
     assert (await admin.post("/v1/offerings/a/2.0.0/stage", json={"stage": "default"})).status_code == 202
 
 
+async def test_a_removal_that_would_close_a_circle_is_refused(admin: AsyncClient, make_offering: Make) -> None:
+    on_b, plain = requiring(make_offering, "a", "b", version="1.0.0"), requiring(make_offering, "a", version="2.0.0")
+    back = requiring(make_offering, "b", "a")
+    for one in ([on_b, plain, make_offering(name="b", version="0.1.0")], [back]):
+        assert (await admin.post("/v1/manifests", json=one)).status_code == 202
+    refused = await admin.delete("/v1/manifests/Offering/a?version=2.0.0")
+    assert (refused.status_code, refused.json()["detail"]) == (
+        409,
+        "1.0.0 would be the default then, and require itself in a circle: a 1.0.0 → b 1.0.0 → a 1.0.0; "
+        "promote another version first",
+    )
+    assert (await admin.delete("/v1/manifests/Offering/a?version=1.0.0")).status_code == 202
+    assert (await admin.delete("/v1/manifests/Offering/a?version=2.0.0")).status_code == 409
+
+
 async def test_a_requirement_on_a_condition_may_end_the_circle(admin: AsyncClient, make_offering: Make) -> None:
     batch = [
         requiring(make_offering, "a", "b"),

@@ -27,7 +27,7 @@ from entresol_intake.domain.faults import Fault, Invalid, pointer, prefixed
 from entresol_intake.domain.references import OF_BLUEPRINTS, Known, dangling, referrers
 from entresol_intake.domain.shapes import is_version
 from entresol_intake.offerings import Offering
-from entresol_intake.staging import defaults, stage_applied, unstage_removed
+from entresol_intake.staging import circle_of_default, defaults, follower, offered, stage_applied, unstage_removed
 from entresol_intake.store import add, documents_of, drivers_of, manifests
 from entresol_intake.triggers import POSSIBLE_TYPES
 
@@ -178,49 +178,39 @@ def _stored(keys: Sequence[tuple[str, str, str]], session: Session) -> dict[tupl
 
 def _broken(new: Mapping[int, Item], items: Sequence[Item], session: Session) -> Iterator[Fault]:
     """What new versions of offerings take no more that the one below them, within their major version, takes."""
-    if not new:
-        return
-    specs: dict[str, dict[str, Any]] = {}
-    stored = documents_of("Offering", session, *{item.name for item in new.values()})
-    for document in [document for document, _ in stored] + [each.document for each in items if each.kind == "Offering"]:
-        metadata = document["metadata"]
-        specs.setdefault(metadata["name"], {})[metadata["version"]] = document["spec"]
+    specs = offered(session, (each.document for each in items if each.kind == "Offering"))
     for index, item in new.items():
         major, number = semantic(item.version)[0], semantic(item.version)
-        earlier = highest(each for each in specs[item.name] if semantic(each)[0] == major and semantic(each) < number)
+        versions = specs(item.name)
+        earlier = highest(each for each in versions if semantic(each)[0] == major and semantic(each) < number)
         if earlier is None:
             continue
-        for found in narrowings(specs[item.name][earlier], item.document["spec"]):
+        for found in narrowings(versions[earlier], item.document["spec"]):
             detail = f"{found.message}; {earlier} takes more: publish it as {major + 1}.0.0"
             yield Fault(pointer(index) + found.pointer, detail)
 
 
 def _known(items: Sequence[Item], session: Session) -> Known:
     kinds = {item.kind for item in items}
-    offerings: dict[str, dict[str, Mapping[str, Any]]] = {}
     channels: set[str] = set()
     blueprints: set[str] = set()
-    if "Trigger" in kinds or any("requires" in item.document["spec"] for item in items if item.kind == "Offering"):
-        documents = [document for document, _ in documents_of("Offering", session)]
-        for document in documents + [item.document for item in items if item.kind == "Offering"]:
-            metadata = document["metadata"]
-            offerings.setdefault(metadata["name"], {})[metadata["version"]] = document["spec"]
     for kind, needed_by, names in (("Channel", ("Route",), channels), ("Blueprint", OF_BLUEPRINTS, blueprints)):
         if kinds & set(needed_by):
             names |= {item.name for item in items if item.kind == kind}
             names |= {document["metadata"]["name"] for document, _ in documents_of(kind, session)}
+    offerings = offered(session, (item.document for item in items if item.kind == "Offering"))
     return Known(offerings, channels, blueprints)
 
 
 def _circles(results: Sequence[Result], known: Known, session: Session, *, proposed: bool) -> Iterator[Fault]:
     """Versions in the batch that would require themselves; each circle is told once."""
     changed = [(index, each.item) for index, each in enumerate(results) if each.result != "unchanged"]
-    offered = {(item.name, item.version): index for index, item in changed if item.kind == "Offering"}
-    default = defaults(session, list(offered), proposed=proposed)
+    versions = {(item.name, item.version): index for index, item in changed if item.kind == "Offering"}
+    default = defaults(session, list(versions), proposed=proposed)
     found: set[tuple[str, str]] = set()
-    for one, index in offered.items():
+    for one, index in versions.items():
         requires = results[index].item.document["spec"].get("requires")
-        if requires and one not in found and (way := circle(one, known.offerings, default)):
+        if requires and one not in found and (way := circle(one, known.offered, default)):
             found.update(way)
             yield Fault(pointer(index, "spec", "requires"), f"what is required goes round in a circle: {told(way)}")
 
@@ -304,6 +294,10 @@ def remove(
     gone = chosen[0] if kind == "Offering" and len(versions) > 1 else None
     if others := referrers(kind, name, needed_by, gone):
         return Refusal((), f"still needed by {', '.join(others)}; remove that first")
+    following = follower(name, chosen[0], session) if kind == "Offering" else None
+    if following is not None and (way := circle_of_default(name, following, session)):
+        told_so = f"{following} would be the default then, and require itself in a circle: {told(way)}"
+        return Refusal((), f"{told_so}; promote another version first")
     key = (kind, name, chosen[0])
     if kind == "Offering":
         session.connection().execute(update(manifests).where(_is(key)).values(removed=True, changed_at=at))
@@ -314,5 +308,5 @@ def remove(
     else:
         yield Emit(ManifestRemoved(kind=kind, name=name, version=chosen[0] or None), subject=f"{kind}/{name}")
         if kind == "Offering":
-            yield from unstage_removed(name, chosen[0], by, session)
+            yield from unstage_removed(name, chosen[0], following, by, session)
     return True

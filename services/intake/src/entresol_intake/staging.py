@@ -1,6 +1,6 @@
 """Moving a version of an offering from stage to stage, so that there is never more than one default."""
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any
 
@@ -9,7 +9,7 @@ from entresol_eventing.reactions import Emit
 from sqlmodel import Session
 
 from entresol_intake.domain.asks import highest
-from entresol_intake.domain.circles import Version, circle
+from entresol_intake.domain.circles import Offered, Version, circle
 from entresol_intake.domain.stages import DEFAULT, Stage, default_of, first_stage
 from entresol_intake.store import documents_of, drop_stage, put_stage, stages_of
 
@@ -59,25 +59,43 @@ def defaults(
     return default
 
 
-def unstage_removed(name: str, version: str, by: str, session: Session) -> Generator[Emit, None, None]:
-    """A removed version is the default no more: the highest of those that are left without a stage is.
+def offered(session: Session, applied: Iterable[Mapping[str, Any]] = ()) -> Offered:
+    """Tells the specs of an offering by version, as they are once those manifests are applied; each is read once."""
+    new: dict[str, dict[str, Mapping[str, Any]]] = {}
+    for document in applied:
+        new.setdefault(document["metadata"]["name"], {})[document["metadata"]["version"]] = document["spec"]
 
-    Any other stage it keeps, so that what was found defective does not come back as anything else.
+    @cache
+    def versions(name: str) -> Mapping[str, Mapping[str, Any]]:
+        stored = documents_of("Offering", session, name)
+        return {document["metadata"]["version"]: document["spec"] for document, _ in stored} | new.get(name, {})
+
+    return versions
+
+
+def follower(name: str, version: str, session: Session) -> str | None:
+    """The version that is the default once this one is removed; None if that changes nothing.
+
+    It is the highest of those that are left without a stage.
     """
     stages = stages_of(name, session)
     if stages.get(version) != DEFAULT:
-        return
-    drop_stage(name, version, session)
-    left = (document["metadata"]["version"] for document, _ in documents_of("Offering", session, name))
-    if (following := highest(each for each in left if each not in stages)) is not None:
+        return None
+    return highest(each for each in offered(session)(name) if each not in stages)
+
+
+def unstage_removed(name: str, version: str, following: str | None, by: str, session: Session) -> Iterator[Emit]:
+    """A removed version is the default no more; `following` is.
+
+    Any other stage it keeps, so that what was found defective does not come back as anything else.
+    """
+    if stages_of(name, session).get(version) == DEFAULT:
+        drop_stage(name, version, session)
+    if following is not None:
         yield from stage(name, following, DEFAULT, by, f"{version} was removed", session)
 
 
 def circle_of_default(name: str, version: str, session: Session) -> tuple[Version, ...]:
     """The circle in which the version would require itself if it were the default; nothing if there is none."""
-    offerings: dict[str, dict[str, Mapping[str, Any]]] = {}
-    for document, _ in documents_of("Offering", session):
-        metadata = document["metadata"]
-        offerings.setdefault(metadata["name"], {})[metadata["version"]] = document["spec"]
     default = defaults(session)
-    return circle((name, version), offerings, lambda other: version if other == name else default(other))
+    return circle((name, version), offered(session), lambda other: version if other == name else default(other))

@@ -10,22 +10,20 @@ from typing import Any, TypeAlias
 
 Version: TypeAlias = tuple[str, str]
 """An offering's name and one of its versions."""
+Offered: TypeAlias = Callable[[str], Mapping[str, Mapping[str, Any]]]
+"""Tells the specs of the offering of a name by their versions; none if there is no such offering."""
 
 
-def circle(
-    start: Version,
-    offerings: Mapping[str, Mapping[str, Mapping[str, Any]]],
-    default: Callable[[str], str | None],
-) -> tuple[Version, ...]:
+def circle(start: Version, offered: Offered, default: Callable[[str], str | None]) -> tuple[Version, ...]:
     """The shortest way on which the version requires itself, from itself to itself; nothing if there is none.
 
-    `offerings` are specs by name and version; what names no version requires the default one.
+    Asks only for what is required on the way. What names no version requires the default one.
     """
     before: dict[Version, Version] = {}
     waiting = deque([start])
     while waiting:
         one = waiting.popleft()
-        for needed in _required(one, offerings, default):
+        for needed in _required(one, offered, default):
             if needed == start:
                 way = [start, one]
                 while way[-1] != start:
@@ -41,12 +39,8 @@ def told(way: tuple[Version, ...]) -> str:
     return " → ".join(" ".join(one) for one in way)
 
 
-def _required(
-    one: Version,
-    offerings: Mapping[str, Mapping[str, Mapping[str, Any]]],
-    default: Callable[[str], str | None],
-) -> Iterator[Version]:
-    for each in offerings[one[0]][one[1]].get("requires", ()):
+def _required(one: Version, offered: Offered, default: Callable[[str], str | None]) -> Iterator[Version]:
+    for each in offered(one[0])[one[1]].get("requires", ()):
         version: str | None = each.get("version") or default(each["offering"])
-        if "when" not in each and version is not None and version in offerings.get(each["offering"], {}):
+        if "when" not in each and version is not None and version in offered(each["offering"]):
             yield each["offering"], version

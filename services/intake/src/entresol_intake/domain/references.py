@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from entresol_intake.domain.asks import BUILT_IN
+from entresol_intake.domain.circles import Offered
 from entresol_intake.domain.faults import Fault, pointer
 
 OF_BLUEPRINTS: Final = ("Entity", "Scorecard")
@@ -18,8 +19,7 @@ OF_BLUEPRINTS: Final = ("Entity", "Scorecard")
 class Known:
     """What will be in force once the batch is applied."""
 
-    offerings: Mapping[str, Mapping[str, Mapping[str, Any]]]
-    """Name → version → its `spec`."""
+    offered: Offered
     channels: Collection[str]
     blueprints: Collection[str]
 
@@ -49,7 +49,7 @@ def _trigger(index: int, spec: Mapping[str, Any], known: Known, possible: Collec
     if "${" in offering:
         return
     at = (index, "spec", "request")
-    versions = known.offerings.get(offering, {})
+    versions = known.offered(offering)
     if not versions:
         yield Fault(pointer(*at, "offering"), f"there is no offering {offering}")
         return
@@ -69,7 +69,7 @@ def _trigger(index: int, spec: Mapping[str, Any], known: Known, possible: Collec
 def _requirement(at: tuple[str | int, ...], required: Mapping[str, Any], known: Known) -> Iterator[Fault]:
     """What is wrong with what an offering requires; its inputs are looked at if it names a version."""
     offering, version = required["offering"], required.get("version")
-    versions = known.offerings.get(offering, {})
+    versions = known.offered(offering)
     if not versions:
         yield Fault(pointer(*at, "offering"), f"there is no offering {offering}")
         return
