@@ -79,6 +79,24 @@ spec:
   actions: {create: {steps: [{name: hatch, driver: noop}]}}
 ---
 apiVersion: entresol.dev/v1
+kind: Offering
+metadata: {name: ring, version: 1.0.0}
+spec:
+  requires: [{name: next, offering: ring, id: b, when: environment == "dev"}]
+  actions: {create: {steps: [{name: bend, driver: noop}]}}
+---
+apiVersion: entresol.dev/v1
+kind: Offering
+metadata: {name: doll, version: 1.0.0}
+spec:
+  inputs:
+    type: object
+    additionalProperties: false
+    properties: {inside: {type: integer, minimum: 0, default: 0}}
+  requires: [{name: smaller, offering: doll, when: inputs.inside > 0, inputs: {inside: "${inputs.inside - 1}"}}]
+  actions: {create: {steps: [{name: paint, driver: noop}]}}
+---
+apiVersion: entresol.dev/v1
 kind: Policy
 metadata: {name: nothing-huge}
 spec:
@@ -222,7 +240,22 @@ def test_a_circle_is_refused_when_it_is_published(people: Town, tmp_path: Path) 
 
 def test_a_circle_on_a_condition_is_found_and_leaves_nothing(ada: Person) -> None:
     said = ada.fails("request", "egg", "first", "-p", "shop", "-e", "dev", "--wait")
-    assert "egg → hen → egg" in said
+    assert "goes round in a circle: egg 1.0.0 → hen 1.0.0 → egg 1.0.0" in said
+    assert not [one for one in ada.requests("shop/dev/egg/first") if one["state"] == "running"]
+
+
+def test_a_shared_resource_that_waits_for_itself_is_found(ada: Person) -> None:
+    said = ada.fails("request", "ring", "a", "-p", "shop", "-e", "dev", "--wait")
+    ring = "shop/dev/ring"
+    assert f"goes round in a circle: {ring}/b → {ring}/b" in " ".join(said.split())
+
+
+def test_what_requires_others_of_its_kind_may_come_to_an_end(ada: Person) -> None:
+    ada.does("request", "doll", "big", "-p", "shop", "-e", "dev", "-i", "inside=3", "--wait")
+    inner = ada.resource("shop/dev/doll/big-smaller-smaller-smaller")
+    assert (inner["state"], inner["inputs"]) == ("provisioned", {"inside": 0})
+    ada.does("delete", "shop/dev/doll/big", "--wait")
+    assert ada.resource(inner["id"])["state"] == "deleted"
 
 
 def test_the_most_specific_implementation_is_chosen_and_said_why(ada: Person) -> None:

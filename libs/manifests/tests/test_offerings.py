@@ -113,7 +113,7 @@ def test_what_is_right_has_no_findings(text: str) -> None:
         ("id: shared", "id: Shared One", "/spec/requires/1/id", "lower-case letters"),
         ("id: shared", 'id: "${inputs.siz}"', "/spec/requires/1/id", "did you mean size?"),
         ("project: platform", "project: ../x", "/spec/requires/1/project", "lower-case letters"),
-        ("offering: postgres", "offering: app", "/spec/requires/0/offering", "without an end"),
+        ("offering: network\n      id: shared", "offering: app", "/spec/requires/1/offering", "without an end"),
         ('class: "${inputs.size}"', "class: A_B", "/spec/requires/0/class", "lower-case letters"),
         ('{size: "${inputs.size}"}', '{size: "${inputs.siz}"}', "/spec/requires/0/inputs/size", "did you mean size?"),
         ('{size: "${inputs.size}"}', '{size: "${steps.app.outputs.x}"}', "/spec/requires/0/inputs/size", "names steps"),

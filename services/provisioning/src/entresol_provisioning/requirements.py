@@ -102,7 +102,7 @@ class View:
     """Whether a delete of it is under way."""
     asked: Request | None
     circle: tuple[str, ...]
-    """Offerings that require each other round to this one."""
+    """What goes round, from one to the same again; empty if nothing does."""
     left: bool
     """Whether something is there of a resource that was begun for others, and never finished."""
     given: bool
@@ -263,15 +263,25 @@ def _view(work: StepWork, want: Wanted) -> Callable[[Session], View]:
 
 
 def _circle(session: Session, work: StepWork, want: Wanted) -> tuple[str, ...]:
-    chain = [want.offering]
-    request = store.find_request(session.connection(), work.request_id)
-    while request is not None and len(chain) < DEEPEST:
-        chain.append(request.offering)
-        if request.offering == want.offering:
-            return tuple(reversed(chain))
-        needed_by = request.requirement
-        request = None if needed_by is None else store.find_request(session.connection(), needed_by["request_id"])
-    return () if request is None else tuple(reversed(chain))
+    """The way round, if what is wanted waits for this one, or if this one is what it was made for over again.
+
+    Other inputs, another class or another version may end it, but not deeper down than DEEPEST.
+    """
+    chain: list[Request] = []
+    following: str | None = work.request_id
+    while following is not None and (one := store.find_request(session.connection(), following)) is not None:
+        chain.insert(0, one)
+        if one.resource_id == want.resource_id:
+            return (*(each.resource_id for each in chain), want.resource_id)
+        if (len(chain) > 1 and _made_alike(one, chain[-1])) or len(chain) == DEEPEST:
+            return tuple(f"{each.offering} {each.offering_version}" for each in chain)
+        following = None if one.requirement is None else one.requirement["request_id"]
+    return ()
+
+
+def _made_alike(one: Request, other: Request) -> bool:
+    same = (one.offering, one.offering_version, one.class_) == (other.offering, other.offering_version, other.class_)
+    return same and one.inputs == other.inputs
 
 
 def _left(session: Session, want: Wanted) -> bool:

@@ -23,7 +23,7 @@ def check_requirements(spec: Mapping[str, Any], name: str, fields: Fields) -> It
             for key in OF_A_SHARED_ONE:
                 if key in required:
                     yield Finding(f"{pointer}/{key}", "needs an id: one of its own is where the resource itself is")
-            if required["offering"] == name:
+            if required["offering"] == name and not {"version", "when"} & required.keys():
                 yield Finding(f"{pointer}/offering", "each would require another of its own kind, without an end")
         for key in NAMES:
             if key in required:
