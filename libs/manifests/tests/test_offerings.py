@@ -183,7 +183,7 @@ def test_what_is_right_has_no_findings(text: str) -> None:
             "match: {environment: [dev, prod]}",
             "match: {class: [small], environment: [dev]}",
             "/spec/implementations/1/match",
-            "is never chosen: cheap comes first",
+            "is as specific as cheap for class small and environment dev: leave that to one of them",
         ),
         ("update: {steps: []}", "rotat: {steps: []}", f"{WAY}/actions/rotat", "no action rotat; did you mean rotate?"),
         ("update: {steps: []}", "pause: {steps: []}", f"{WAY}/actions/pause", "the offering has no action pause"),

@@ -55,7 +55,8 @@ def choose(spec: Mapping[str, Any], *, environment: str, project: str, class_: s
     """The implementation that fits the context best, and of each why it does or does not.
 
     Every dimension that its `match` names has to fit. More dimensions win over fewer, then those that come first in
-    DIMENSIONS, then the order of the offering. If none fits, it is the offering's own steps.
+    DIMENSIONS; two that would still be equal are refused when the offering is applied. If none fits, it is the
+    offering's own steps.
     """
     context = {"project": project, "environment": environment, "class": class_}
     offered: Sequence[Mapping[str, Any]] = spec.get("implementations") or ()

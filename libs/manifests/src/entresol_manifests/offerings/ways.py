@@ -29,8 +29,10 @@ def check_implementations(
         names.add(each["name"])
         match = {dimension: frozenset(listed) for dimension, listed in each["match"].items()}
         for other, earlier in matches:
-            if earlier.keys() == match.keys() and all(match[one] <= earlier[one] for one in match):
-                yield Finding(f"{pointer}/match", f"is never chosen: {other} comes first and matches all of it")
+            if earlier.keys() == match.keys() and all(match[one] & earlier[one] for one in match):
+                both = {one: sorted(match[one] & earlier[one]) for one in match}
+                told = " and ".join(f"{one} {' or '.join(names)}" for one, names in both.items())
+                yield Finding(f"{pointer}/match", f"is as specific as {other} for {told}: leave that to one of them")
         matches.append((each["name"], match))
         environments = spec.get("environments")
         for number, environment in enumerate(each["match"].get("environment", [])):
