@@ -177,13 +177,6 @@ class Fleet:
         """
         return await_end(self._processes[service], seconds)
 
-    def freeze(self, name: str) -> None:
-        """Stop a service or the `bus` from running, as a paused virtual machine does; `thaw` lets it go on."""
-        os.kill(self.pid(name), signal.SIGSTOP)
-
-    def thaw(self, name: str) -> None:
-        os.kill(self.pid(name), signal.SIGCONT)
-
     def start_again(self, name: str) -> None:
         """Start a service or the `bus` that has ended; return before a service is ready."""
         if name == "bus":

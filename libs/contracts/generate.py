@@ -30,9 +30,6 @@ CODEGEN = [
 ]
 
 
-STRING_RULES = {"pattern", "minLength", "maxLength", "not", "uniqueItems"}
-
-
 def load(path: Path) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     return document

@@ -13,7 +13,6 @@ from typing import Any
 
 import pytest
 import yaml
-from entresol_eventing.permissions import SERVICES
 from entresol_eventing.settings import RuntimeSettings
 from entresol_eventing.telemetry import Telemetry
 from prometheus_client.metrics import MetricWrapperBase
@@ -70,15 +69,6 @@ def _bootstrap_settings() -> type[RuntimeSettings]:
     spec.loader.exec_module(module)
     found: type[RuntimeSettings] = module.Settings
     return found
-
-
-def known_variables() -> set[str]:
-    """Every variable that some service reads."""
-    return {
-        f"{settings(service).model_config['env_prefix']}{field}".upper()
-        for service in (*SERVICES, "streams")
-        for field in settings(service).model_fields
-    }
 
 
 def metrics() -> dict[str, set[str]]:

@@ -120,7 +120,7 @@ def prove_effects_happen_once(trial: Trial) -> Evidence:
     ):
         tours = [Tour(here.fleet, service, _visits(trial, service)) for service in SERVICES]
         whole = sum(len(tour.left) for tour in tours)
-        asking = Asking(here, load)
+        asking = Asking(load)
         with asking:
             shown = looked = time.monotonic()
             while sum(tour.step() for tour in tours):
@@ -158,8 +158,7 @@ def _visits(trial: Trial, service: str) -> deque[Visit]:
 class Asking:
     """A client that asks on and on for effects of every kind, never for much at a time."""
 
-    def __init__(self, here: Scene, load: Load) -> None:
-        self._here = here
+    def __init__(self, load: Load) -> None:
         self._load = load
         self._stop = threading.Event()
         self._threads = [threading.Thread(target=self._run, args=(one,), name="asking") for one in range(4)]

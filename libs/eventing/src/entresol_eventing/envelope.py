@@ -86,11 +86,6 @@ def types_by_model() -> Mapping[type[Payload], EventType]:
     return {known.model: known for known in EVENT_TYPES}
 
 
-def type_of(model: type[Payload]) -> str:
-    """The CloudEvents `type` of a payload model."""
-    return types_by_model()[model].type
-
-
 def new_id() -> str:
     """A UUIDv7 (RFC 9562): 48 bits of milliseconds, then random, so ids sort by time of creation."""
     random = int.from_bytes(os.urandom(10))

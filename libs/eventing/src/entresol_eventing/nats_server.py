@@ -57,7 +57,6 @@ class NatsServer:
         self.passwords: Mapping[str, str] = {user: secrets.token_urlsafe(24) for user in users}
         self.port = port
         self._process: subprocess.Popen[bytes] | None = None
-        self._monitor = 0
 
     @property
     def url(self) -> str:
@@ -96,7 +95,6 @@ class NatsServer:
             "host": "127.0.0.1",
             "port": self.port or -1,
             "ports_file_dir": str(self.data),
-            "http": "127.0.0.1:-1",
             "jetstream": {"store_dir": str(self.data / "jetstream"), "sync_interval": "always"},
             "max_payload": 2 * 1024 * 1024,
             "lame_duck_duration": "30s",
@@ -117,15 +115,10 @@ class NatsServer:
                 # The file is named after our child's pid, so what it names is ours.
                 told = json.loads(ports.read_text(encoding="utf-8"))
                 self.port = int(told["nats"][0].rsplit(":", 1)[1])
-                self._monitor = int(told["monitoring"][0].rsplit(":", 1)[1])
                 return
             time.sleep(0.005)
         self.kill()
         raise NatsServerError(f"nats-server was not ready within {READY_SECONDS:g} s: {self._last_words()}")
-
-    @property
-    def monitor_url(self) -> str:
-        return f"http://127.0.0.1:{self._monitor}"
 
     def _last_words(self) -> str:
         lines = (self.data / "nats.log").read_text(encoding="utf-8", errors="replace").splitlines()

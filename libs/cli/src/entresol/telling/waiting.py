@@ -16,8 +16,6 @@ from entresol.telling.plans import outline
 from entresol.telling.progress import Progress
 from entresol.terminal import Terminal, clean, fields, span, state
 
-ENDED_WELL = frozenset({"succeeded"})
-
 
 def picture(progress: Progress, since: float) -> RenderableType:
     """The request now: its state, what it waits for, its steps, and what it needs."""
@@ -88,7 +86,3 @@ def outcome(request: Document) -> list[RenderableType]:
     if outputs:
         parts.append(fields((f"  {clean(name)}", value) for name, value in outputs.items()))
     return parts
-
-
-def ended_well(request: Document) -> bool:
-    return request.get("state") in ENDED_WELL

@@ -162,6 +162,3 @@ class Spec(Strict):
             if call is not None and call.poll is not None and not call.poll.is_placed and self.read is None:
                 raise ValueError("a poll needs a path or at, or a read to ask")
         return self
-
-    def changing(self, *, is_new: bool) -> Call:
-        return self.apply if is_new or self.update is None else self.update
