@@ -67,18 +67,8 @@ class Person:
         return eventually(look, f"{request_id} to be {' or '.join(states)}", lambda: self.request(request_id))
 
     def request(self, request_id: str) -> Document:
-        """The request as the catalog shows it; it may have to be told of it first."""
-
-        def look() -> Document | None:
-            try:
-                return self.client.request(request_id)
-            except Refused as refusal:
-                if refusal.status != 404:
-                    raise
-                return None
-
-        found: Document = eventually(look, f"the catalog to know {request_id}", lambda: None)
-        return found
+        """The request as the catalog shows it."""
+        return self.client.request(request_id)
 
     def resource(self, resource_id: str) -> Document:
         """The resource as the catalog shows it; empty as long as it has not heard of it."""
@@ -145,9 +135,7 @@ class Town:
             options = [part for group in groups for part in ("--group", group)]
             options += [part for project in projects for part in ("-p", project)]
             issued = self.admin.reads("token", "create", f"user:{name}", "--role", role, *options)
-            person = self._person(name, issued["token"])
-            eventually(lambda: _knows(person), f"the catalog to know {name}", lambda: None)
-            self.people[name] = person
+            self.people[name] = self._person(name, issued["token"])
         return self.people[name]
 
     def _person(self, name: str, token: str) -> Person:
@@ -164,16 +152,6 @@ class Town:
         """Wait until every service has read what is on the log now: a request goes through all of them."""
         name = f"n{next(self._numbers)}"
         self.admin.sees(self.admin.asks(name, project="settling"), "succeeded", "denied")
-
-
-def _knows(person: Person) -> bool:
-    try:
-        person.client.read("/v1/requests", limit=1)
-    except Refused as refusal:
-        if refusal.status != 401:
-            raise
-        return False
-    return True
 
 
 def eventually(

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from entresol_eventing.envelope import new_id
 from typer.testing import Result
 
 Document = dict[str, Any]
@@ -192,6 +193,16 @@ def test_status_of_one_request_shows_steps_and_outputs(run: Run, accepting: Any)
     assert "create shop/prod/deployment/cart (deployment@1.0.0)" in shown
     assert "write" in shown
     assert "https://cart" in shown
+
+
+def test_status_of_what_was_asked_for_just_now_waits_until_the_catalog_knows_it(
+    run: Run, doors: Any, item: Document
+) -> None:
+    new, answers = new_id(), iter([(404, {"title": "Not found"})] * 2)
+    doors.answers["GET", f"/catalog/v1/requests/{new}"] = lambda _: next(answers, (200, item))
+    doors.lists(f"/catalog/v1/requests/{new}/events")
+    assert run("status", new).exit_code == 0
+    assert run("status", REQUEST).exit_code == 3
 
 
 def test_status_of_a_resource_shows_its_requests(run: Run, accepting: Any, item: Document) -> None:
@@ -386,8 +397,11 @@ def test_a_body_that_is_no_text_is_shown_in_hex(run: Run, doors: Any) -> None:
 def test_a_new_token_is_shown_once(run: Run, doors: Any) -> None:
     issued = {"id": "t1", "token": "entresol_new", "actor": "user:ada", "role": "developer", "projects": ["shop"]}
     doors.says("POST", "/intake/v1/tokens", 201, issued)
+    lists = iter([[{"id": "t0"}], [{"id": "t1"}, {"id": "t0"}]])
+    doors.answers["GET", "/catalog/v1/tokens"] = lambda _: (200, {"items": next(lists)})
     assert "entresol_new" in run("token", "create", "user:ada", "--group", "sre", "-p", "shop").stdout
-    assert doors.received[-1].body == {
+    assert next(lists, None) is None, "the catalog knows it when the command has ended"
+    assert doors.last("POST", "/intake/v1/tokens").body == {
         "actor": "user:ada",
         "role": "developer",
         "groups": ["sre"],

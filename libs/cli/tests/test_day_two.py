@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from entresol_eventing.envelope import new_id
 from typer.testing import Result
 
 Document = dict[str, Any]
@@ -216,12 +217,13 @@ def test_what_nobody_waits_for_can_not_be_resumed(run: Run, accepting: Any, item
 
 
 def test_what_was_asked_for_just_now_is_given_a_moment(run: Run, accepting: Any, item: Document) -> None:
-    path = f"/catalog/v1/requests/{REQUEST}"
+    new = new_id()
+    path = f"/catalog/v1/requests/{new}"
     stages = iter([(404, {}), (200, item | {"state": "submitted"}), (200, item | {"state": "running"})])
     waits = item | {"state": "running", "suspended": WAITS}
     accepting.answers["GET", path] = lambda call: next(stages, (200, waits))
-    accepting.says("POST", f"/intake/v1/requests/{REQUEST}/resume", 202, {"id": REQUEST})
-    assert run("resume", REQUEST).exit_code == 0
+    accepting.says("POST", f"/intake/v1/requests/{new}/resume", 202, {"id": new})
+    assert run("resume", new).exit_code == 0
     assert len([one for one in accepting.received if one.path == path]) == 4
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from entresol_manifests.digest import digest
 from typer.testing import Result
 
 Run = Callable[..., Result]
@@ -39,8 +40,26 @@ def test_applying_sends_all_manifests_in_one_batch(run: Run, doors: Any, manifes
     result = run("apply", str(manifests))
     assert result.exit_code == 0, result.output
     assert "1 created, 1 unchanged" in result.stdout
-    assert [document["kind"] for document in doors.received[-1].body] == ["Blueprint", "Entity"]
+    sent = doors.last("POST", "/intake/v1/manifests").body
+    assert [document["kind"] for document in sent] == ["Blueprint", "Entity"]
     assert json.loads(run("apply", str(manifests), "-o", "json").stdout) == results
+
+
+def test_applying_waits_until_the_catalog_shows_what_is_new(run: Run, doors: Any, manifests: Path) -> None:
+    looks: list[Any] = []
+
+    def listed(call: Any) -> tuple[int, Any]:
+        looks.append(call.query)
+        sent = doors.last("POST", "/intake/v1/manifests").body[0]
+        return 200, {"items": [{"digest": "sha256:1" if len(looks) < 3 else digest(sent)}]}
+
+    results = [{"kind": "Blueprint", "name": "Domain", "result": "changed"}, {"result": "unchanged"}]
+    doors.says("POST", "/intake/v1/manifests", 202, {"results": results})
+    doors.answers["GET", "/catalog/v1/manifests"] = listed
+    assert run("apply", str(manifests), "--dry-run").exit_code == 0
+    assert not looks
+    assert run("apply", str(manifests)).exit_code == 0
+    assert [(one["kind"], one["name"]) for one in looks] == [("Blueprint", "Domain")] * 3
 
 
 @pytest.mark.parametrize(

@@ -246,9 +246,9 @@ def test_what_is_proposed_is_applied_as_such(run: Run, doors: Any, tmp_path: Pat
     )
     doors.says("POST", "/intake/v1/manifests", 202, {"results": [{"kind": "Destination", "name": "a"}]})
     assert run("apply", str(manifest), "--proposed").exit_code == 0
-    assert doors.received[-1].query == {"proposed": "true"}
+    assert doors.last("POST", "/intake/v1/manifests").query == {"proposed": "true"}
     assert run("apply", str(manifest)).exit_code == 0
-    assert doors.received[-1].query == {}
+    assert doors.last("POST", "/intake/v1/manifests").query == {}
 
 
 def test_a_request_may_name_a_class(run: Run, accepting: Any) -> None:

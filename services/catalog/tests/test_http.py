@@ -444,6 +444,8 @@ async def test_an_offering_is_shown_in_its_highest_version(catalog: Any) -> None
         assert (await client.get("/v1/offerings/database?version=2.0.0")).status_code == 404
         assert [one["version"] for one in (await client.get("/v1/offerings")).json()["items"]] == list(versions)
         assert len((await client.get("/v1/manifests?kind=Offering")).json()["items"]) == 3
+        assert len((await client.get("/v1/manifests?kind=Offering&name=database")).json()["items"]) == 3
+        assert not (await client.get("/v1/manifests?name=cart")).json()["items"]
 
 
 @pytest.mark.skipif(not PORTAL.exists(), reason="the portal's seed (../shared/data/portal) is not here")

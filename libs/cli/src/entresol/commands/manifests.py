@@ -145,6 +145,8 @@ def publish(
             raise
         faults = [_located(manifests, *each) for each in refusal.violations]
         raise Failure(f"{refusal.message}; nothing was applied", refusal.code, hints=faults) from None
+    if not dry_run:
+        _await_catalog(session, documents, results)
     rows = [(result.get("kind"), _name(result), state(result.get("result"))) for result in results]
     counts = ", ".join(
         f"{count} {word}"
@@ -153,6 +155,16 @@ def publish(
     )
     summary = Text(f"{'would be: ' if dry_run else ''}{counts}")
     session.terminal.result(results, table("kind", "name", "result", rows=rows), summary)
+
+
+def _await_catalog(session: Session, documents: Sequence[dict[str, Any]], results: Sequence[dict[str, Any]]) -> None:
+    """Let the catalog hear of the last that is new, and so of all of them: the next command may read them."""
+    from entresol_manifests.digest import digest
+
+    changed = [one for one, told in zip(documents, results, strict=False) if told.get("result") != "unchanged"]
+    if changed:
+        kind, name, wanted = changed[-1]["kind"], changed[-1]["metadata"]["name"], digest(changed[-1])
+        session.client.heard("/v1/manifests", lambda one: one["digest"] == wanted, kind=kind, name=name, limit=500)
 
 
 def _fault(manifest: "Manifest", pointer: str, message: str) -> str:

@@ -28,6 +28,7 @@ def create(
     """
     body = {"actor": actor, "role": role, "groups": group or [], "projects": project or ["*"]}
     issued = session.client.write("POST", "/v1/tokens", body | ({"expires_in": expires_in} if expires_in else {}))
+    session.client.heard("/v1/tokens", lambda one: one["id"] == issued["id"])
     shown = fields(
         [
             ("token", issued["token"]),

@@ -1,14 +1,16 @@
 """The two doors over HTTP: writes go to /intake, reads to /catalog.
 
-A write is answered before the catalog has seen it. Whoever reads what they just wrote has to wait for it,
-which is what `follow` is for.
+A write is answered before the catalog has seen it. Whoever reads what they just wrote has to wait for it, which is
+what `follow`, `request`, `settled` and `heard` do.
 """
 
+import contextlib
 import json
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
+from uuid import UUID
 
 import httpx
 
@@ -24,6 +26,8 @@ _MOMENT_SECONDS = 5.0
 _LOOK_SECONDS = 0.05
 _MOVING = frozenset({"submitted", "planning", "planned", "allowed", "running"})
 """States that a request leaves by itself; a running one may wait for somebody in a step."""
+_NEW_SECONDS = 60.0
+"""Younger ids may be unknown to the catalog. Clocks of two machines differ by less, or nothing is waited for."""
 _QUIET_SECONDS = 20.0
 """A stream that says nothing for so long, not even a comment, is taken for dead and opened anew."""
 
@@ -122,8 +126,26 @@ class Client:
         return self._call("POST", f"/intake/hooks/{segment(source)}", content=body, headers=dict(headers))
 
     def request(self, request_id: str) -> Document:
-        item: Document = self.read(f"/v1/requests/{segment(request_id)}")
-        return item
+        """The request. One that was asked for just now is waited for: the catalog hears of it a moment later."""
+        deadline = time.monotonic() + (_MOMENT_SECONDS if _is_new(request_id) else 0)
+        while True:
+            try:
+                item: Document = self.read(f"/v1/requests/{segment(request_id)}")
+                return item
+            except Refused as refusal:
+                if refusal.status != 404 or time.monotonic() > deadline:
+                    raise
+            time.sleep(_LOOK_SECONDS)
+
+    def heard(self, path: str, holds: Callable[[Document], object], **query: Any) -> None:
+        """Return when such an item is on the catalog's list, or after a moment.
+
+        For whoever has just written it: the next command may read it. It is written in any case, so nothing is raised.
+        """
+        deadline = time.monotonic() + _MOMENT_SECONDS
+        with contextlib.suppress(Failure):
+            while not any(map(holds, self.read(path, **query)["items"])) and time.monotonic() < deadline:
+                time.sleep(_LOOK_SECONDS)
 
     def approval(self, approval_id: str) -> Document:
         """One approval, or review: who is asked, and what has been said."""
@@ -137,14 +159,9 @@ class Client:
         """
         deadline = time.monotonic() + _MOMENT_SECONDS
         while True:
-            late = time.monotonic() > deadline
-            try:
-                item = self.request(request_id)
-                if late or item.get("suspended") or item["state"] not in _MOVING:
-                    return item
-            except Refused as refusal:
-                if refusal.status != 404 or late:
-                    raise
+            item = self.request(request_id)
+            if item.get("suspended") or item["state"] not in _MOVING or time.monotonic() > deadline:
+                return item
             time.sleep(_LOOK_SECONDS)
 
     def chain(self, request_id: str) -> list[Document]:
@@ -253,6 +270,15 @@ def unreachable(server: str, error: httpx.TransportError) -> Failure:
     reason = "no answer in time" if isinstance(error, httpx.TimeoutException) else str(error) or type(error).__name__
     hint = "Start a platform with `entresol up`, or name another by --server or ENTRESOL_SERVER."
     return Failure(f"cannot reach {server}: {reason}", Code.UNREACHABLE, hints=(hint,))
+
+
+def _is_new(request_id: str) -> bool:
+    """Whether the time in the id, which is a UUIDv7, is about now."""
+    try:
+        made_at = (UUID(request_id).int >> 80) / 1000
+    except ValueError:
+        return False
+    return abs(time.time() - made_at) < _NEW_SECONDS
 
 
 def _given(values: Mapping[str, Any]) -> Document:

@@ -106,7 +106,7 @@ def of_list(client: "Client", path: str, given: str, noun: str, **filters: str) 
 
 def _is_request(client: "Client", given: str) -> bool:
     try:
-        client.request(given)
+        client.read(f"/v1/requests/{segment(given)}")
     except Refused as refusal:
         if refusal.code is Code.NOT_FOUND:
             return False

@@ -40,14 +40,15 @@ def routes(door: Door) -> APIRouter:
     async def list_manifests(
         _: Annotated[Principal, reads],
         kind: Annotated[str | None, Query(max_length=100)] = None,
+        name: Annotated[str | None, Query(max_length=1000)] = None,
         limit: Limit = 100,
         cursor: Cursor = None,
     ) -> Response:
-        conditions: list[ColumnElement[bool]] = [_IN_FORCE]
-        if kind is not None:
-            conditions.append(tables.manifest.c.kind == kind)
-        wanted = page(tables.manifest, conditions, cursor=cursor, limit=limit, newest_first=False)
-        return listed(*await door.read(wanted))
+        wanted = {tables.manifest.c.kind: kind, tables.manifest.c.name: name}
+        conditions = [_IN_FORCE, *(column == value for column, value in wanted.items() if value is not None)]
+        return listed(
+            *await door.read(page(tables.manifest, conditions, cursor=cursor, limit=limit, newest_first=False))
+        )
 
     @router.get("/tokens", response_model=Page[TokenItem])
     async def list_tokens(
