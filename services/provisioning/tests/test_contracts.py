@@ -122,7 +122,7 @@ def undescribed(schema: Any, place: str) -> Any:
     [
         ("gitops", {"path": "../x"}, "/path"),
         ("gitops", {"path": ".git/hooks"}, "/path"),
-        ("gitops", {"files": {"a/../../b": "x"}}, "/files"),
+        ("gitops", {"files": {"a/../../b": "x"}}, "/files/a~1..~1..~1b"),
         ("gitops", {"branch": "--force"}, "/branch"),
         ("gitops", {"repository": "--upload-pack=touch"}, "/repository"),
         ("gitops", {"repository": "https://git.example.com/x.git"}, "/repository"),
