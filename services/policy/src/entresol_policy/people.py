@@ -36,6 +36,7 @@ from entresol_policy.domain.approvals import (
     UNKNOWN,
     Answer,
     Approval,
+    Delegation,
     Refusal,
     delegate,
     escalate,
