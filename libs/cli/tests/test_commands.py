@@ -217,7 +217,8 @@ def test_status_of_a_resource_shows_its_requests(run: Run, accepting: Any, item:
 @pytest.mark.parametrize("given", ["a1-approval", "a1", REQUEST[:9], "shop/prod/deployment/cart"])
 def test_an_approval_is_found_by_its_own_or_its_requests_id(run: Run, doors: Any, given: str) -> None:
     approval = {"id": "a1-approval", "request": REQUEST, "resource": "r", "policy": "p", "state": "pending"}
-    granted = approval | {"state": "granted", "answers": [{"by": "user:grace", "answer": "granted"}]}
+    mine = {"by": "user:grace", "answer": "granted", "event": "e1"}
+    granted = approval | {"state": "granted", "missing": 0, "missing_from": [], "answers": [mine]}
 
     def answer(call: Any) -> tuple[int, Document]:
         answered = any(one.method == "POST" for one in doors.received)
@@ -226,7 +227,9 @@ def test_an_approval_is_found_by_its_own_or_its_requests_id(run: Run, doors: Any
     doors.asks(approval)
     doors.answers["GET", "/catalog/v1/approvals/a1-approval"] = answer
     doors.lists("/catalog/v1/requests", {"id": REQUEST})
-    doors.says("POST", "/intake/v1/approvals/a1-approval", 202, {"id": "a1-approval", "by": "user:grace"})
+    doors.says(
+        "POST", "/intake/v1/approvals/a1-approval", 202, {"id": "a1-approval", "by": "user:grace", "event": "e1"}
+    )
     result = run("approve", given, "--reason", "fine")
     assert result.exit_code == 0, result.output
     assert doors.last("POST", "/intake/v1/approvals/a1-approval").body == {"answer": "granted", "reason": "fine"}
@@ -249,8 +252,8 @@ def test_an_approval_of_what_was_asked_for_just_now_is_waited_for(run: Run, door
 
 
 def test_an_answer_that_does_not_count_exits_with_4_and_the_reason(run: Run, doors: Any) -> None:
-    earlier = {"by": "user:eve", "reason": "not an approver"}
-    refusal = {"by": "user:ada", "reason": "the requester can't approve their own request"}
+    earlier = {"by": "user:eve", "reason": "not an approver", "event": "e0"}
+    refusal = {"by": "user:ada", "event": "e1", "reason": "the requester can't approve their own request"}
     approval = {
         "id": "a1",
         "request": REQUEST,
@@ -263,7 +266,7 @@ def test_an_answer_that_does_not_count_exits_with_4_and_the_reason(run: Run, doo
 
     def answer(_: Any) -> tuple[int, Document]:
         doors.asks(approval | {"refused": [earlier, refusal]})
-        return 202, {"id": "a1", "by": "user:ada"}
+        return 202, {"id": "a1", "by": "user:ada", "event": "e1"}
 
     doors.answers["POST", "/intake/v1/approvals/a1"] = answer
     result = run("approve", "a1")

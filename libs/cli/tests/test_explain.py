@@ -108,6 +108,16 @@ LATER: list[tuple[str, Document, str]] = [
         "by user:ada: the shop is down; went past lock l1; policy p asks group:sre",
     ),
     ("hold.overridden", {"by": "user:ada", "reason": "it can't wait"}, "user:ada lets it begin: it can't wait"),
+    (
+        "answer.counted",
+        {"said": "granted", "by": "user:bob", "in_place_of": "user:ada", "missing": 1, "missing_from": ["user:eve"]},
+        "granted by user:bob in the place of user:ada counts, 1 more from user:eve",
+    ),
+    (
+        "override.counted",
+        {"by": "user:bob", "holds": [{"kind": "lock", "name": "l1", "because": "it moves"}]},
+        "user:bob lets it through lock l1: it moves",
+    ),
     ("override.refused", {"by": "user:ada", "reason": "no"}, "override of user:ada did not count: no"),
     ("lock.placed", {"scope": {}, "by": "user:ada", "reason": "an outage"}, "user:ada locks everything: an outage"),
     (

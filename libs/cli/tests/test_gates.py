@@ -34,6 +34,9 @@ def approval(**more: Any) -> Document:
         "requested_by": "user:ada",
         "expires_at": "2026-11-21T07:00:00+00:00",
         "state": "pending",
+        "missing": 1,
+        "missing_from": ["group:sre", "group:data"],
+        "unruled": [],
         "answers": [],
         "refused": [],
         "withdrawn": [],
@@ -55,7 +58,7 @@ def pending(doors: Any) -> Callable[..., None]:
 
         def written(_: Any) -> tuple[int, Document]:
             doors.asks(after)
-            return 202, {"id": before["id"], "by": BY}
+            return 202, {"id": before["id"], "by": BY, "event": "e1"}
 
         doors.answers["POST", path] = written
 
@@ -63,7 +66,8 @@ def pending(doors: Any) -> Callable[..., None]:
 
 
 BY = "user:grace"
-GRANTED = {"by": BY, "answer": "granted", "reason": None, "at": "2026-11-21T03:02:00+00:00"}
+GRANTED = {"by": BY, "answer": "granted", "reason": None, "at": "2026-11-21T03:02:00+00:00", "event": "e1"}
+DECIDED = {"state": "granted", "missing": 0, "missing_from": []}
 
 
 class TestApprovals:
@@ -72,42 +76,48 @@ class TestApprovals:
         pending(asked, "/intake/v1/approvals/a1", asked | {"answers": [GRANTED]})
         result = run("approve", "a1")
         assert result.exit_code == 0, result.output
-        assert "granted approval a1; it waits for others as well" in result.stdout
+        assert "granted approval a1; it needs 1 more from group:sre or group:data" in result.stdout
         assert "plan: 1 to add, 0 to change, 2 to destroy, 40 a month  (sha256:aaaaaaaaaaaa)" in result.stdout
         assert "destroy cache" in result.stdout
         rejected = GRANTED | {"answer": "rejected"}
-        pending(asked, "/intake/v1/approvals/a1", asked | {"state": "rejected", "answers": [rejected]})
+        pending(asked, "/intake/v1/approvals/a1", asked | DECIDED | {"state": "rejected", "answers": [rejected]})
         assert json.loads(run("reject", "a1", "-o", "json").stdout)["plan"] == PLAN
 
-    def test_who_comes_second_is_told_so_though_the_approval_is_granted(self, run: Run, doors: Any) -> None:
-        mine = {"by": BY, "reason": "closed: it is granted already by user:heidi", "at": "…"}
-        earlier = {"by": BY, "reason": "nothing to take back", "at": "…"}
-        asked = approval(refused=[earlier])
-        granted = asked | {"state": "granted", "answers": [GRANTED | {"by": "user:heidi"}]}
-        looks = iter([asked, asked, granted, granted])
+    def test_what_is_said_waits_until_policy_has_ruled_on_it(self, run: Run, doors: Any) -> None:
+        """Whatever else is ruled on meanwhile, be it of the same person."""
+        other = {"by": BY, "reason": "nothing to take back", "at": "…", "event": "e0"}
+        mine = other | {"reason": "closed: it is granted already by user:heidi", "event": "e1"}
+        unruled = approval(unruled=[{"by": BY, "said": "granted", "reason": None, "at": "…", "event": "e1"}])
+        granted = approval(answers=[GRANTED | {"by": "user:heidi", "event": "e2"}], refused=[other], **DECIDED)
+        looks = iter([unruled, unruled, granted, granted])
 
         def look(_: Any) -> tuple[int, Document]:
-            return 200, next(looks, granted | {"refused": [earlier, mine]})
+            return 200, next(looks, granted | {"refused": [other, mine]})
 
-        doors.asks(asked)
+        doors.asks(unruled)
         doors.answers["GET", "/catalog/v1/approvals/a1"] = look
-        doors.says("POST", "/intake/v1/approvals/a1", 202, {"id": "a1", "by": BY})
+        doors.says("POST", "/intake/v1/approvals/a1", 202, {"id": "a1", "by": BY, "event": "e1"})
         result = run("approve", "a1")
         assert result.exit_code == 4
         assert "it is granted already by user:heidi" in result.stderr
 
+    def test_a_grant_that_was_taken_back_meanwhile_did_count(self, run: Run, pending: Any) -> None:
+        taken = {"by": BY, "reason": None, "at": "…", "event": "e2", "answer": GRANTED}
+        pending(approval(), "/intake/v1/approvals/a1", approval(withdrawn=[taken]))
+        assert json.loads(run("approve", "a1", "-o", "json").stdout)["counted"] is True
+
     def test_an_approval_is_handed_on(self, run: Run, doors: Any, pending: Any) -> None:
-        handed = approval(delegations=[{"by": BY, "to": "user:bob", "reason": "on leave", "at": "…"}])
+        handed = approval(delegations=[{"by": BY, "to": "user:bob", "reason": "on leave", "at": "…", "event": "e1"}])
         pending(approval(), "/intake/v1/approvals/a1/delegate", handed)
         result = run("delegate", REQUEST[:9], "--to", "user:bob", "--reason", "on leave")
         assert result.exit_code == 0, result.output
-        assert result.stdout.strip() == "user:bob may answer approval a1"
+        assert result.stdout.strip().startswith("user:bob may answer approval a1; it needs 1 more from")
         body = doors.last("POST", "/intake/v1/approvals/a1/delegate").body
         assert body == {"to": "user:bob", "reason": "on leave"}
         assert run("delegate", "a1").exit_code == 2
 
     def test_a_grant_is_taken_back(self, run: Run, pending: Any) -> None:
-        back = approval(withdrawn=[{"by": "user:grace", "reason": None, "at": "…"}])
+        back = approval(withdrawn=[{"by": BY, "reason": None, "at": "…", "event": "e1", "answer": None}])
         pending(approval(answers=[GRANTED]), "/intake/v1/approvals/a1/withdraw", back)
         result = run("withdraw", "a1")
         assert result.exit_code == 0, result.output
@@ -115,7 +125,7 @@ class TestApprovals:
 
     @pytest.mark.parametrize("arguments", [("withdraw", "a1"), ("delegate", "a1", "--to", "user:bob")])
     def test_what_policy_refuses_exits_with_4(self, run: Run, pending: Any, arguments: tuple[str, ...]) -> None:
-        refused = approval(refused=[{"by": BY, "reason": "it is not yours to give", "at": "…"}])
+        refused = approval(refused=[{"by": BY, "reason": "it is not yours to give", "at": "…", "event": "e1"}])
         pending(approval(), f"/intake/v1/approvals/a1/{arguments[0]}", refused)
         result = run(*arguments)
         assert result.exit_code == 4
@@ -146,7 +156,7 @@ class TestReviews:
     def test_a_review_is_answered(
         self, run: Run, doors: Any, pending: Any, arguments: tuple[str, ...], answer: Document, told: str
     ) -> None:
-        pending(review(), "/intake/v1/approvals/v1", review(state="granted", answers=[GRANTED | answer]))
+        pending(review(), "/intake/v1/approvals/v1", review(**DECIDED, answers=[GRANTED | answer]))
         result = run("review", *arguments)
         assert result.exit_code == 0, result.output
         assert told in result.stdout
@@ -167,19 +177,21 @@ class TestOverride:
     def becomes(self, doors: Any, request: Document) -> None:
         def written(_: Any) -> tuple[int, Document]:
             doors.says("GET", f"/catalog/v1/requests/{REQUEST}", 200, request)
-            return 202, {"id": REQUEST}
+            return 202, {"id": REQUEST, "by": BY, "event": "e1"}
 
         doors.answers["POST", f"/intake/v1/requests/{REQUEST}/override"] = written
 
     def test_a_held_request_begins(self, run: Run, doors: Any, held: Document) -> None:
-        self.becomes(doors, held | {"state": "allowed"})
+        counted = {"by": BY, "reason": "it can't wait", "event": "e1", "counts": True, "refused": None}
+        self.becomes(doors, held | {"state": "allowed", "overrides": [counted]})
         result = run("override", REQUEST, "--reason", "it can't wait")
         assert result.exit_code == 0, result.output
         assert result.stdout.strip() == f"request {REQUEST} may begin"
         assert doors.last("POST", f"/intake/v1/requests/{REQUEST}/override").body == {"reason": "it can't wait"}
 
     def test_who_may_not_is_told_why(self, run: Run, doors: Any, held: Document) -> None:
-        override = {"by": "user:ada", "reason": "x", "refused": "window nights lets only group:sre through"}
+        why = "window nights lets only group:sre through"
+        override = {"by": BY, "reason": "x", "event": "e1", "counts": False, "refused": why}
         self.becomes(doors, held | {"overrides": [override]})
         result = run("override", REQUEST, "--reason", "it can't wait")
         assert result.exit_code == 4
@@ -330,7 +342,9 @@ class TestStatus:
         asked = approval(
             plan=PLAN,
             all=True,
-            answers=[GRANTED | {"reason": "fine"}],
+            answers=[GRANTED | {"reason": "fine", "in_place_of": "user:sue"}],
+            missing_from=["group:data"],
+            unruled=[{"by": "user:eve", "said": "rejected", "reason": "no", "at": "…", "event": "e9"}],
             delegations=[{"by": "user:sue", "to": "user:bob", "reason": "on leave", "at": "…"}],
             refused=[{"by": "user:ada", "reason": "it is her own", "at": "…"}],
             reminded_at="2026-11-21T05:00:00+00:00",
@@ -346,7 +360,16 @@ class TestStatus:
             "approvals": [asked, review()],
             "glass": broken,
             "holds": [hold],
-            "overrides": [{"by": "user:bob", "reason": "now", "at": "…", "refused": "only group:sre may"}],
+            "overrides": [
+                {
+                    "by": "user:bob",
+                    "reason": "now",
+                    "at": "…",
+                    "event": "e1",
+                    "counts": False,
+                    "refused": "only group:sre may",
+                }
+            ],
         }
         doors.says("GET", f"/catalog/v1/requests/{REQUEST}", 200, whole)
         doors.answers["GET", "/catalog/v1/requests"] = lambda call: (
@@ -381,7 +404,9 @@ class TestStatus:
             "broken by user:ada: the shop is down",
             "went past policy production asks group:sre; lock l1",
             "production: 1/2 from each of group:sre, group:data, until",
-            "granted by user:grace: fine",
+            "granted by user:grace in the place of user:sue: fine",
+            "rejected by user:eve: no; policy has not said yet whether it counts",
+            "it needs 1 more from group:data",
             "user:sue hands on to user:bob: on leave",
             "did not count: user:ada: it is her own",
             "reminded at",

@@ -131,7 +131,7 @@ def test_what_it_waits_for_and_who_can_move_it_is_one_sentence(long: Log) -> Non
         ["submitted", "examination", "planned", "examination", "said", "said"],
     )
     assert waits_for(told) == (
-        "It waits for 2 of group:platform (policy production, 1 of 2 granted, until 2026-11-22 10:02 UTC): "
+        "It waits for group:platform (policy production, 1 of 2 granted, until 2026-11-22 10:02 UTC): "
         f"entresol approve {asked['id']}."
     )
     long.answer("user:cy", "platform")
@@ -151,6 +151,14 @@ def test_answers_that_do_not_count_say_why(long: Log) -> None:
     names = {"approval_id": asked["id"], "request_id": REQUEST, "project": "shop", "groups": ["platform"]}
     long.hear(AnswerWithdrawn(**names, by="user:bob"))
     assert "0 of 2 granted" in waits_for(long.account())
+
+
+def test_what_policy_has_not_ruled_on_neither_counts_nor_is_refused(long: Log) -> None:
+    ruled = long.chain.pop()
+    assert ruled["type"] == "dev.entresol.answer.counted.v1"
+    told = long.account()
+    assert told.entries[-1]["counts"] is None
+    assert waits_for(told).startswith("It waits for 2 of group:platform (policy production, 0 of 2 granted")
 
 
 def test_an_examination_has_every_rule_and_the_plan(long: Log) -> None:

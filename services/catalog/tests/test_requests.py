@@ -302,6 +302,8 @@ def test_what_was_said_waits_for_policy_to_rule_on_it() -> None:
     assert (one.unruled, [each.by for each in one.answers], one.missing) == ([taken], ["user:bob"], 0)
     assert accepted(one, taken, missing=1)
     assert (one.unruled, one.answers, [each.reason for each in one.withdrawn]) == ([], [], ["not sure"])
+    assert not one.hear(given)
+    assert not accepted(one, given)
     assert (one.missing, one.missing_from) == (1, ["group:sre"])
 
 

@@ -1,14 +1,14 @@
 """Answer what waits for people: approve, reject, take an answer back, hand it on to somebody else."""
 
-import time
 from typing import Annotated, Any
 
 import typer
 from rich.text import Text
 
-from entresol.doors.lookup import approval_id, segment
-from entresol.failures import Code, Failure
+from entresol.commands.ruling import ruled
+from entresol.doors.lookup import approval_id
 from entresol.session import Session
+from entresol.telling.one_request import needs
 from entresol.telling.plans import outline
 from entresol.terminal import clean
 
@@ -18,11 +18,6 @@ Approval = Annotated[
 ]
 Reason = Annotated[str | None, typer.Option(metavar="TEXT", help="Kept with the answer.")]
 Document = dict[str, Any]
-
-_MOMENT_SECONDS = 10.0
-_SETTLED_SECONDS = 0.25
-"""The catalog shows what was said before it hears that policy refused it. Policy says nothing of what counts."""
-_LOOK_SECONDS = 0.05
 
 
 def approve(session: Session, approval: Approval, reason: Reason = None) -> None:
@@ -54,7 +49,7 @@ def withdraw(session: Session, approval: Approval, reason: Reason = None) -> Non
     """
     wanted = approval_id(session.client, approval)
     body = {"reason": reason} if reason else {}
-    _say(session, wanted, "withdraw", body, "withdrawn", "took back the grant of")
+    _say(session, wanted, "/withdraw", body, "took back the grant of")
 
 
 def delegate(
@@ -69,63 +64,37 @@ def delegate(
     """
     wanted = approval_id(session.client, approval)
     body = {"to": to} | ({"reason": reason} if reason else {})
-    _say(session, wanted, "delegate", body, "delegations", f"{to} may answer")
+    _say(session, wanted, "/delegate", body, f"{to} may answer")
 
 
 def answer(session: Session, wanted: str, said: str, reason: str | None, verb: str = "") -> None:
     """Answer an approval or a review, and tell what it was about; raise Failure if the answer does not count."""
     item = session.client.approval(wanted)
     accepted = session.client.answer(wanted, said, reason)
-    after = _verdict(session, item, accepted, "answers")
-    document = {"approval": wanted, "answer": said, "counted": _counted(after), "plan": item.get("plan"), **accepted}
+    after = _ruled(session, accepted)
+    document = {"approval": wanted, "answer": said, "plan": item.get("plan"), **_counted(after), **accepted}
     line = f"{verb or said} {'review' if item.get('review') else 'approval'} {wanted}{_outcome(after)}"
     session.terminal.result(document, Text(clean(line)), *outline(item.get("plan")))
 
 
-def _say(session: Session, wanted: str, path: str, body: Document, shown_in: str, text: str) -> None:
-    item = session.client.approval(wanted)
-    accepted = session.client.write("POST", f"/v1/approvals/{segment(wanted)}/{path}", body)
-    after = _verdict(session, item, accepted, shown_in)
-    document = {"approval": wanted, "counted": _counted(after), **accepted}
-    session.terminal.result(document, Text(clean(f"{text} approval {wanted}{_undecided(after)}")))
+def _say(session: Session, wanted: str, door: str, body: Document, text: str) -> None:
+    accepted = session.client.say(wanted, door, body)
+    after = _ruled(session, accepted)
+    document = {"approval": wanted, **_counted(after), **accepted}
+    session.terminal.result(document, Text(clean(f"{text} approval {wanted}{_outcome(after)}")))
 
 
-def _counted(after: Document | None) -> bool | None:
-    return None if after is None else True
+def _ruled(session: Session, accepted: Document) -> Document | None:
+    return ruled(lambda: session.client.approval(accepted["id"]), accepted["event"], "that")
 
 
-def _undecided(after: Document | None) -> str:
-    return "" if after else "; policy has not said yet whether it counts"
+def _counted(after: Document | None) -> Document:
+    if after is None:
+        return {"counted": None}
+    return {"counted": True, "missing": after["missing"], "missing_from": after["missing_from"]}
 
 
 def _outcome(after: Document | None) -> str:
-    waits = after is not None and after.get("state") == "pending"
-    return "; it waits for others as well" if waits else _undecided(after)
-
-
-def _verdict(session: Session, before: Document, accepted: Document, shown_in: str) -> Document | None:
-    """The approval as it is once what was said counts; None if policy hasn't said within a moment; raise Failure if
-    it does not count.
-
-    What others say at the same time is told apart by who said it: their grant may end an approval before one's own
-    is refused.
-    """
-    approval, by = accepted["id"], accepted["by"]
-    refused, said = (len(_of(by, before, name)) for name in ("refused", shown_in))
-    deadline = time.monotonic() + _MOMENT_SECONDS
-    seen_at: float | None = None
-    while (now := time.monotonic()) < deadline:
-        item = session.client.approval(approval)
-        if len(refusals := _of(by, item, "refused")) > refused:
-            raise Failure(f"the answer does not count: {refusals[-1]['reason']}", Code.NOT_ALLOWED)
-        if len(_of(by, item, shown_in)) > said:
-            seen_at = seen_at or now
-            decided = shown_in == "answers" and item.get("state") in ("granted", "rejected")
-            if decided or now - seen_at >= _SETTLED_SECONDS:
-                return item
-        time.sleep(_LOOK_SECONDS)
-    return None
-
-
-def _of(by: str, item: Document, name: str) -> list[Document]:
-    return [one for one in item.get(name) or [] if one["by"] == by]
+    if after is None:
+        return "; policy has not said yet whether it counts"
+    return f"; {needs(after)}" if after["missing"] else ""

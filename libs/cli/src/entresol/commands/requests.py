@@ -1,6 +1,5 @@
 """Ask for things, change one's mind, and let go on what waits: request, cancel, override, resume."""
 
-import time
 from typing import Annotated, Any
 
 import typer
@@ -21,6 +20,7 @@ from entresol.commands.asking import (
     submit,
     watch,
 )
+from entresol.commands.ruling import ruled
 from entresol.doors.lookup import request_id, segment, waiting_request_id
 from entresol.failures import Code, Failure
 from entresol.inputs import parse
@@ -31,8 +31,6 @@ from entresol.terminal import clean
 Request = Annotated[
     str, typer.Argument(help="Id, a unique beginning of it, or a resource: its latest.", show_default=False)
 ]
-
-_MOMENT_SECONDS = 10.0
 
 
 def request(
@@ -124,11 +122,11 @@ def override(
     [bold]Example[/bold]   entresol override 0193f2c4-81 --reason "the fix can't wait for the night"
     """
     wanted = request_id(session.client, request)
-    before = session.client.settled(wanted)
-    answer = session.client.write("POST", f"/v1/requests/{segment(wanted)}/override", {"reason": reason})
-    counted = _overridden(session, before)
-    undecided = "" if counted else "; policy has not said yet whether it counts"
-    document = {"id": wanted, "counted": counted, **(answer or {})}
+    session.client.settled(wanted)
+    said = session.client.write("POST", f"/v1/requests/{segment(wanted)}/override", {"reason": reason})
+    after = ruled(lambda: session.client.request(wanted), said["event"], "the override")
+    undecided = "" if after else "; policy has not said yet whether it counts"
+    document = {"counted": True if after else None, **said}
     session.terminal.result(document, Text(clean(f"request {wanted} may begin{undecided}")))
 
 
@@ -187,18 +185,3 @@ def _resumable(item: dict[str, Any], step: str | None) -> list[str]:
     verb = "does not wait for anybody" if step is not None else "waits for anybody"
     state = f"request {item['id']} ({item['state']})"
     raise Failure(f"{what} of {state} {verb}", Code.INVALID, hints=(*offered, *others))
-
-
-def _overridden(session: Session, before: dict[str, Any]) -> bool | None:
-    """Whether that let it begin; None if nobody has said so within a moment; raise Failure if it was refused."""
-    held, known = before["state"] == "held", len(before.get("overrides") or [])
-    deadline = time.monotonic() + _MOMENT_SECONDS
-    while time.monotonic() < deadline:
-        item = session.client.request(str(before["id"]))
-        for one in (item.get("overrides") or [])[known:]:
-            if one.get("refused"):
-                raise Failure(f"the override does not count: {one['refused']}", Code.NOT_ALLOWED)
-        if held and item["state"] != "held":
-            return True
-        time.sleep(0.05)
-    return None

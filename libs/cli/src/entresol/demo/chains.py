@@ -6,7 +6,7 @@ Each asks for one thing, waits for its end and returns what it saw; none judges.
 import copy
 import time
 import uuid
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,11 +74,13 @@ def approved_deployment(
     accepted = asker.submit(_body("deployment", project, "prod", name, inputs))
     request_id = str(accepted["id"])
     approval = _until(lambda: _pending(approver, request_id), f"an approval for {request_id}")
-    asker.answer(str(approval["id"]), "granted", "looks good to me")
-    refused = _until(lambda: _refused(approver, request_id), "word that the asker's own answer does not count")
+    approval_id = str(approval["id"])
+    asker.answer(approval_id, "granted", "looks good to me")
+    word = "word that the asker's own answer does not count"
+    refused = _until(lambda: approver.approval(approval_id)["refused"], word)
     chain.notes |= {"approval": approval, "refused": refused}
     if answers:
-        approver.answer(str(approval["id"]), "granted", "load test was fine")
+        approver.answer(approval_id, "granted", "load test was fine")
     _finish(chain, asker, request_id, began)
     answered = [f"{answer['by']} {answer['answer']}" for one in chain.request["approvals"] for answer in one["answers"]]
     chain.remark = f"{', '.join(answered)}; {len(refused)} answer refused"
@@ -175,11 +177,6 @@ def _until(look: Callable[[], Any], what: str) -> Any:
 def _pending(client: Client, request_id: str) -> Document | None:
     approvals = client.every("/v1/approvals", state="pending")
     return next((one for one in approvals if one["request"] == request_id), None)
-
-
-def _refused(client: Client, request_id: str) -> Sequence[Any]:
-    approval = _pending(client, request_id)
-    return (approval or {}).get("refused") or ()
 
 
 def _latest(client: Client, resource: str, action: str | None = None) -> Document | None:

@@ -100,14 +100,18 @@ class Client:
         self.write("DELETE", f"/v1/manifests/{segment(kind)}/{segment(name)}", params=_given({"version": version}))
 
     def answer(self, approval_id: str, answer: str, reason: str | None = None) -> Any:
-        """Grant or reject an approval; policy decides afterwards whether the answer counts.
+        """Grant or reject an approval; policy decides afterwards whether the answer counts."""
+        return self.say(approval_id, "", _given({"answer": answer, "reason": reason}))
+
+    def say(self, approval_id: str, door: str, body: Mapping[str, Any]) -> Any:
+        """Say something to an approval, by the door at the end of its path.
 
         An approval that the catalog shows may be unknown to intake for a moment, so it is asked again for a second.
         """
-        body, settled = _given({"answer": answer, "reason": reason}), time.monotonic() + 1.0
+        settled = time.monotonic() + 1.0
         while True:
             try:
-                return self.write("POST", f"/v1/approvals/{segment(approval_id)}", body)
+                return self.write("POST", f"/v1/approvals/{segment(approval_id)}{door}", body)
             except Refused as refusal:
                 if refusal.status != 404 or time.monotonic() > settled:
                     raise

@@ -1,6 +1,6 @@
 """What was examined, asked and answered about one request, from the events of its chain; and what it waits for now.
 
-Everything comes from the log as it is: an answer counts unless policy has said that it does not.
+Everything comes from the log as it is: what people say counts once policy says so.
 """
 
 from collections.abc import Iterable, Mapping
@@ -99,13 +99,13 @@ def _hear(made: Account, name: str, event: Document, data: Document) -> None:
             made.entries[-1]["reason"] = data["reason"]
         case "approval.answered" | "answer.withdrawn" | "approval.delegated" | "hold.overridden":
             _say(made, name, event, data)
-        case "answer.refused" | "override.refused":
-            _refuse(made, event, data)
+        case "answer.counted" | "override.counted" | "answer.refused" | "override.refused":
+            _rule(made, name, event, data)
         case "approval.granted" | "approval.rejected" | "approval.expired" | "approval.closed":
             _close(made, name.rpartition(".")[2], event, data)
         case "approval.escalated":
             if asked := made.approvals.get(data["approval_id"]):
-                asked["escalated_to"] = data["approvers"]
+                asked["missing_from"] = list(dict.fromkeys([*asked["missing_from"], *data["approvers"]]))
     if name in _NOTES:
         _add(made, event, "note", fact=name, says=says(event))
     if name == "run.started":
@@ -136,7 +136,8 @@ def _ask(made: Account, event: Document, data: Document) -> None:
         "expires_at": data["expires_at"],
         "plan_digest": (data.get("plan") or {}).get("digest"),
         "review": bool(data.get("review")),
-        "escalated_to": [],
+        "missing": len(data["approvers"]) if data.get("all") else data["count"],
+        "missing_from": data["approvers"],
         "answers": [],
         "state": "pending",
     }
@@ -162,40 +163,32 @@ def _decide(made: Account, outcome: str, event: Document, data: Document) -> Non
 
 def _say(made: Account, name: str, event: Document, data: Document) -> None:
     entry = _add(made, event, "said", fact=name, by=data["by"], says=says(event), approval=data.get("approval_id"))
-    entry["counts"] = True
+    entry |= {key: data[key] for key in ("answer", "reason") if data.get(key)}
+    entry["counts"] = None
     made._said[str(event["id"])] = entry
-    asked = made.approvals.get(str(data.get("approval_id")))
-    if asked is None:
-        return
-    if name == "approval.answered":
-        answer = {key: data[key] for key in ("by", "answer", "reason") if data.get(key)}
-        asked["answers"].append({**answer, "counts": True})
-    elif name == "answer.withdrawn":
-        for one in asked["answers"]:
-            if one["by"] == data["by"]:
-                one["counts"] = False
-    elif name == "approval.delegated":
-        asked["delegated_to"] = [*asked.get("delegated_to", ()), data["to"]]
 
 
-def _refuse(made: Account, event: Document, data: Document) -> None:
-    """What was said does not count after all. It names its cause; without that, it is the last that they said."""
+def _rule(made: Account, name: str, event: Document, data: Document) -> None:
+    """Policy says whether what was said counts; the event names its cause."""
+    counts = name.endswith(".counted")
     entry = made._said.get(str(event.get("causationid")))
     if entry is None:
-        theirs = (one for one in reversed(made.entries) if one["kind"] == "said" and one["by"] == data["by"])
-        entry = next(theirs, None) or _add(made, event, "said", fact="", by=data["by"], says="")
-    entry |= {"counts": False, "refused": data["reason"]}
+        entry = _add(made, event, "said", fact="", by=data["by"], says="")
+    entry["counts"] = counts
+    if not counts:
+        entry["refused"] = data["reason"]
     asked = made.approvals.get(str(data.get("approval_id")))
-    if asked is None:
+    if asked is None or name == "override.counted":
         return
-    theirs_here = [one for one in asked["answers"] if one["by"] == data["by"]]
-    if entry.get("fact") == "approval.answered" and theirs_here:
-        theirs_here[-1] |= {"counts": False, "refused": data["reason"]}
-    elif entry.get("fact") == "answer.withdrawn":
-        for one in theirs_here:
-            one["counts"] = "refused" not in one
-    elif entry.get("fact") == "approval.delegated":
-        asked["delegated_to"] = asked.get("delegated_to", [])[:-1]
+    if counts:
+        asked |= {"missing": data["missing"], "missing_from": data["missing_from"]}
+    if entry["fact"] == "approval.answered" or data.get("said") in ("granted", "rejected"):
+        asked["answers"].append(
+            {key: entry[key] for key in ("by", "answer", "reason", "counts", "refused") if key in entry}
+        )
+    if data.get("said") == "withdrawn":
+        for one in asked["answers"]:
+            one["counts"] &= one["by"] != data["by"]
 
 
 def _close(made: Account, state: str, event: Document, data: Document) -> None:
@@ -247,17 +240,18 @@ def _state(made: Account) -> str:
 
 
 def _question(asked: Entry) -> str:
-    grants = [one["by"] for one in asked["answers"] if one["counts"] and one["answer"] == "granted"]
-    given = f", {len(grants)} of {asked['count']} granted" if asked["count"] > 1 else ""
-    about = f"policy {asked['policy']}{given}, until {_clock(asked['expires_at'])}"
+    given = sum(one["counts"] for one in asked["answers"])
+    wanted = given + asked["missing"]
+    granted = f", {given} of {wanted} granted" if wanted > 1 else ""
+    about = f"policy {asked['policy']}{granted}, until {_clock(asked['expires_at'])}"
     return f"{_who(asked)} ({about}): entresol approve {asked['id']}"
 
 
 def _who(asked: Entry) -> str:
-    many = [*asked["approvers"], *asked["escalated_to"], *asked.get("delegated_to", ())]
-    if asked["all"]:
-        return f"each of {', '.join(asked['approvers'])}"
-    return f"{asked['count']} of {', '.join(many)}" if asked["count"] > 1 else " or ".join(many)
+    missing, whom = asked["missing"], asked["missing_from"]
+    if missing == len(whom) > 1:
+        return f"each of {', '.join(whom)}"
+    return f"{missing} of {', '.join(whom)}" if missing > 1 else " or ".join(whom)
 
 
 def _hold(hold: Document) -> str:

@@ -37,6 +37,7 @@ _STYLES = {
     "escalated": "yellow",
     "held": "yellow",
     "overridden": "yellow",
+    "counted": "green",
     "stalled": "yellow",
     "refused": "red",
     "suspended": "yellow",

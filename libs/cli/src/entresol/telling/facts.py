@@ -135,6 +135,10 @@ def _approval(name: str, data: Document) -> str:
             return f"{data['by']} takes back the grant{because(data.get('reason'))}"
         case "answered":
             return f"{data['answer']} by {data['by']}{because(data.get('reason'))}"
+        case "counted":
+            place = f" in the place of {data['in_place_of']}" if data.get("in_place_of") else ""
+            left = f", {data['missing']} more from {' or '.join(data['missing_from'])}" if data["missing"] else ""
+            return f"{data['said']} by {data['by']}{place} counts{left}"
         case "granted" | "rejected" | "expired":
             answers = ", ".join(f"{a['answer']} by {a['by']}{because(a.get('reason'))}" for a in data["answers"])
             return ("review " if data.get("review") else "") + (answers or "nobody answered")
@@ -165,6 +169,8 @@ def _exception(name: str, data: Document) -> str:
             return f"by {data['actor']}: {data['reason']}; went past {'; '.join(data['bypassed'])}"
         case "hold.overridden":
             return f"{data['by']} lets it begin{because(data['reason'])}"
+        case "override.counted":
+            return f"{data['by']} lets it through {'; '.join(map(hold, data['holds']))}"
         case "override.refused":
             return f"override of {data['by']} did not count: {data['reason']}"
         case "lock.placed":

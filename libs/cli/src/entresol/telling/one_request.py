@@ -115,16 +115,26 @@ def _quorum(approval: Document) -> str:
     return f"{granted}/{approval.get('count') or 1} from {' or '.join(who)}"
 
 
+def needs(approval: Document) -> str:
+    """What is still missing, and from whom."""
+    return f"it needs {approval['missing']} more from {' or '.join(approval['missing_from']) or 'nobody who is left'}"
+
+
 def _history(approval: Document) -> Iterator[str]:
     """What people said to it and what time did to it, a line each."""
     for one in approval.get("answers") or []:
-        yield f"{one['answer']} by {one['by']}{_because(one)}"
+        place = f" in the place of {one['in_place_of']}" if one.get("in_place_of") else ""
+        yield f"{one['answer']} by {one['by']}{place}{_because(one)}"
     for one in approval.get("withdrawn") or []:
         yield f"taken back by {one['by']}{_because(one)}"
     for one in approval.get("delegations") or []:
         yield f"{one['by']} hands on to {one['to']}{_because(one)}"
     for one in approval.get("refused") or []:
         yield f"did not count: {one['by']}{_because(one)}"
+    for one in approval.get("unruled") or []:
+        yield f"{one['said']} by {one['by']}{_because(one)}; policy has not said yet whether it counts"
+    if approval.get("missing") and approval.get("answers"):
+        yield needs(approval)
     if approval.get("reminded_at"):
         yield f"reminded at {moment(approval['reminded_at'])}"
     pending = approval.get("state") == "pending"
@@ -142,8 +152,9 @@ def _because(said: Document) -> str:
 
 
 def _override(one: Document) -> str:
-    refused = f", which did not count: {one['refused']}" if one.get("refused") else ""
-    return f"{one['by']}{_because(one)}{refused}"
+    outcome = "" if one.get("counts") else "; policy has not said yet whether it counts"
+    outcome = f", which did not count: {one['refused']}" if one.get("refused") else outcome
+    return f"{one['by']}{_because(one)}{outcome}"
 
 
 def _glass(glass: Document | None) -> str | None:

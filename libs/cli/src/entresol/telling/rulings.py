@@ -108,6 +108,8 @@ def _said(entry: Document) -> Text:
     line = Text.assemble((name.get(entry["fact"], "answered") + "  ", "bold"), clean(entry["says"] or entry["by"]))
     if entry["counts"]:
         return line
+    if entry["counts"] is None:
+        return line.append("  policy has not said yet whether it counts", style="yellow")
     return line.append("  does not count", style="red").append(clean(f": {entry['refused']}"))
 
 

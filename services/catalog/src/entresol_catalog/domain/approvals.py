@@ -59,6 +59,7 @@ class Withdrawal:
     reason: str | None
     at: datetime
     event: str
+    answer: Answer | None
 
 
 @dataclass(slots=True)
@@ -133,8 +134,9 @@ class Approval:
         elif said.to is not None:
             self.delegations.append(Delegation(said.by, said.to, said.reason, said.at, said.event))
         else:
-            self.answers = [one for one in self.answers if one.by != said.by]
-            self.withdrawn.append(Withdrawal(said.by, said.reason, said.at, said.event))
+            taken = next((one for one in self.answers if one.by == said.by), None)
+            self.answers = [one for one in self.answers if one is not taken]
+            self.withdrawn.append(Withdrawal(said.by, said.reason, said.at, said.event, taken))
         if self.state == "pending":
             self.missing, self.missing_from = missing, missing_from
         return True
@@ -172,7 +174,7 @@ class Approval:
 
     def _has_ruled(self, event: str) -> bool:
         ruled: list[Answer | Withdrawal | Delegation | Refusal] = [*self.answers, *self.withdrawn]
-        ruled += [*self.delegations, *self.refused]
+        ruled += [*self.delegations, *self.refused, *(one.answer for one in self.withdrawn if one.answer)]
         return any(one.event == event for one in ruled)
 
     def _take(self, event: str) -> Said | None:
