@@ -140,7 +140,7 @@ def test_a_changed_or_removed_policy_is_in_force_at_once(desk: Desk) -> None:
 
 
 def test_other_kinds_are_not_policies(desk: Desk) -> None:
-    desk.hear(ManifestApplied(kind="Offering", name="database", digest="sha256:o", manifest={"spec": 1}))
+    desk.hear(ManifestApplied(kind="Offering", name="database", digest="sha256:o", manifest={"spec": {"actions": {}}}))
     desk.hear(ManifestRemoved(kind="Offering", name="database"))
     assert isinstance(desk.emitted(request())[0], RequestAllowed)
 

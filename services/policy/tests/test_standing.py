@@ -11,21 +11,16 @@ from entresol_eventing.nats_server import NatsServer
 from entresol_eventing.reactions import Outcome
 from entresol_eventing.service import Service
 from entresol_eventing.telemetry import Telemetry
-from entresol_eventing.testing import eventually, memory_session, nats_server, running
+from entresol_eventing.testing import eventually, nats_server, running
 from entresol_policy.app import create
 from entresol_policy.settings import Settings
 from entresol_policy.standing import show
-from entresol_policy.store import Base, cases
+from entresol_policy.store import cases
 from sqlalchemy import insert
 from sqlmodel import Session
 
-from services.policy.tests.test_examining import ASK, AT, GLASS, ONCALL, RESOURCE, World
-
-
-@pytest.fixture
-def world() -> Iterator[World]:
-    with memory_session(Base.metadata) as session:
-        yield World(session)
+from services.policy.tests.conftest import AT, RESOURCE, World
+from services.policy.tests.test_examining import ASK, GLASS, ONCALL
 
 
 @pytest.fixture

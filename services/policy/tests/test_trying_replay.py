@@ -68,9 +68,18 @@ def asked(
     return event("approval.requested", approval_id="a1", policy=policy, **more)
 
 
+PLANNED: dict[str, Any] = {
+    "run_id": "run",
+    "digest": "sha256:plan",
+    "adds": 0,
+    "changes": 0,
+    "destroys": 0,
+    "steps": [],
+}
+
+
 def planned(destroys: int) -> dict[str, Any]:
-    figures: dict[str, Any] = {"adds": 0, "changes": 0, "destroys": destroys, "steps": []}
-    return event("run.planned", run_id="run", digest="sha256:plan", **figures)
+    return event("run.planned", **(PLANNED | {"destroys": destroys}))
 
 
 def replay(drafts: list[Policy], *events: dict[str, Any], since: datetime = BEGIN) -> tuple[Replay, list[Change]]:
@@ -183,6 +192,33 @@ def test_a_waiver_that_was_in_force_waives_the_draft_too() -> None:
         event("request.allowed", "r2", verdicts=[]),
     )
     assert (one.totals.requests, [each.request for each in changes]) == (2, ["r2"])
+
+
+def test_a_rule_sees_the_inputs_that_the_steps_of_that_time_saw() -> None:
+    spec = {"actions": {"create": {}}, "inputs": {"properties": {"size": {"default": "large"}}}}
+    applied = event("manifest.applied", None, kind="Offering", name="database", version="2.0.0", digest="d")
+    applied["data"]["manifest"] = {"spec": spec}
+    update: dict[str, Any] = {"action": "update", "inputs": {"replicas": 4}}
+    _, changes = replay(
+        [DENY],
+        applied,
+        event("resource.provisioned", "r1", inputs={"size": "large"}),
+        event("resource.provisioned", "r2", inputs={"size": "large"}),
+        event("resource.changed", "r2", inputs={"size": "small"}),
+        event("resource.provisioned", "r3", inputs={"size": "large"}),
+        event("resource.deleted", "r3"),
+        *(
+            one
+            for name in ("r1", "r2")
+            for one in (submitted(name, **update), event("request.allowed", name, verdicts=[]))
+        ),
+        submitted("r3", **update, offering_version="2.0.0"),
+        event("request.allowed", "r3", verdicts=[]),
+        submitted("r4", **update),
+        event("run.planned", "r4", **(PLANNED | {"inputs": {"size": "large"}})),
+        event("request.allowed", "r4", verdicts=[]),
+    )
+    assert [one.request for one in changes] == ["r1", "r3", "r4"]
 
 
 def test_only_requests_of_that_time_that_were_decided_count() -> None:

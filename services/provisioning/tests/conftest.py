@@ -103,8 +103,10 @@ class Desk:
     def want_plan(self, request_id: str) -> None:
         self.say(PlanRequested(**self._names(request_id)))
 
-    def allow(self, request_id: str, plan_digest: str | None = None) -> None:
-        self.say(RequestAllowed(**self._names(request_id), verdicts=[], plan_digest=plan_digest))
+    def allow(self, request_id: str, plan_digest: str | None = None, judged: dict[str, Any] | None = None) -> None:
+        inputs_digest = None if judged is None else digest(judged)
+        names = self._names(request_id)
+        self.say(RequestAllowed(**names, verdicts=[], plan_digest=plan_digest, inputs_digest=inputs_digest))
 
     def ask(self, action: str = "create", **attributes: Any) -> str:
         request_id = self.submit(action, **attributes)

@@ -1498,6 +1498,10 @@ class RequestAllowed(Payload):
     """
     It went past what stood in its way; see glass.broken.
     """
+    inputs_digest: str | None = None
+    """
+    SHA-256 of the inputs that were judged, if they depend on what the resource has; with others, it is planned and judged anew.
+    """
 
 
 class RequestCancelled(Payload):
@@ -2213,7 +2217,11 @@ class RunPlanned(Payload):
     """
     replaces: str | None = None
     """
-    Digest of the plan that was approved and does not hold any more.
+    Digest of the plan that was approved, or of the inputs that were judged, and does not hold any more.
+    """
+    inputs: dict[str, Any] | None = None
+    """
+    Inputs that the steps see, if they depend on what the resource has.
     """
 
 

@@ -21,7 +21,7 @@ RESOURCE: Final = frozenset({"id", "project", "environment", "offering", "name",
 Fields = Mapping[str, Collection[str] | None]
 """By variable, which fields it has; None where that is not known."""
 
-REQUEST_OF_POLICY: Final = REQUEST | {"trigger", "break_glass", "orphan", "snapshot", "requirement"}
+REQUEST_OF_POLICY: Final = REQUEST | {"asked", "trigger", "break_glass", "orphan", "snapshot", "requirement"}
 CATALOG_FIELDS: Final[Fields] = {"catalog": frozenset()}
 """It has methods only."""
 POLICY: Final[Fields] = {

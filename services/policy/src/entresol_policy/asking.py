@@ -36,7 +36,9 @@ def ask(
 ) -> Iterator[Outcome]:
     """Open a question, and set the times by which something has to come of it."""
     request, at = case.request, seen.at
-    asked = Asked(new_id(), policy, wanted, None if review else case.plan_digest, "pending")
+    situation = seen.situation
+    about = (None, "pending", None) if review else (case.plan_digest, "pending", situation.inputs_digest)
+    asked = Asked(new_id(), policy, wanted, *about)
     standing = Approval(
         approvers=wanted.approvers,
         count=wanted.count,
@@ -67,7 +69,7 @@ def ask(
             offering=request.offering,
             action=request.action,
             environment=request.environment,
-            verdicts=verdicts(seen.situation),
+            verdicts=verdicts(situation),
             plan=None if case.plan is None or review else outline(case.plan),
             remind_at=remind_at,
             escalates_at=escalates_at,
@@ -97,8 +99,7 @@ def close(session: Session, case: Case, seen: Seen, ids: Sequence[str]) -> Itera
         if one.asked.id in ids and one.standing.state == "pending":
             cases.save_standing(session, one.asked.id, replace(one.standing, state="closed"))
             yield from forget(one.asked.id)
-            outdated = one.asked.plan_digest != case.plan_digest
-            reason = "there is a newer plan" if outdated else "what is in force has changed"
+            reason = _why_closed(one.asked, case, seen)
             yield Emit(
                 ApprovalClosed(
                     approval_id=one.asked.id,
@@ -111,6 +112,14 @@ def close(session: Session, case: Case, seen: Seen, ids: Sequence[str]) -> Itera
                 subject=one.asked.id,
                 partitionkey=case.request.resource_id,
             )
+
+
+def _why_closed(asked: Asked, case: Case, seen: Seen) -> str:
+    if asked.plan_digest != case.plan_digest:
+        return "there is a newer plan"
+    if asked.inputs_digest != seen.situation.inputs_digest:
+        return "the resource has other inputs than before"
+    return "what is in force has changed"
 
 
 def close_all(session: Session, request_id: str) -> Iterator[Outcome]:

@@ -35,12 +35,17 @@ class Counting:
         self._evaluator = evaluator
 
     def uses(
-        self, session: Session, request: RequestSubmitted, in_force: InForce, waivers: Collection[Waiver]
+        self,
+        session: Session,
+        request: RequestSubmitted,
+        inputs: Mapping[str, Any],
+        in_force: InForce,
+        waivers: Collection[Waiver],
     ) -> list[Use]:
         """What each quota that counts the request has, and what the request would add."""
         if not in_force.quotas or request.action not in COUNTED:
             return []
-        wanted = _wanted(session, request)
+        wanted = _wanted(session, request, inputs)
         hearing = self._hearing(session, wanted)
         found: list[Use] = []
         for quota in in_force.quotas:
@@ -60,11 +65,13 @@ class Counting:
             found.append(use)
         return found
 
-    def reserve(self, session: Session, request: RequestSubmitted, in_force: InForce) -> None:
+    def reserve(
+        self, session: Session, request: RequestSubmitted, inputs: Mapping[str, Any], in_force: InForce
+    ) -> None:
         """What the request was allowed counts from now on, until it has come about or can't any more."""
         if not in_force.quotas or request.action not in RESERVING or request.dry_run:
             return
-        wanted = _wanted(session, request)
+        wanted = _wanted(session, request, inputs)
         shares.release(session, request.request_id)
         shares.reserve(session, request.request_id, wanted)
         self._reserve(session, request.request_id, wanted, in_force.quotas)
@@ -120,10 +127,9 @@ def count(quota: Quota, hearing: Hearing) -> Share | str | None:
     return Share(per, amount)
 
 
-def _wanted(session: Session, request: RequestSubmitted) -> dict[str, Any]:
-    """The resource as the request would make it. A rollback brings all of its inputs; the others those that change."""
+def _wanted(session: Session, request: RequestSubmitted, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    """The resource as the request would make it."""
     known = None if request.action in NEW else shares.find_resource(session, request.resource_id)
-    kept = {} if known is None or request.action == "rollback" else known["inputs"]
     return {
         "id": request.resource_id,
         "project": request.project,
@@ -131,7 +137,7 @@ def _wanted(session: Session, request: RequestSubmitted) -> dict[str, Any]:
         "offering": request.offering,
         "version": request.offering_version,
         "name": request.name,
-        "inputs": {**kept, **request.inputs},
+        "inputs": dict(inputs),
         "owner": (known or {}).get("owner", request.actor.id),
     }
 

@@ -102,10 +102,11 @@ class Examiner:
     def _allow(
         self, session: Session, case: Case, seen: Seen, approvals: Sequence[str], *, glass_broken: bool | None
     ) -> Iterator[Outcome]:
-        self._counting.reserve(session, case.request, self._books.open(session))
+        self._counting.reserve(session, case.request, seen.inputs, self._books.open(session))
+        inputs_digest = None if glass_broken else seen.situation.inputs_digest
         if case.state == cases.HELD:
             yield Cancel(hold_key(case.id))
-        if case.stored or glass_broken:
+        if case.stored or glass_broken or inputs_digest:
             yield from self._move(session, case, cases.ALLOWED)
         yield about(
             case,
@@ -113,6 +114,7 @@ class Examiner:
             approvals=list(approvals) or None,
             overridden=[HoldTold.model_validate(one) for one in case.overridden] or None,
             glass_broken=glass_broken,
+            inputs_digest=inputs_digest,
             **findings(seen),
         )
 

@@ -112,9 +112,9 @@ class Gate:
             yield from self._examiner.examine(session, Case(event.data, event.cause, cases.SUBMITTED))
 
     def weigh_plan(self, event: Event[RunPlanned], session: Session) -> Iterator[Outcome]:
-        """Examine a request with its plan: the first, or one in place of a plan that does not hold any more."""
+        """Examine a request with its plan: the first, or one in place of what was decided and does not hold now."""
         case = cases.find(session, event.data.request_id)
-        if case is None or not (case.state == cases.PLANNING or (case.plan is not None and event.data.replaces)):
+        if case is None or not (case.state == cases.PLANNING or event.data.replaces):
             return
         if case.state in (cases.PLANNING, cases.ALLOWED):
             shares.release(session, case.id)
@@ -164,9 +164,9 @@ class Gate:
 
     def apply(self, event: Event[ManifestApplied], session: Session) -> Iterator[Outcome]:
         fact = event.data
+        projecting.keep_manifest(fact, session)
         if fact.kind not in KINDS:
             return
-        projecting.keep_manifest(fact, session)
         self._books.forget()
         if fact.kind == "Quota":
             quota = next(one for one in self._books.open(session).quotas if one.name == fact.name)

@@ -77,8 +77,10 @@ def _knows(find: FindEntity, _: object, blueprint: object, identifier: object) -
     return isinstance(blueprint, str) and isinstance(identifier, str) and bool(find(blueprint, identifier))
 
 
-def about_request(request: RequestSubmitted, at: datetime, plan: RunPlanned | None) -> dict[str, Any]:
-    """The variables of a request that is examined at that time."""
+def about_request(
+    request: RequestSubmitted, at: datetime, plan: RunPlanned | None, inputs: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The variables of a request that is examined at that time; `inputs` are those that its steps will see."""
     variables: dict[str, Any] = {
         "request": {
             "id": request.request_id,
@@ -89,7 +91,8 @@ def about_request(request: RequestSubmitted, at: datetime, plan: RunPlanned | No
             "version": request.offering_version,
             "action": request.action,
             "name": request.name,
-            "inputs": request.inputs,
+            "inputs": inputs,
+            "asked": request.inputs,
             "dry_run": request.dry_run,
             "lifetime_seconds": request.lifetime_seconds,
             "reason": request.reason,

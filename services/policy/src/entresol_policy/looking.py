@@ -1,9 +1,10 @@
 """Look at everything that is known about a request: what policies say, quotas, locks, windows, and who was asked."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
+from typing import Any
 
 from entresol_contracts.events import RequestSubmitted
 from sqlmodel import Session
@@ -17,6 +18,7 @@ from entresol_policy.domain.scopes import entitled
 from entresol_policy.evaluation import Evaluator
 from entresol_policy.hearing import Hearing, about_request
 from entresol_policy.holding import concerned_locks, look_at_windows
+from entresol_policy.inputs import digest_of, judged
 from entresol_policy.store import cases, entities
 from entresol_policy.store.cases import Case
 
@@ -28,6 +30,8 @@ class Seen:
     at: datetime
     situation: Situation
     questions: Sequence[cases.Question]
+    inputs: Mapping[str, Any]
+    """By which it was judged."""
     policies: int
     """How many were in force."""
 
@@ -50,6 +54,12 @@ class Looker:
             if one.until > at and one.scope.fits(request)
         ]
         questions = cases.questions(session, case.id) if case.stored else ()
+        inputs: Mapping[str, Any] = request.inputs
+        inputs_digest: str | None = None
+        anything = in_force.policies or in_force.windows or in_force.quotas or request.question
+        if anything or case.stored:
+            inputs = judged(session, request, case.plan)
+            inputs_digest = digest_of(request, case.plan, inputs)
         judgement = Judgement()
         hearing: Hearing | None = None
         forbidden: list[str] = []
@@ -58,7 +68,7 @@ class Looker:
         try:
             if in_force.policies or in_force.windows:
                 find = partial(entities.find, session)
-                hearing = Hearing(self._evaluator, find, **about_request(request, at, case.plan))
+                hearing = Hearing(self._evaluator, find, **about_request(request, at, case.plan, inputs))
                 judgement = judge(in_force.policies, hearing, waivers, planned=case.plan is not None)
                 judgement, forbidden = _resolved(judgement, hearing, request)
         except Unclear as unclear:
@@ -75,17 +85,18 @@ class Looker:
                 forbidden += unclear_windows
         situation = Situation(
             judgement=judgement,
-            quotas=self._counting.uses(session, request, in_force, waivers),
+            quotas=self._counting.uses(session, request, inputs, in_force, waivers),
             forbidden=forbidden,
             shut=shut,
             holds=holds,
             asked=[one.asked for one in questions if not one.standing.review],
             plan_digest=case.plan_digest,
+            inputs_digest=inputs_digest,
             break_glass=request.break_glass if case.state in (cases.SUBMITTED, cases.PLANNING) else None,
             actor=request.actor.id,
             groups=request.actor.groups,
         )
-        return Seen(at, situation, questions, len(in_force.policies))
+        return Seen(at, situation, questions, inputs, len(in_force.policies))
 
 
 def _resolved(judgement: Judgement, hearing: Hearing, request: RequestSubmitted) -> tuple[Judgement, list[str]]:

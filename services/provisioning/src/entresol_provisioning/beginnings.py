@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from entresol_eventing.envelope import new_id
+from entresol_manifests.digest import digest
 from entresol_manifests.implementations import choose
 from sqlalchemy import Connection
 
@@ -12,7 +13,9 @@ from entresol_provisioning import store
 from entresol_provisioning.claims import ADOPT, APPLY, DESTROY
 from entresol_provisioning.domain.graph import Impossible, backwards, in_order
 from entresol_provisioning.domain.offering import HOW_TO_BE, RESOURCE, Offering, Step
+from entresol_provisioning.domain.requests import APPLY as APPLY_PHASE
 from entresol_provisioning.domain.requests import (
+    PLAN,
     RUNNING,
     WITHOUT_STEPS,
     Request,
@@ -24,7 +27,7 @@ from entresol_provisioning.store import Footprint
 
 _OF_A_PASS = (
     *("phase", "state", "run_id", "cause", "started_at", "effective", "destroys", "steps"),
-    *("stop", "approved", "outdated", "applied", "implementation"),
+    *("stop", "approved", "outdated", "applied", "implementation", "judged"),
 )
 
 
@@ -46,6 +49,8 @@ def begin(
 ) -> tuple[Request, dict[str, tuple[str, ...]]]:
     """Record the pass; return the request as it is now, and what each of its steps needs, in order.
 
+    If its inputs are not those that were judged, it only plans, so that policy judges again.
+
     `held` is what the steps are held to. Raises Impossible, before anything is written, if it can't begin.
     """
     resource = store.find_resource(connection, request.resource_id)
@@ -60,10 +65,13 @@ def begin(
     for name, row in rows.items():
         if row["driver"] not in capabilities:
             raise Impossible(f"step {name} needs the driver {row['driver']}, which is not installed here")
+    effective = resulting(request, offering, there)
+    if request.phase == APPLY_PHASE and request.judged not in (None, digest(effective)):
+        request = request.but(phase=PLAN, approved=request.judged)
     request = request.but(
         destroys=request.action == "delete" and all(row["act"] == DESTROY for row in rows.values()),
         steps=len(needs),
-        effective=resulting(request, offering, there),
+        effective=effective,
     )
     store.change_request(connection, request.id, **{name: getattr(request, name) for name in _OF_A_PASS})
     if rows:

@@ -59,7 +59,7 @@ def succeed(
 
 
 def show(connection: Connection, request: Request, told: Mapping[str, Any]) -> Iterator[Outcome]:
-    """The plan is made, and waits for policy; if another one was approved before, it replaces that."""
+    """The plan is made, and waits for policy; it replaces what was approved or judged before, if anything was."""
     store.change_request(connection, request.id, state=PLANNED, approved=None, outdated=request.outdated)
     yield about(request, RunPlanned, **told, replaces=request.approved)
 

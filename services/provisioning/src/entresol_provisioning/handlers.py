@@ -134,7 +134,7 @@ class Handlers:
 
     def begin(self, event: Event[RequestAllowed], session: Session) -> Iterator[Outcome]:
         connection = session.connection()
-        request = _moved_on(connection, event)
+        request = _moved_on(connection, event).but(judged=event.data.inputs_digest)
         yield from self._runs.allow(connection, request, event.data.plan_digest, event.time)
 
     def close(

@@ -13,6 +13,7 @@ from typing import Any
 from entresol_contracts.events import PlannedResource, StepPlan
 from entresol_manifests.digest import digest
 from entresol_manifests.expressions import ExpressionError, Scope, compile_expression
+from entresol_manifests.inputs import WHOLE
 from sqlalchemy import Connection
 
 from entresol_provisioning import resources, store
@@ -107,6 +108,7 @@ def tell(
         ),
         **{count: sum(one[count] for one in plans) for count in _COUNTS},
         "cost": cost,
+        "inputs": None if request.action in WHOLE else request.effective,
         "unknown": [one["name"] for one in plans if one.get("unknown")],
     }
     return told | _fitting(plans, LARGEST_BYTES - _size(told))

@@ -4,7 +4,8 @@
 - A step that is `ready` is about to be tried or being tried; nothing else of a run touches the world.
 - Once `stop` is set no further step begins, and the run ends when the last one that runs has ended. If the offering
   asks for it, what was done is undone before that.
-- A plan that was approved is made again, and applied in the same turn only if it is still that plan.
+- A plan that was approved is made again, and applied in the same turn only if it is still that plan. What was allowed
+  without a plan begins only with the inputs that were judged; else it is planned, and decided anew.
 """
 
 from collections.abc import Generator, Iterator, Mapping
@@ -54,15 +55,20 @@ class Runs:
             yield from self._admit(connection, request.but(phase=PLAN, approved=None), at)
 
     def allow(self, connection: Connection, request: Request, digest: str | None, at: datetime) -> Iterator[Outcome]:
-        """Policy lets the request do what the plan of that digest says; without one, whatever is needed."""
+        """Policy lets the request do what the plan of that digest says; without one, whatever is needed.
+
+        `request.judged` is what it says of the inputs.
+        """
         phase = APPLY if digest is None else PLAN
         if request.state in (SUBMITTED, PLANNED):
             yield from self._admit(connection, request.but(phase=phase, approved=digest), at)
         elif request.phase == PLAN and request.state == QUEUED:
-            store.change_request(connection, request.id, phase=phase, approved=digest, cause=request.cause)
+            values = {"phase": phase, "approved": digest, "judged": request.judged, "cause": request.cause}
+            store.change_request(connection, request.id, **values)
         elif request.phase == PLAN and request.state == RUNNING and request.stop is None:
             request = request.but(approved=digest)
-            store.change_request(connection, request.id, approved=digest, cause=request.cause)
+            values = {"approved": digest, "judged": request.judged, "cause": request.cause}
+            store.change_request(connection, request.id, **values)
             if digest is None:  # nobody waits for the plan any more
                 yield from self._interrupt(connection, request, {"outcome": AGAIN, "phase": APPLY}, at)
 
@@ -118,7 +124,7 @@ class Runs:
     def _admit(self, connection: Connection, request: Request, at: datetime) -> Iterator[Outcome]:
         """Begin the next pass, or wait for what plans or applies before it on the same resource."""
         if store.is_busy(connection, request.resource_id):
-            values = {name: getattr(request, name) for name in ("phase", "approved", "cause")}
+            values = {name: getattr(request, name) for name in ("phase", "approved", "judged", "cause")}
             store.change_request(connection, request.id, state=QUEUED, **values)
             store.line_up(connection, request.id, request.resource_id)
             return

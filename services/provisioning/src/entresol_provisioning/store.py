@@ -67,7 +67,7 @@ def add_request(connection: Connection, row: dict[str, Any]) -> None:
 
 _UNTRIED: dict[str, Any] = {**dict.fromkeys(("outputs", "plan", "approved", "memory")), "act": "apply", "attempt": 1}
 _UNBEGUN: dict[str, Any] = {
-    **dict.fromkeys(("run_id", "effective", "stop", "started_at", "ended_at", "approved", "implementation")),
+    **dict.fromkeys(("run_id", "effective", "stop", "started_at", "ended_at", "approved", "implementation", "judged")),
     "phase": APPLY,
     "outdated": 0,
     "applied": [],

@@ -80,6 +80,8 @@ class RequestRow(Base, table=True):
     snapshot: dict[str, Any] | None = Field(default=None, sa_type=JSON)
     orphan: bool = False
     implementation: str | None = None
+    judged: str | None = None
+    """Digest of the inputs that policy has judged; None if they can't be others, or nothing was judged."""
     __table_args__ = (Index("request_by_resource", "resource_id", "state"),)
 
 

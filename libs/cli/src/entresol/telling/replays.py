@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from entresol_policy.domain.judging import Policy
 from entresol_policy.evaluation import Evaluator
-from entresol_policy.trying.past import CATALOG, WAIVERS
+from entresol_policy.trying.past import CATALOG, INPUTS, WAIVERS
 from entresol_policy.trying.replaying import REQUESTS, Change, Replay
 from rich.console import RenderableType
 from rich.text import Text
@@ -38,7 +38,11 @@ class Course:
         """Read and judge; yield a remark now and then about how far it is."""
         begun = remarked = time.monotonic()
         kept: deque[Change] = deque(maxlen=keep)
-        background = [*WAIVERS, *(CATALOG if _reads_catalog(self._drafts) else ())]
+        background = [*WAIVERS]
+        if _reads(self._drafts, "catalog", "owner:"):
+            background += CATALOG
+        if _reads(self._drafts, "inputs"):
+            background += INPUTS
         for event in every(client, background, REQUESTS, self.since, project):
             if change := self._replay.hear(event):
                 kept.append(change)
@@ -121,6 +125,6 @@ def _row(one: Change) -> tuple[object, ...]:
     )
 
 
-def _reads_catalog(drafts: Sequence[Policy]) -> bool:
-    """Whether a rule may look at the catalog; else there is no need to read it."""
-    return any(word in repr(draft) for draft in drafts for word in ("catalog", "owner:"))
+def _reads(drafts: Sequence[Policy], *words: str) -> bool:
+    """Whether a rule may name one of these; else there is no need to read what it is about."""
+    return any(word in repr(draft) for draft in drafts for word in words)

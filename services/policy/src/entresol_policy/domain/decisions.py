@@ -44,6 +44,7 @@ class Asked:
     ask: Ask
     plan_digest: str | None
     state: str
+    inputs_digest: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,6 +60,8 @@ class Situation:
     holds: Sequence[Hold] = ()
     asked: Sequence[Asked] = ()
     plan_digest: str | None = None
+    inputs_digest: str | None = None
+    """Of what it was judged by, as far as the plan does not say it."""
     break_glass: str | None = None
     actor: str = ""
     groups: Sequence[str] = ()
@@ -141,11 +144,13 @@ def decide(situation: Situation) -> Decision:
 
 
 def _matched(wanted: Sequence[Wanted], situation: Situation) -> tuple[list[Wanted], list[Asked]]:
-    """What nobody was asked yet, and the questions that stand: about this plan, of the same people by the same rule.
+    """What nobody was asked yet, and the questions that stand: about this plan and these inputs, of the same people by
+    the same rule.
 
     A question that was closed stands for nothing: nobody granted it.
     """
-    left = [one for one in situation.asked if one.plan_digest == situation.plan_digest and one.state in STANDING]
+    now = (situation.plan_digest, situation.inputs_digest)
+    left = [one for one in situation.asked if (one.plan_digest, one.inputs_digest) == now and one.state in STANDING]
     missing: list[Wanted] = []
     kept: list[Asked] = []
     for want in wanted:

@@ -1,14 +1,22 @@
-"""What is in force: policies, windows, quotas, locks and waivers."""
+"""What is in force: policies, windows, quotas, locks and waivers; and what versions of offerings take."""
 
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import delete, insert, select
+from entresol_eventing.statements import Statement
+from sqlalchemy import bindparam, delete, insert, select
 from sqlmodel import Session
 
 from entresol_policy.store.tables import LockRow, ManifestRow, WaiverRow, table
 
 manifest, lock, waiver = table(ManifestRow), table(LockRow), table(WaiverRow)
+
+OFFERING = "Offering"
+_FIND = Statement(
+    select(manifest.c.manifest).where(
+        manifest.c.kind == bindparam("key_kind"), manifest.c.name == bindparam("key_name")
+    )
+)
 
 
 def put_manifest(session: Session, kind: str, name: str, digest: str, document: dict[str, Any]) -> None:
@@ -22,10 +30,24 @@ def remove_manifest(session: Session, kind: str, name: str) -> None:
 
 
 def manifests(session: Session) -> Sequence[tuple[str, str, str, dict[str, Any]]]:
-    """Kind, name, digest and document of each, by name."""
+    """Kind, name, digest and document of each policy, window and quota, by name."""
     columns = (manifest.c.kind, manifest.c.name, manifest.c.digest, manifest.c.manifest)
-    found = session.connection().execute(select(*columns).order_by(manifest.c.kind, manifest.c.name))
+    query = select(*columns).where(manifest.c.kind != OFFERING).order_by(manifest.c.kind, manifest.c.name)
+    found = session.connection().execute(query)
     return [(row[0], row[1], row[2], row[3]) for row in found]
+
+
+def put_offering(session: Session, name: str, version: str, digest: str, document: dict[str, Any]) -> None:
+    """Remember what a version takes. That it is withdrawn changes nothing: its resources stay."""
+    own: dict[str, Any] = {"inputs": {}} if "inputs" in document["spec"]["actions"].get("update", {}) else {}
+    spec = {"inputs": document["spec"].get("inputs", {}), "actions": {"update": own}}
+    put_manifest(session, OFFERING, f"{name} {version}", digest, spec)
+
+
+def find_offering(session: Session, name: str, version: str) -> dict[str, Any] | None:
+    """As much of the version's `spec` as says what comes of inputs; None if nobody has told of it."""
+    found = _FIND.first(session.connection(), key_kind=OFFERING, key_name=f"{name} {version}")
+    return None if found is None else found[0]
 
 
 def put_lock(session: Session, row: dict[str, Any]) -> None:

@@ -133,7 +133,7 @@ def ask(session: Session, asked: Asked, request_id: str, because: str | None, st
         "policy": asked.policy,
         "state": asked.state,
         "plan_digest": asked.plan_digest,
-        "ask": {**_ask_document(asked.ask), "because": because},
+        "ask": {**_ask_document(asked.ask), "because": because, "inputs_digest": asked.inputs_digest},
         "document": standing.as_json(),
     }
     session.connection().execute(insert(approval), row)
@@ -162,7 +162,7 @@ def questions(session: Session, request_id: str) -> Sequence[Question]:
 
 def _question(row: Any) -> Question:
     standing = Approval.from_json(row.document)
-    asked = Asked(row.id, row.policy, _read_ask(row.ask), row.plan_digest, standing.state)
+    asked = Asked(row.id, row.policy, _read_ask(row.ask), row.plan_digest, standing.state, row.ask.get("inputs_digest"))
     return Question(asked, row.request_id, row.ask.get("because"), standing)
 
 

@@ -18,7 +18,7 @@ else:
 
 
 class ManifestRow(Base, table=True):
-    """A policy, window or quota in force."""
+    """A policy, window or quota in force; or, named by both, a version of an offering."""
 
     __tablename__ = "manifest"
     kind: str = Field(primary_key=True)

@@ -19,7 +19,7 @@ from entresol_policy.domain.judging import Judgement, Policy, Unclear, Verdict, 
 from entresol_policy.domain.questions import BUILT_IN
 from entresol_policy.evaluation import Evaluator
 from entresol_policy.hearing import Hearing, about_request
-from entresol_policy.trying.past import CATALOG, WAIVERS, Past
+from entresol_policy.trying.past import BACKGROUND, Past
 
 Document = Mapping[str, Any]
 
@@ -98,14 +98,14 @@ class Replay:
         self._open: dict[str, _Open] = {}
 
     def hear(self, event: Document) -> Change | None:
-        """Take in one event of REQUESTS, WAIVERS or CATALOG; return the change if it decided a request otherwise."""
+        """Take in one event of REQUESTS or BACKGROUND; return the change if it decided a request otherwise."""
         known = types_by_name().get(event["type"])
         fact, data = known.fact if known else "", event["data"]
         if fact == "request.submitted":
             if datetime.fromisoformat(event["time"]) >= self._since:
                 self._open[data["request_id"]] = _Open(data)
             return None
-        if fact in CATALOG or fact in WAIVERS:
+        if fact in BACKGROUND:
             self._past.hear(fact, data)
             return None
         case = self._open.get(data.get("request_id", ""))
@@ -165,7 +165,8 @@ class Replay:
         asked: Sequence[Document],
     ) -> tuple[str, Sequence[str]]:
         """What would follow from the drafts and the others' verdicts, and why."""
-        hearing = Hearing(self._evaluator, self._past.find, **about_request(request, at, plan))
+        inputs = self._past.inputs(request, plan)
+        hearing = Hearing(self._evaluator, self._past.find, **about_request(request, at, plan, inputs))
         waivers = self._past.waivers(request, at)
         judgement = judge(self._drafts, hearing, waivers, planned=plan is not None)
         self.totals.errors += any(one.effect == "error" for one in judgement.verdicts)

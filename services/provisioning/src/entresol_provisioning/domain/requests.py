@@ -5,7 +5,8 @@
     submitted → (queued) → running to plan → planned → (queued) → running to verify → running to apply → an end
 
 `planned` waits for policy and blocks nobody. To verify is to plan again what was approved: it is applied if that is
-still the same, else the request is `planned` again. Each pass has a run id of its own, and its own steps.
+still the same, else the request is `planned` again; so it is if it was allowed without a plan, and the resource has
+other inputs now than were judged. Each pass has a run id of its own, and its own steps.
 """
 
 from collections.abc import Sequence
@@ -77,6 +78,7 @@ class Request:
     snapshot: dict[str, Any] | None = None
     orphan: bool = False
     implementation: str | None = None
+    judged: str | None = None
 
     @property
     def plans(self) -> bool:
