@@ -120,6 +120,32 @@ def test_a_plan_without_a_cost_makes_a_rule_about_it_deny_and_say_so(world: Worl
     assert "cost" in denied.because[0]
 
 
+@pytest.mark.parametrize("state", ["waiting", "held"])
+def test_a_policy_that_begins_to_look_at_plans_takes_back_what_was_asked_without_one(world: World, state: str) -> None:
+    world.policy("eyes", ASK)
+    if state == "held":
+        world.lock()
+    (asked,) = world.ask()
+    if state == "held":
+        world.answer(asked)
+    said = world.policy("careful", LOOKS)
+    assert kinds(said) == ([PlanRequested] if state == "held" else [ApprovalClosed, PlanRequested])
+    (refused,) = world.answer(asked, "user:cyd", "rejected")
+    assert isinstance(refused, AnswerRefused)
+    assert world.pass_time(timedelta(days=2)) == [], "only a plan, or its failure, ends the planning"
+    (again,) = world.plan()
+    assert isinstance(again, ApprovalRequested)
+    assert again.plan.digest == "p1"
+
+
+def test_a_policy_that_is_gone_before_the_plan_is_approved_lets_go_of_that_plan_alone(world: World) -> None:
+    world.policy("eyes", ASK, plan=True)
+    world.ask()
+    (asked,) = world.plan()
+    closed, allowed = world.hear(ManifestRemoved(kind="Policy", name="eyes"))
+    assert (closed.approval_id, allowed.plan_digest) == (asked.approval_id, "p1")
+
+
 # People
 
 

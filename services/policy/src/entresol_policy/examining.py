@@ -59,6 +59,7 @@ class Examiner:
             case Deny():
                 yield from self._deny(session, case, seen, decision)
             case PlanFirst():
+                yield from close(session, case, seen, [one.id for one in seen.situation.asked])
                 yield from self._move(session, case, cases.PLANNING)
                 yield about(case, PlanRequested, policies=list(decision.policies))
             case AskPeople():
