@@ -27,6 +27,7 @@ from entresol_contracts.events import (
     RunCancelled,
     RunFailed,
     RunPlanned,
+    RunSucceeded,
     ScorecardChanged,
     WaiverExpired,
     WaiverGranted,
@@ -72,6 +73,7 @@ class Gate:
                 RequestSubmitted: self.decide,
                 RunPlanned: self.weigh_plan,
                 RunFailed: self.conclude,
+                RunSucceeded: self.settle,
                 RunCancelled: self.conclude,
                 RequestCancelled: self.cancel,
                 ApprovalAnswered: people.answer,
@@ -256,6 +258,12 @@ class Gate:
 
     def count(self, event: Event[ResourceProvisioned | ResourceChanged], session: Session) -> Iterator[Outcome]:
         self._counting.settle(session, event.data, self._books.open(session))
+        yield from ()
+
+    def settle(self, event: Event[RunSucceeded], session: Session) -> Iterator[Outcome]:
+        """A create that found its resource there says nothing of it: what it was allowed counts no more."""
+        if self._books.open(session).quotas:
+            shares.release(session, event.data.request_id)
         yield from ()
 
 
