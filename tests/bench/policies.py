@@ -16,7 +16,7 @@ from typing import Any
 
 from entresol.doors.client import Client
 from entresol.telling.replays import Course
-from entresol_contracts.events import Actor, ManifestApplied, RequestAllowed, RequestDenied, RequestSubmitted
+from entresol_contracts.events import Actor, ManifestApplied, RequestSubmitted
 from entresol_eventing.reactions import Emit
 from entresol_eventing.testing import event, memory_session
 from entresol_manifests.engine import cel
@@ -111,7 +111,10 @@ def _policy(number: int, *, concerned: bool) -> ManifestApplied:
         "rules": [
             {"deny": f'has(request.inputs.size) && request.inputs.size == "size-{number}"', "because": "too large"},
             {"deny": f'!("shop" in actor.groups) && request.action == "act-{number}"', "because": "not yours"},
-            {"deny": f"request.lifetime_seconds != null && request.lifetime_seconds > {90 + number}", "because": "long"},
+            {
+                "deny": f"request.lifetime_seconds != null && request.lifetime_seconds > {90 + number}",
+                "because": "long",
+            },
         ],
     }
     manifest = {"apiVersion": "entresol.dev/v1", "kind": "Policy", "metadata": {"name": f"p{number}"}, "spec": spec}

@@ -62,7 +62,7 @@ class Evaluator:
         for begin in range(0, len(light), LARGEST_BATCH):
             found += self._together(light[begin : begin + LARGEST_BATCH], scope)
         found += [self._alone(source, scope) for source in others]
-        return [found[place] for place in places]
+        return found if places is None else [found[place] for place in places]
 
     def close(self) -> None:
         """End the process, if there is one. It is started again if it is needed."""
@@ -81,6 +81,8 @@ class Evaluator:
             except ExpressionError:  # a variable that is no plain data, which not all of them read
                 values = None
             if values is not None:
+                if set(map(type, values)) == {bool}:
+                    return values
                 said = zip(sources, values, strict=True)
                 return [value if isinstance(value, bool) else _no_condition(source, value) for source, value in said]
         middle = len(sources) // 2
@@ -99,8 +101,8 @@ class _Ordered(NamedTuple):
     light: tuple[str, ...]
     """Those that can be evaluated together."""
     others: tuple[str, ...]
-    places: tuple[int, ...]
-    """Where each that was asked for is found among the light and then the others."""
+    places: tuple[int, ...] | None
+    """Where each that was asked for is found among the light and then the others; None if they are in that order."""
 
 
 @lru_cache(maxsize=1024)
@@ -108,6 +110,8 @@ def _ordered(sources: tuple[str, ...]) -> _Ordered:
     once = dict.fromkeys(sources)
     light = tuple(one for one in once if _is_bounded(one))
     others = tuple(one for one in once if not _is_bounded(one))
+    if sources == (*light, *others):
+        return _Ordered(light, others, None)
     places = {source: place for place, source in enumerate((*light, *others))}
     return _Ordered(light, others, tuple(places[one] for one in sources))
 

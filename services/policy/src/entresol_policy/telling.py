@@ -45,7 +45,7 @@ def quotas(situation: Situation) -> list[QuotaUse] | None:
 
 
 def verdicts(situation: Situation) -> list[VerdictTold]:
-    return [_verdict_told(one) for one in situation.judgement.verdicts]
+    return list(map(_verdict_told, situation.judgement.verdicts))
 
 
 @lru_cache(maxsize=4096)

@@ -8,7 +8,7 @@
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from itertools import chain, islice
+from itertools import chain
 from typing import Final, Literal, Protocol, TypeAlias
 
 Effect: TypeAlias = Literal["deny", "approve", "error"]
@@ -215,10 +215,11 @@ def judge(
     wanted: list[Wanted] = []
     glasses: list[Glass] = []
     heard = [policy.heard[planned] for policy in concerned]
-    conditions = list(chain.from_iterable(one.conditions for one in heard))
-    answers = iter(hearing.each_holds(conditions))
+    answers = hearing.each_holds(list(chain.from_iterable(one.conditions for one in heard)))
+    end = 0
     for policy, its in zip(concerned, heard, strict=True):
-        said = list(islice(answers, len(its.rules)))
+        begin, end = end, end + len(its.rules)
+        said = answers[begin:end]
         if not any(said):
             verdicts += its.passes
             continue
