@@ -11,10 +11,11 @@ from entresol_eventing import migrate
 from entresol_eventing.reactions import Emit
 from entresol_eventing.store import Database
 from entresol_eventing.testing.postgres import PostgresServer, binaries
-from entresol_provisioning import claims, store
+from entresol_provisioning import claims, holdings, store
 from entresol_provisioning.announcing import announce
 from entresol_provisioning.app import MIGRATIONS
 from entresol_provisioning.drivers.noop import Noop
+from entresol_provisioning.holdings import Holder, file
 from entresol_provisioning.offerings import Offerings
 from sqlalchemy import JSON, MetaData, Table, insert
 from sqlmodel import Session
@@ -51,11 +52,14 @@ def test_a_delete_that_was_going_on_goes_on_as_one(database: Database, tmp_path:
     migrate.upgrade(database, MIGRATIONS)
     with Session(database.writer) as session:
         (intent,) = claims.ready(session, Offerings(), (), 10)
-        assert (intent.act, intent.destroys, intent.previous) == ("destroy", True, {"commit": "c1"})
+        assert (intent.act, intent.destroys, intent.previous) == ("destroy", True, BEFORE["footprint"]["outputs"])
         assert dict(intent.step.with_) == {"repository": "infra"}
         resource = store.find_resource(session.connection(), ID)
         assert resource is not None
         assert (resource.paused, resource.drift, resource.requirement) == (None, None, None)
+        asked = [file("infra.git", "main", name) for name in ("a", "b", "c")]
+        held = holdings.others(session.connection(), Holder("another", "files"), asked)
+        assert held == {asked[0]: ID, asked[1]: ID}
 
 
 def test_a_store_from_before_says_every_driver_once(database: Database, tmp_path: Path) -> None:
@@ -124,7 +128,7 @@ BEFORE: dict[str, dict[str, Any]] = {
         "driver": "gitops",
         "needs": [],
         "with_": {"repository": "infra"},
-        "outputs": {"commit": "c1"},
+        "outputs": {"commit": "c1", "repository": "infra", "branch": "main", "files": ["a", "b"]},
     },
     "resource": {
         **NAMES,

@@ -1,6 +1,6 @@
 """Which steps are ready, with everything that is needed to act on them."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
@@ -111,6 +111,7 @@ class Intent:
         deadline: float,
         *,
         attempted: bool,
+        others: Callable[[Collection[str]], Awaitable[Mapping[str, str]]],
     ) -> StepWork:
         request = self.request
         return StepWork(
@@ -137,6 +138,7 @@ class Intent:
             memory=self.memory.get("memory", {}),
             answer=self.memory.get("answer"),
             approved=self.held,
+            others=others,
         )
 
     def undo(self, with_: dict[str, Any], destination: dict[str, Any] | None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from entresol_eventing.envelope import now
 from entresol_eventing.statements import Statement
 from sqlalchemy import ColumnElement, Connection, Select, Table, bindparam, delete, insert, literal, or_, select, update
 
+from entresol_provisioning import holdings
 from entresol_provisioning.domain.graph import StepState
 from entresol_provisioning.domain.offering import HOW_TO_BE
 from entresol_provisioning.domain.requests import APPLY, QUEUED, RUNNING, SUCCEEDED, Request, Resource
@@ -194,6 +195,10 @@ def leave_footprint(
     **values: Any,
 ) -> None:
     """Remember what the step left; without outputs, those that are known from before stay."""
+    if outputs is not None:
+        holder, held = holdings.Holder(resource_id, step_name), holdings.addresses(values["driver"], outputs)
+        if known or held:
+            holdings.keep(connection, holder, held)
     if known:
         changes = values if outputs is None else {**values, "outputs": outputs}
         change = _changing(footprint, tuple(changes), "resource_id", "step")
@@ -205,6 +210,7 @@ def leave_footprint(
 
 def remove_footprint(connection: Connection, resource_id: str, step_name: str | None = None) -> None:
     """Forget one step's, or all of the resource's."""
+    holdings.forget(connection, resource_id, step_name)
     query = delete(footprint).where(footprint.c.resource_id == resource_id)
     connection.execute(query if step_name is None else query.where(footprint.c.step == step_name))
 

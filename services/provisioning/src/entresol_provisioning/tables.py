@@ -181,6 +181,16 @@ class LookRow(Base, table=True):
     """When it was asked for last, if more than once: a look that had begun by then may have come too early."""
 
 
+class HoldingRow(Base, table=True):
+    """What a step alone may change, as `holdings` says; the rest goes with the footprint."""
+
+    __tablename__ = "holding"
+    address: str = Field(primary_key=True)
+    resource_id: str
+    step: str
+    __table_args__ = (Index("holding_by_step", "resource_id", "step"),)
+
+
 class AnnouncementRow(Base, table=True):
     """Of what was last said of a driver."""
 
@@ -203,7 +213,8 @@ _MODELS: tuple[type[SQLModel], ...] = (
     ResourceRow,
     LookRow,
     AnnouncementRow,
+    HoldingRow,
 )
-offering, destination, request, waiting, step, footprint, resource, look, announcement = (
+offering, destination, request, waiting, step, footprint, resource, look, announcement, holding = (
     _table(model) for model in _MODELS
 )

@@ -9,8 +9,9 @@ import json
 import logging
 import random
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
+from functools import partial
 from typing import Any
 
 from entresol_eventing.envelope import now
@@ -21,7 +22,7 @@ from entresol_manifests.expressions import ExpressionError, Scope, compile_expre
 from entresol_manifests.schemas import validator
 from sqlmodel import Session
 
-from entresol_provisioning import claims, plans, sparing, store
+from entresol_provisioning import claims, holdings, plans, sparing, store
 from entresol_provisioning.acting import act, withdraw
 from entresol_provisioning.claims import Intent
 from entresol_provisioning.domain.offering import HOW_TO_BE, RESOURCE, Step
@@ -34,6 +35,7 @@ from entresol_provisioning.drivers import (
     StepSuspended,
     StepWork,
 )
+from entresol_provisioning.holdings import Holder
 from entresol_provisioning.offerings import Offerings
 from entresol_provisioning.plans import SKIPPED, outline
 from entresol_provisioning.requirements import wanted
@@ -149,7 +151,9 @@ class StepWorker:
             fingerprint = intent.fingerprint(with_, scope, destination)
             if sparing.is_unchanged(intent, fingerprint):
                 return sparing.unchanged(intent)
-            work = intent.work(with_, scope, destination, time.monotonic() + self._seconds(intent), attempted=suspect)
+            deadline = time.monotonic() + self._seconds(intent)
+            others = partial(self._others, service, Holder(intent.request.resource_id, intent.step.name))
+            work = intent.work(with_, scope, destination, deadline, attempted=suspect, others=others)
             undo = intent.undo(with_, destination)
             if intent.step.driver == RESOURCE:
                 undo["needs_resource"] = wanted(work).resource_id
@@ -213,6 +217,9 @@ class StepWorker:
         if spec is None:
             raise StepFailed(f"there is no destination {name}; apply its manifest")
         return spec
+
+    async def _others(self, service: Service, holder: Holder, addresses: Collection[str]) -> Mapping[str, str]:
+        return await service.read(lambda session: holdings.others(session.connection(), holder, addresses))
 
     def _outputs(self, step: Step, result: StepResult) -> dict[str, Any]:
         try:

@@ -19,10 +19,15 @@ returns a Driver. What every driver has to hold:
 """
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, runtime_checkable
+
+
+async def nobody(addresses: Collection[str]) -> Mapping[str, str]:
+    """As if no other step held anything."""
+    return {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +69,8 @@ class StepWork:
     """What a person said who let the suspended step go on; None if it was its time that had come."""
     approved: str | None = None
     """For `apply` and `destroy`: digest of the only plan that may be carried out; None: whatever is needed."""
+    others: Callable[[Collection[str]], Awaitable[Mapping[str, str]]] = nobody
+    """Of some addresses, as `holdings` has them, those that other steps hold, and the resources of these."""
 
     @property
     def remaining_seconds(self) -> float:

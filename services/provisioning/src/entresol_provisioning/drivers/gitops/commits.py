@@ -2,46 +2,64 @@
 
 import hashlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 from dulwich.objects import ObjectID
 from entresol_manifests.digest import digest
 
-from entresol_provisioning.drivers import StepFailed, StepResult, StepWork
+from entresol_provisioning.drivers import StepResult, StepWork
 from entresol_provisioning.drivers.git import history, trees
 from entresol_provisioning.drivers.git.trees import Change, Difference
 from entresol_provisioning.drivers.git.views import View
 from entresol_provisioning.drivers.git.writers import writers
-from entresol_provisioning.drivers.gitops.targets import Target, owned
+from entresol_provisioning.drivers.gitops.targets import Target
+from entresol_provisioning.drivers.gitops.wishes import Wish, taken
 
 
-def add(view: View, work: StepWork, target: Target, change: Change, committer: str) -> StepResult:
+class Weighed(NamedTuple):
+    """A wish at a head of the branch."""
+
+    change: Change
+    difference: Difference
+    files: list[str]
+    """Those that are the step's once it is done."""
+
+
+def add(view: View, work: StepWork, target: Target, wish: Wish, committer: str) -> StepResult:
     """Have the branch as wanted at the end of the round; tells the commit in which it is, and what happened.
 
     The difference is compared with what was approved each time that somebody else has moved the branch.
     """
     branch = target.branch
     if work.attempted and (found := view.find(branch, history.trailer(work.idempotency_key))) is not None:
-        return StepResult(outputs(target, change, found.decode()), "committed by an earlier attempt")
+        before = next(iter(view.objects.commit(found).parents), None)
+        files = weigh(view, work, before, wish).files
+        return StepResult(outputs(target, files, found.decode()), "committed by an earlier attempt")
     tip = view.tips[branch]
-    difference = compared(view, work, target, tip, change)
+    change, difference, files = weigh(view, work, tip, wish)
     work.hold_to(approvable(target, change, difference))
     if not difference:
-        return StepResult(outputs(target, change, None if tip is None else tip.decode()), "nothing to change")
+        return StepResult(outputs(target, files, None if tip is None else tip.decode()), "nothing to change")
     parents = () if tip is None else (tip,)
     new = trees.commit(view.objects, parents, tip, change, difference, history.message(work), committer)
     view.tips[branch] = new
-    return StepResult(outputs(target, change, new.decode()), _counted(difference))
+    return StepResult(outputs(target, files, new.decode()), _counted(difference))
 
 
-def compared(view: View, work: StepWork, target: Target, head: ObjectID | None, change: Change) -> Difference:
-    """What would have to change; raise StepFailed where that is what another resource has written."""
+def weigh(view: View, work: StepWork, head: ObjectID | None, wish: Wish) -> Weighed:
+    """What would have to change at the head; raise StepFailed where that is what another resource has written.
+
+    Whatever is there as wanted, and not the step's, stays whose it is.
+    """
+    change = wish.change(view.objects, head, work.resource_id)
     difference = trees.compare(view.objects, head, change)
-    new = set(difference.changed).difference(owned(work.previous, target))
-    for path, resource in sorted(writers(view.objects, head, {one: difference.before[one] for one in new}).items()):
-        if resource != work.resource_id:
-            raise StepFailed(f"{path} is what {resource} has written; each resource needs a path or files of its own")
-    return difference
+    there = {path: trees.blob(view.objects, head, path) for path in change.write.keys() - wish.own}
+    wrote = writers(view.objects, head, there)
+    for path, resource in sorted(wrote.items()):
+        if resource != work.resource_id and not work.adopts:
+            raise taken(path, resource)
+    found = {path for path, one in there.items() if one is not None} - {*difference.changed, *wrote}
+    return Weighed(change, difference, sorted(change.write.keys() - found))
 
 
 def approvable(target: Target, change: Change, difference: Difference) -> str:
@@ -74,12 +92,12 @@ OUTPUTS: Mapping[str, Any] = {
 """JSON Schema of each output."""
 
 
-def outputs(target: Target, change: Change, commit: str | None) -> dict[str, Any]:
+def outputs(target: Target, files: list[str], commit: str | None) -> dict[str, Any]:
     """What a step gives when the branch is as wanted."""
     return {
         "commit": commit,
         "repository": target.repository,
         "path": target.path,
         "branch": target.branch,
-        "files": sorted(change.write),
+        "files": files,
     }

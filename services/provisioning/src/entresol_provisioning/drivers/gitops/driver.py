@@ -1,6 +1,6 @@
 """The driver that renders templates into a git repository; what reads the repository is somebody else's.
 
-- A step owns exactly the files that it wrote: ones it no longer renders are removed, others at the same path stay.
+- A step owns exactly the files that it wrote (`wishes`): ones it no longer renders are removed, others stay.
 - Nothing to change makes no commit. A commit carries the step in its trailers, so a repeated attempt finds its own.
 - `destroy` commits the removal of the step's files. A repository is never deleted.
 - What is approved is which files change, from which content to which; other commits on the branch don't matter.
@@ -22,11 +22,11 @@ from entresol_provisioning.drivers import (
 from entresol_provisioning.drivers.contracts import contract
 from entresol_provisioning.drivers.git import history, refs, trees
 from entresol_provisioning.drivers.git.places import Repositories
-from entresol_provisioning.drivers.git.trees import Change
 from entresol_provisioning.drivers.git.views import View
 from entresol_provisioning.drivers.gitops import commits, proposals
-from entresol_provisioning.drivers.gitops.commits import OUTPUTS
-from entresol_provisioning.drivers.gitops.targets import Spec, Target, owned, target
+from entresol_provisioning.drivers.gitops.commits import OUTPUTS, Weighed
+from entresol_provisioning.drivers.gitops.targets import Spec, Target, target
+from entresol_provisioning.drivers.gitops.wishes import Wish, wish
 from entresol_provisioning.rendering import Renderer, RenderFailed
 from entresol_provisioning.settings import Settings
 
@@ -45,53 +45,53 @@ class GitOps:
 
     async def plan(self, work: StepWork) -> Plan:
         at = target(self._settings, work)
-        change = await self._change(work, at, destroys=work.destroys)
+        wanted = await self._wish(work, at, destroys=work.destroys)
         if at.place.missing:
             if not at.create and not work.destroys:
                 raise StepFailed(_missing(at))
-            difference = trees.everything(change)
-        else:
-            difference = await self._repositories.read(
-                at.place, {at.branch}, lambda view: commits.compared(view, work, at, view.heads[at.branch], change)
-            )
-        return _plan(at, change, difference)
+            return _plan(at, wanted.anew, trees.everything(wanted.anew))
+        weighed: Weighed = await self._repositories.read(
+            at.place, {at.branch}, lambda view: commits.weigh(view, work, view.heads[at.branch], wanted)
+        )
+        return _plan(at, weighed.change, weighed.difference)
 
     async def apply(self, work: StepWork) -> StepResult:
         with beforehand():
             at = target(self._settings, work)
-            change = await self._change(work, at, destroys=False)
+            wanted = await self._wish(work, at, destroys=False)
             if at.place.missing and not at.create:
                 raise StepFailed(_missing(at))
         if at.place.missing:
-            work.hold_to(commits.approvable(at, change, trees.everything(change)))
+            work.hold_to(commits.approvable(at, wanted.anew, trees.everything(wanted.anew)))
         if at.create:
             await asyncio.to_thread(refs.create, at.place.directory, at.branch)
-        return await self._bring_about(work, at, change)
+        return await self._bring_about(work, at, wanted)
 
     async def destroy(self, work: StepWork) -> StepResult:
         at = target(self._settings, work)
-        change = await self._change(work, at, destroys=True)
+        wanted = await self._wish(work, at, destroys=True)
         if at.place.missing:
-            work.hold_to(commits.approvable(at, change, trees.everything(change)))
+            work.hold_to(commits.approvable(at, wanted.anew, trees.everything(wanted.anew)))
             return StepResult(message="nothing there")
-        done = await self._bring_about(work, at, change)
+        done = await self._bring_about(work, at, wanted)
         commit = done.outputs["commit"]
         return StepResult({"commit": commit} if commit else {}, done.message)
 
     async def observe(self, work: StepWork) -> Observation:
         at = target(self._settings, work)
-        change = await self._change(work, at, destroys=work.destroys)
+        wanted = await self._wish(work, at, destroys=work.destroys)
         if at.place.missing:
-            gone = tuple(Difference(path, "removed") for path in sorted(change.write))
+            gone = tuple(Difference(path, "removed") for path in sorted(wanted.write))
             return Observation(exists=False, differences=gone)
 
         def look(view: View) -> Observation:
             head = view.heads[at.branch]
+            change = wanted.change(view.objects, head, work.resource_id)
             exists, differences = trees.look(view.objects, head, change)
             if not exists or head is None:
                 return Observation(exists=False, differences=differences)
             more = proposals.outputs(at, head.decode())
-            outputs = commits.outputs(at, change, head.decode()) | more
+            outputs = commits.outputs(at, sorted(change.write), head.decode()) | more
             return Observation(exists=True, differences=differences, outputs=outputs)
 
         seen: Observation = await self._repositories.read(at.place, {at.branch}, look)
@@ -102,12 +102,12 @@ class GitOps:
         at = target(self._settings, work)
         if at.place.missing:
             return None
-        change = await self._change(work, at, destroys=work.destroys)
+        wanted = await self._wish(work, at, destroys=work.destroys)
         branches, trailer = {at.branch, at.proposal or at.branch}, history.trailer(work.idempotency_key)
         repository = self._repositories.at(at.place)
         stays = await repository.ask(lambda view: proposals.close(view, at), branches, deadline=work.deadline)
         done: StepResult | None = await repository.ask(
-            lambda view: proposals.merged(view, work, at, change), branches, deadline=work.deadline, trailer=trailer
+            lambda view: proposals.merged(view, work, at, wanted), branches, deadline=work.deadline, trailer=trailer
         )
         if done is None and stays:
             raise StepFailed(f"the branch {at.proposal} stays: somebody has put a commit on it")
@@ -117,13 +117,13 @@ class GitOps:
         await self._repositories.close()
         await self._renderer.close()
 
-    async def _bring_about(self, work: StepWork, at: Target, change: Change) -> StepResult:
+    async def _bring_about(self, work: StepWork, at: Target, wanted: Wish) -> StepResult:
         committer = self._settings.committer
 
         def bring_about(view: View) -> StepResult:
             if at.proposal is not None:
-                return proposals.propose(view, work, at, change, committer)
-            return commits.add(view, work, at, change, committer)
+                return proposals.propose(view, work, at, wanted, committer)
+            return commits.add(view, work, at, wanted, committer)
 
         done: StepResult = await self._repositories.at(at.place).ask(
             bring_about,
@@ -133,11 +133,10 @@ class GitOps:
         )
         return done
 
-    async def _change(self, work: StepWork, at: Target, *, destroys: bool) -> Change:
-        before = frozenset(owned(work.previous, at))
+    async def _wish(self, work: StepWork, at: Target, *, destroys: bool) -> Wish:
         if (files := at.files) is None:
             if destroys:
-                return Change({}, before)
+                return await wish(work, at, {}, frozenset())
             raise StepFailed(
                 "/with/files: is missing; a gitops step needs templates by path, or template, their folder"
             )
@@ -147,21 +146,20 @@ class GitOps:
             rendered = await self._renderer.render(wanted, work.scope)
         except RenderFailed as error:
             if destroys:
-                return Change({}, before)
+                return await wish(work, at, {}, frozenset())
             raise StepFailed(str(error), unknown=error.unknown) from None
         written = {at.inside(name): text for name, text in rendered.items()}
         for path in written:
             if parent := next((one for one in paths.folders(path) if one in written), None):
                 raise StepFailed(f"{parent} can't be a file, and a folder for {path}")
-        if destroys:
-            return Change({}, before | written.keys())
         try:
-            return Change({path: text.encode() for path, text in written.items()}, before - written.keys())
+            contents = {} if destroys else {path: text.encode() for path, text in written.items()}
         except UnicodeEncodeError:
             raise StepFailed("what is rendered holds characters that are no text") from None
+        return await wish(work, at, contents, frozenset(written))
 
 
-def _plan(at: Target, change: Change, difference: trees.Difference) -> Plan:
+def _plan(at: Target, change: trees.Change, difference: trees.Difference) -> Plan:
     return Plan(
         digest=commits.approvable(at, change, difference),
         adds=len(difference.added),

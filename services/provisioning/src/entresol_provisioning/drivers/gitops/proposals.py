@@ -10,6 +10,7 @@
   which commit the target branch was looked at.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 from dulwich.objects import ObjectID
@@ -20,16 +21,18 @@ from entresol_provisioning.drivers.git.trees import Change
 from entresol_provisioning.drivers.git.views import View
 from entresol_provisioning.drivers.gitops import commits
 from entresol_provisioning.drivers.gitops.targets import Target
+from entresol_provisioning.drivers.gitops.wishes import Wish
 
 
-def propose(view: View, work: StepWork, at: Target, change: Change, committer: str) -> StepResult:
+def propose(view: View, work: StepWork, at: Target, wish: Wish, committer: str) -> StepResult:
     """What the step gives once the target branch holds the change; raises StepSuspended until then."""
     assert at.proposal is not None
     head, own = view.heads[at.branch], view.tips[at.proposal]
     begun = work.attempted or bool(work.memory)
-    if (done := merged(view, work, at, change)) is not None:
+    if (done := merged(view, work, at, wish)) is not None:
         if not begun:
-            work.hold_to(commits.approvable(at, change, trees.compare(view.objects, head, change)))
+            change, difference, _ = commits.weigh(view, work, head, wish)
+            work.hold_to(commits.approvable(at, change, difference))
         close(view, at)
         return done
     if own is None and work.memory:
@@ -38,10 +41,12 @@ def propose(view: View, work: StepWork, at: Target, change: Change, committer: s
                 f"the branch {at.proposal} is gone, and {at.branch} does not hold its change: somebody has closed it"
             )
         # A merge and its branch's end are two steps of whoever merges, and may be seen in between.
-        raise _waiting(at, head, str(work.memory.get("commit")), gone=True)
+        raise _waiting(at, head, {**work.memory, "gone": True})
+    memory = {name: one for name, one in work.memory.items() if name != "gone"}
     if own is None or not (work.memory or _proposed(view, work, own, head)):
-        own = _proposal(view, work, at, change, committer)
-    raise _waiting(at, head, own.decode(), gone=False)
+        own, files = _proposal(view, work, at, wish, committer)
+        memory["found"] = sorted(wish.write.keys() - set(files))
+    raise _waiting(at, head, {**memory, "commit": own.decode()})
 
 
 def close(view: View, at: Target) -> bool:
@@ -55,16 +60,21 @@ def close(view: View, at: Target) -> bool:
     return True
 
 
-def merged(view: View, work: StepWork, at: Target, change: Change) -> StepResult | None:
+def merged(view: View, work: StepWork, at: Target, wish: Wish) -> StepResult | None:
     """What the step gives if the target branch holds its change, or has held it since the step began."""
     head = view.heads[at.branch]
+    change = wish.change(view.objects, head, work.resource_id)
     commit = _merged(view, work, at, change)
     if commit is None and not trees.is_there(view.objects, head, change):
         return None
     begun = work.attempted or bool(work.memory)
     said = "nothing to change" if commit is None and not begun else "merged"
     found = head if commit is None else commit
-    given = commits.outputs(at, change, None if found is None else found.decode())
+    if begun:
+        files = sorted(change.write.keys() - set(work.memory.get("found", ())))
+    else:
+        files = commits.weigh(view, work, head, wish).files
+    given = commits.outputs(at, files, None if found is None else found.decode())
     return StepResult(given | outputs(at, None if head is None else head.decode()), said)
 
 
@@ -104,27 +114,30 @@ def _proposed(view: View, work: StepWork, own: ObjectID, head: ObjectID | None) 
     return work.attempted and bool(history.find(view.objects, own, {trailer}, head))
 
 
-def _proposal(view: View, work: StepWork, at: Target, change: Change, committer: str) -> ObjectID:
-    """Have the branch say what this run wants: the target's tree with the change, on top of all that was there."""
+def _proposal(view: View, work: StepWork, at: Target, wish: Wish, committer: str) -> tuple[ObjectID, list[str]]:
+    """Have the branch say what this run wants: the target's tree with the change, on top of all that was there.
+
+    Also gives the files that are the step's once it is merged.
+    """
     assert at.proposal is not None
     objects, head, own = view.objects, view.heads[at.branch], view.tips[at.proposal]
-    difference = commits.compared(view, work, at, head, change)
+    change, difference, files = commits.weigh(view, work, head, wish)
     work.hold_to(commits.approvable(at, change, difference))
     parents = [one for one in (own, head) if one is not None]
     if own is not None and head is not None and history.holds(objects, own, head):
         parents = [own]
     new = trees.commit(objects, parents, head, change, difference, history.message(work), committer)
     if own is not None and parents == [own] and objects.commit(new).tree == objects.commit(own).tree:
-        return own
+        return own, files
     view.tips[at.proposal] = new
-    return new
+    return new, files
 
 
-def _waiting(at: Target, head: ObjectID | None, commit: str, *, gone: bool) -> StepSuspended:
-    memory: dict[str, Any] = {"commit": commit, "seen": None if head is None else head.decode()}
+def _waiting(at: Target, head: ObjectID | None, memory: Mapping[str, Any]) -> StepSuspended:
+    """`memory`: the commit that is proposed, the files that were found as wanted, and whether the branch was gone."""
     return StepSuspended(
         f"waits until the branch {at.proposal} is merged into {at.branch}",
         look_after_seconds=at.look_seconds,
-        memory=memory | {"gone": True} if gone else memory,
+        memory={**memory, "seen": None if head is None else head.decode()},
         withdraws=True,
     )

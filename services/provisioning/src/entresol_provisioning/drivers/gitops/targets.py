@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 from entresol_manifests import durations
+from entresol_manifests.paths import is_harmless
 from pydantic import ConfigDict, Field
 from pydantic.config import JsonDict
 
@@ -86,12 +87,15 @@ def target(settings: Settings, work: StepWork) -> Target:
     parts = [str(one).strip("/") for one in (spec.get("path") or "", path or "")]
     path = "/".join(one for one in parts if one)
     branch = paths.branch(str(asked.branch or spec.get("branch") or "main"))
+    files = asked.files
+    if work.destroys and path and not is_harmless(path):
+        path, files = "", None  # it was refused, so nothing of it is there
     path = paths.relative(path) if path else ""
     proposal, look_seconds = _proposal(work) if asked.via == "branch" else None, _look_seconds(asked.look)
     if proposal == branch:
         raise StepFailed(f"the step can't propose a change to {branch} by a branch of the same name")
     create = place.remote is None and (spec.get("create") if spec else asked.create) is True
-    return Target(place, branch, path, create, proposal, look_seconds, asked.files)
+    return Target(place, branch, path, create, proposal, look_seconds, files)
 
 
 def owned(previous: Mapping[str, Any] | None, target: Target) -> list[str]:
