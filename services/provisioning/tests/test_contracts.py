@@ -9,6 +9,7 @@ from entresol_provisioning.conformance import make_work
 from entresol_provisioning.drivers import StepFailed, contract_of
 from entresol_provisioning.drivers.contracts import Files, Length, Strict, contract, read, schema_of
 from entresol_provisioning.drivers.gitops import targets as gitops
+from entresol_provisioning.drivers.http.spec import NO_URL
 from entresol_provisioning.drivers.registry import assemble
 from entresol_provisioning.drivers.scaffold import targets as scaffold
 from entresol_provisioning.settings import Settings
@@ -140,6 +141,10 @@ def test_where_a_step_must_not_write_is_known_before_it_runs(driver: str, with_:
 MAIN = {"main.tf": ""}
 NO_FILE = "its name is not one that a file of a module may have"
 NO_VARIABLE = "its name must be letters, digits and _, and not begin with ENTRESOL_ or LD_"
+MAP = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a-${inputs.a}", "labels": None}}
+FREE = {"x": {"kind": "${inputs.a}", "name": "a", "pointer": "/data/x"}}
+API = {"url": "https://host:443/v1/", "apply": {"path": "accounts/%20/"}}
+NO_HEADER = "is not a header's that a step may set; a secret belongs into a Destination"
 LITERALS: list[tuple[str, dict[str, Any], list[str]]] = [
     ("exec", {"program": "mail/box-1.py", "env": {"A": "${inputs.a}", "B": {"secretRef": "env:B"}}}, []),
     ("exec", {"program": "../x"}, ["/program: must be a program's name: letters, digits, dots, dashes and slashes"]),
@@ -165,6 +170,63 @@ LITERALS: list[tuple[str, dict[str, Any], list[str]]] = [
         {"files": MAIN, "variables": {"1a": "${inputs.a}"}},
         ["/variables/1a: its name is not one of a variable: letters, digits, _ and -"],
     ),
+    ("kubernetes", {"objects": [{**MAP, "kind": "${inputs.a}"}], "destination": "here", "outputs": FREE}, []),
+    ("kubernetes", {"objects": [{"kind": "List", "apiVersion": "v1", "items": [MAP]}], "destination": "here"}, []),
+    (
+        "kubernetes",
+        {"objects": [{"kind": "List", "apiVersion": "v1", "items": [{**MAP, "kind": "map"}]}], "destination": "here"},
+        ["/objects/0/items/0/kind: must be written like Deployment"],
+    ),
+    (
+        "kubernetes",
+        {"objects": [{**MAP, "metadata": {"name": "a/b", "uid": "${inputs.a}"}}], "destination": "${inputs.a}"},
+        ["/objects/0/metadata/name: is not a name that Kubernetes takes"],
+    ),
+    (
+        "kubernetes",
+        {"objects": [MAP], "destination": "here", "namespace": "A", "outputs": {"x": {**FREE["x"], "kind": "Secret"}}},
+        [
+            "/namespace: is not a name that a namespace can have",
+            "/outputs/x: of a Secret, name a key; it is given as a reference, never as a value",
+        ],
+    ),
+    (
+        "kubernetes",
+        {"objects": [MAP], "destination": "here", "outputs": {"x": {**FREE["x"], "namespace": "b"}}},
+        ["/outputs/x/namespace: is for offerings that write to any (anyNamespace)"],
+    ),
+    ("http", {**API, "apply": {"path": ["a", "${inputs.a}", 7], "headers": {"X-A": "${inputs.a}"}}}, []),
+    ("http", {**API, "url": "ftp://x"}, [f"/url: {NO_URL}"]),
+    ("http", {**API, "url": "https://ada:hunter2@host/v1"}, [f"/url: {NO_URL}"]),
+    ("http", {**API, "apply": {"path": "/a/%2E./b"}}, ["/apply/path: must not climb by . or .."]),
+    ("http", {**API, "apply": {"path": ["a", "../b"]}}, ["/apply/path/1: can't be a part of a path"]),
+    (
+        "http",
+        {**API, "apply": {"path": "/a?b=c"}},
+        ["/apply/path: must be a path such as /accounts, without ? and #; use query, or a list of parts"],
+    ),
+    (
+        "http",
+        {**API, "apply": {"path": "/a", "headers": {"Cookie": "${inputs.a}", "X": "a\r\nb"}}},
+        [
+            f"/apply/headers/Cookie: its name {NO_HEADER}",
+            "/apply/headers/X: must be one line of ASCII, at most 4096 characters",
+        ],
+    ),
+    (
+        "http",
+        {**API, "desired": {"a": "${inputs.a}"}, "outputs": {"fingerprint": "1"}},
+        [
+            ": desired are fields of what read finds; give the step a read",
+            "/outputs/fingerprint: its name is taken",
+        ],
+    ),
+    (
+        "http",
+        {**API, "update": {"path": "/${inputs.a}", "poll": {"done": "true"}}},
+        [": the poll of update has no path or at; give the step a read"],
+    ),
+    ("http", {**API, "update": {"path": "/a", "poll": {"done": "true", "path": "${inputs.a}"}}}, []),
 ]
 
 

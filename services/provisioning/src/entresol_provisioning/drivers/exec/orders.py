@@ -50,7 +50,7 @@ class SecretRef(Strict):
         {
             "properties": {
                 "secretRef": {
-                    "not": {"pattern": "^env:ENTRESOL_"},
+                    "not": {"type": "string", "pattern": "^env:ENTRESOL_"},
                     "errorMessage": "the platform's own secrets are not given away",
                 }
             }

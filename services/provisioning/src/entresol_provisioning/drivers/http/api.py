@@ -18,7 +18,7 @@ from entresol_manifests.secrets import SecretMissing, resolve
 
 from entresol_provisioning.drivers import StepFailed, StepWork
 from entresol_provisioning.drivers.http.answers import Response, read, said
-from entresol_provisioning.drivers.http.places import Base, checked_base, checked_headers, is_header, without_query
+from entresol_provisioning.drivers.http.places import Base, checked_base, is_header, without_query
 from entresol_provisioning.drivers.http.spec import GONE_STATUSES, Call, Place, Spec
 
 LONGEST_WAIT_SECONDS = 3600.0
@@ -89,7 +89,7 @@ class Api:
         credential = self.credential()
         what = f"GET {without_query(url)}"
         try:
-            answer = await self._exchange("GET", url, b"", checked_headers(place), credential, place.answer)
+            answer = await self._exchange("GET", url, b"", place.headers, credential, place.answer)
         except Unanswered as failure:
             raise StepFailed(f"{what}: {failure.reason}", retryable=not failure.final) from None
         if answer.status in GONE_STATUSES:
@@ -104,7 +104,7 @@ class Api:
         """The answer to a call. Raise TryLater or Unsent if it had no effect, Uncertain if that can't be told."""
         credential = self.credential()
         what = f"{call.method} {without_query(url)}"
-        headers = {**checked_headers(call), "idempotency-key": idempotency_key}
+        headers = {**call.headers, "idempotency-key": idempotency_key}
         raw = b""
         if body is not None:
             raw = json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
@@ -129,8 +129,8 @@ class Api:
     async def _exchange(
         self, method: str, url: str, body: bytes, headers: Mapping[str, str], credential: Credential, kind: str
     ) -> Answer:
-        accept = {} if kind != "json" or "accept" in headers else {"accept": "application/json"}
-        whole = {**headers, **accept, **credential.headers}
+        whole = {"accept": "application/json"} if kind == "json" else {}
+        whole |= {name.lower(): value for name, value in headers.items()} | dict(credential.headers)
         return await self.egress.exchange(method, url, body, whole, largest_bytes=self.largest_bytes)
 
     def _refuse(self, what: str, answer: Answer, credential: Credential, *, good: bool) -> None:

@@ -11,22 +11,13 @@ from typing import Any
 from urllib.parse import quote, unquote, urlencode
 
 from entresol_provisioning.drivers import StepFailed
-from entresol_provisioning.drivers.http.spec import Place
+from entresol_provisioning.drivers.http.spec import ORIGIN, OURS, TOKEN
 
 LONGEST_URL = 8192
 LONGEST_PART = 1024
-LONGEST_HEADER = 4096
-_ORIGIN = re.compile(
-    r"(https?)://([A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{1,5}))?((?:/.*)?)\Z"
-)
 _QUERY = re.compile(r"[!-~]*\Z")
-_TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}\Z")
 _ESCAPED = re.compile(r"(?:[^%]|%[0-9A-Fa-f]{2})*\Z")
 _SAFE = "!$&'()*+,;=:@~"
-_OURS = frozenset(
-    {"authorization", "connection", "content-length", "content-type", "cookie", "host", "idempotency-key"}
-    | {"proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade", "user-agent"}
-)
 _PORTS = {"https": 443, "http": 80}
 
 
@@ -72,22 +63,8 @@ def checked_base(url: str) -> Base:
     return Base(origin, _path(path.rstrip("/")) if path.strip("/") else "")
 
 
-def checked_headers(place: Place) -> dict[str, str]:
-    """The headers of a request; raise StepFailed for what could add another one, or take the place of ours."""
-    headers: dict[str, str] = {}
-    for name, value in place.headers.items():
-        if not _TOKEN.match(name):
-            raise StepFailed(f"{printable(name)!r} is not a name of a header")
-        if name.lower() in _OURS:
-            raise StepFailed(f"the header {name} is not for a step to set; a secret belongs into a Destination")
-        if len(value) > LONGEST_HEADER or not value.isascii() or not value.isprintable():
-            raise StepFailed(f"the header {name} must be one line of ASCII, at most {LONGEST_HEADER} characters")
-        headers[name.lower()] = value
-    return headers
-
-
 def is_header(name: str) -> bool:
-    return bool(_TOKEN.match(name)) and name.lower() not in _OURS - {"authorization"}
+    return bool(re.fullmatch(TOKEN, name)) and name.lower() not in OURS - {"authorization"}
 
 
 def without_query(url: str) -> str:
@@ -103,7 +80,7 @@ def printable(text: str, longest: int = 100) -> str:
 
 def _origin(url: str) -> tuple[str, str]:
     """Scheme, host and port, and what comes after them."""
-    found = _ORIGIN.match(url)
+    found = re.fullmatch(ORIGIN, url)
     if found is None or len(url) > LONGEST_URL or int(found[3] or 0) > 65535:
         what = (
             "holds a user or password; use secretRef" if "@" in url else "is no URL of an API, such as https://host/v1"

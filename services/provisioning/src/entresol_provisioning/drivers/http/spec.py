@@ -9,12 +9,14 @@ from typing import Annotated, Any, Literal, Self, TypeAlias
 from entresol_manifests import durations
 from entresol_manifests.expressions import ExpressionError, compile_expression
 from pydantic import AfterValidator, Field, WithJsonSchema, model_validator
+from pydantic.config import JsonDict
 
-from entresol_provisioning.drivers.contracts import Length, Pointer, Strict
+from entresol_provisioning.drivers.contracts import DestinationName, Length, Pointer, Strict, shaped
 
 DONE_STATUSES = (200, 201, 202, 204)
 GONE_STATUSES = (404, 410)
 IDEMPOTENT = frozenset({"PUT", "DELETE"})
+NO_URL = "is no URL of an API, such as https://host/v1; a user and password belong into a Destination"
 FINGERPRINT = "fingerprint"
 """The output by which the next run tells whether anything new is to be sent."""
 
@@ -30,6 +32,23 @@ def _compiled(source: str) -> str:
 
 
 Cel: TypeAlias = Annotated[str, AfterValidator(_compiled), WithJsonSchema({"type": "string", "format": "cel"})]
+_PART = r"([^/?#\\%]|%[0-9A-Fa-f]{2})+"
+PATH = rf"^/?{_PART}(/{_PART})*/?$"
+_CLIMBS = r"(?i)(^|/)([.]|%2e){1,2}(/|$)"
+ORIGIN = (
+    r"(https?)://([A-Za-z0-9](?:[A-Za-z0-9._-]{0,251}[A-Za-z0-9])?|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{1,5}))?((?:/.*)?)"
+)
+"""Scheme, host, port, and what comes after them."""
+TOKEN = "[A-Za-z0-9!#$%&'*+.^_`|~-]{1,100}"
+OURS = frozenset(
+    {"authorization", "connection", "content-length", "content-type", "cookie", "host", "idempotency-key"}
+    | {"proxy-authorization", "te", "trailer", "transfer-encoding", "upgrade", "user-agent"}
+)
+"""Headers that no step may set."""
+Line: TypeAlias = Annotated[str, shaped("^[ -~]*$", "must be one line of ASCII, at most 4096 characters", longest=4096)]
+Path: TypeAlias = Annotated[
+    str, shaped(PATH, "must be a path such as /accounts, without ? and #; use query, or a list of parts")
+]
 Status: TypeAlias = Annotated[int, Field(ge=200, le=599)]
 Scalar: TypeAlias = str | bool | int | float
 
@@ -38,14 +57,35 @@ class Place(Strict):
     """A request that changes nothing."""
 
     at_most_one = ("path", "at")
+    rules = (
+        {
+            "properties": {
+                "path": {
+                    "not": {"type": "string", "pattern": _CLIMBS},
+                    "items": {
+                        "not": {"type": "string", "pattern": r"(^|/)[.]{0,2}(/|$)|\\"},
+                        "errorMessage": "can't be a part of a path",
+                    },
+                    "errorMessage": "must not climb by . or ..",
+                },
+                "headers": {
+                    "propertyNames": {
+                        "pattern": f"^{TOKEN}$",
+                        "not": {"pattern": f"(?i)^({'|'.join(sorted(OURS))})$"},
+                        "errorMessage": "is not a header's that a step may set; a secret belongs into a Destination",
+                    }
+                },
+            }
+        },
+    )
 
-    path: str | list[str | int] | None = None
+    path: Path | list[str | int] | None = None
     """Beneath the API's URL; in a list, each part is encoded as one, so that no input can lead elsewhere."""
     at: Cel | None = None
     """Instead of a path: an expression that gives one, a list of its parts, or a URL of the same API."""
     query: dict[str, Scalar | list[Scalar]] = Field(default_factory=dict)
     """What is appended to the URL."""
-    headers: dict[str, str] = Field(default_factory=dict)
+    headers: dict[str, Line] = Field(default_factory=dict)
     """Sent along; the credential comes from the Destination."""
     answer: Literal["json", "text", "none"] = "json"
     """What the answer's body is read as."""
@@ -126,14 +166,45 @@ class Removal(Call):
     """Statuses that say that it was gone before."""
 
 
+_WAITS_NOWHERE: JsonDict = {
+    "required": ["poll"],
+    "properties": {
+        "poll": {
+            "type": "object",
+            "properties": {"path": {"const": None}, "at": {"const": None}},
+        }
+    },
+}
+
+
+_READ, _CALLS = ("desired", "secrets"), ("apply", "update", "destroy")
+
+
+def _needs_read(name: str, where: JsonDict, told: str) -> JsonDict:
+    return {
+        "if": {"required": [name], "properties": {name: where}},
+        "then": {"required": ["read"], "errorMessage": f"{told}; give the step a read"},
+    }
+
+
 class Spec(Strict):
     """Calls an API once and waits until it is done; or starts a job of it, a workflow, a DAG."""
 
     exactly_one = ("destination", "url")
+    rules = (
+        *(_needs_read(name, {"minProperties": 1}, f"{name} are fields of what read finds") for name in _READ),
+        *(_needs_read(name, _WAITS_NOWHERE, f"the poll of {name} has no path or at") for name in _CALLS),
+        {
+            "properties": {
+                name: {"propertyNames": {"not": {"const": FINGERPRINT}, "errorMessage": "is taken"}}
+                for name in ("outputs", "secrets")
+            }
+        },
+    )
 
-    destination: str | None = None
+    destination: DestinationName | None = None
     """Name of a Destination with an api: its URL and its credential."""
-    url: str | None = None
+    url: Annotated[str, shaped(f"^{ORIGIN}$", NO_URL)] | None = None
     """The API's URL, where it needs no credential."""
     apply: Call
     """What makes it."""
@@ -152,13 +223,6 @@ class Spec(Strict):
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
-        if (self.desired or self.secrets) and self.read is None:
-            raise ValueError("desired and secrets are fields of what read finds, and read is missing")
-        if taken := {FINGERPRINT} & (self.outputs.keys() | self.secrets.keys()):
-            raise ValueError(f"an output must not be named {taken.pop()}")
         if twice := self.outputs.keys() & self.secrets.keys():
             raise ValueError(f"{sorted(twice)[0]} is both an output and a secret")
-        for call in (self.apply, self.update, self.destroy):
-            if call is not None and call.poll is not None and not call.poll.is_placed and self.read is None:
-                raise ValueError("a poll needs a path or at, or a read to ask")
         return self

@@ -6,14 +6,15 @@ All that can be refused without a cluster is refused here.
 import base64
 import binascii
 import json
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from entresol_manifests.digest import canonical
 from entresol_manifests.positions import TextError
+from entresol_manifests.schemas import differences, validator
 from entresol_manifests.yaml_text import parse_all
+from pydantic.config import JsonDict
 
 from entresol_provisioning.drivers import StepFailed
 
@@ -22,11 +23,53 @@ LARGEST_BYTES = 1024 * 1024
 PREFIX = "entresol.dev/"
 """Labels and annotations with it are marks of this driver; no manifest may set them."""
 
-_API_VERSION = re.compile(r"([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?v[a-z0-9]{1,30}\Z")
-_KIND = re.compile(r"[A-Z][A-Za-z0-9]{0,62}\Z")
-_NAME = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._:-]{0,251}[A-Za-z0-9])?\Z")
-_NAMESPACE = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\Z")
+NAMESPACE = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+NO_NAMESPACE = "is not a name that a namespace can have"
 _SERVERS = ("uid", "resourceVersion", "managedFields", "generation", "deletionTimestamp", "ownerReferences")
+_TEXTS: JsonDict = {
+    "type": ["object", "null"],
+    "propertyNames": {"not": {"pattern": f"^{PREFIX}"}, "errorMessage": "is Entresol's"},
+    "additionalProperties": {"type": "string"},
+}
+_SHAPE: JsonDict = {
+    "type": "object",
+    "required": ["apiVersion", "kind", "metadata"],
+    "properties": {
+        "apiVersion": {
+            "type": "string",
+            "pattern": "^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?v[a-z0-9]{1,30}$",
+            "errorMessage": "must be written like apps/v1",
+        },
+        "kind": {
+            "type": "string",
+            "pattern": "^[A-Z][A-Za-z0-9]{0,62}$",
+            "errorMessage": "must be written like Deployment",
+        },
+        "metadata": {
+            "type": "object",
+            "required": ["name"],
+            "properties": {
+                "name": {
+                    "type": "string",
+                    "pattern": "^[A-Za-z0-9]([A-Za-z0-9._:-]{0,251}[A-Za-z0-9])?$",
+                    "not": {"type": "string", "pattern": "[.][.]"},
+                    "errorMessage": "is not a name that Kubernetes takes",
+                },
+                "namespace": {"type": ["string", "null"], "pattern": NAMESPACE, "errorMessage": NO_NAMESPACE},
+                "labels": _TEXTS,
+                "annotations": _TEXTS,
+                **{name: {"const": None, "errorMessage": "is the server's; leave it out"} for name in _SERVERS},
+            },
+        },
+    },
+}
+MANIFEST: JsonDict = {
+    "if": {"required": ["kind", "items"], "properties": {"kind": {"const": "List"}}},
+    "then": {"properties": {"items": {"items": _SHAPE}}},
+    "else": _SHAPE,
+}
+"""What an object has to be like, or each in a List."""
+_SHAPED = validator(_SHAPE)
 _RANKS = {
     **dict.fromkeys(("Namespace", "CustomResourceDefinition"), 0),
     **dict.fromkeys(("PriorityClass", "StorageClass", "ResourceQuota", "LimitRange", "NetworkPolicy"), 1),
@@ -126,44 +169,22 @@ def _checked(place: str, one: Any) -> Wanted:
     place = place[:200]
     if not isinstance(one, Mapping):
         raise StepFailed(f"{place}: a manifest must be an object")
-    api_version, kind, metadata = one.get("apiVersion"), one.get("kind"), one.get("metadata")
-    if not isinstance(api_version, str) or not _API_VERSION.match(api_version):
-        raise StepFailed(f"{place}: apiVersion is missing, or not written like apps/v1")
-    if not isinstance(kind, str) or not _KIND.match(kind):
-        raise StepFailed(f"{place}: kind is missing, or not written like Deployment")
-    if not isinstance(metadata, Mapping):
-        raise StepFailed(f"{place}: the {kind} has no metadata")
-    name, namespace = metadata.get("name"), metadata.get("namespace")
-    if not isinstance(name, str) or not _NAME.match(name) or ".." in name:
-        raise StepFailed(f"{place}: metadata.name of the {kind} is missing, or not a name that Kubernetes takes")
-    if namespace is not None:
-        checked_namespace(namespace, f"{place}: metadata.namespace of the {kind}")
-    for field in _SERVERS:
-        if metadata.get(field) is not None:
-            raise StepFailed(f"{place}: metadata.{field} of the {kind} {name} is the server's; leave it out")
-    for field in ("labels", "annotations"):
-        texts = metadata.get(field) or {}
-        if not isinstance(texts, Mapping) or not all(isinstance(text, str) for text in texts.values()):
-            raise StepFailed(f"{place}: metadata.{field} of the {kind} {name} must be texts by name")
-        if marks := [key for key in texts if str(key).startswith(PREFIX)]:
-            raise StepFailed(
-                f"{place}: metadata.{field} of the {kind} {name} sets {marks[0][:80]}, which is Entresol's"
-            )
-    identity = Identity(api_version, kind, namespace, name)
+    try:
+        for found in differences(one, _SHAPE, _SHAPED):
+            raise StepFailed(f"{place}{found.pointer[:200]}: {found.message}")
+    except ValueError:
+        raise StepFailed(f"{place}: it can't be written as JSON") from None
+    metadata = one["metadata"]
+    identity = Identity(one["apiVersion"], one["kind"], metadata.get("namespace"), metadata["name"])
+    address = identity.address
     manifest = _clean(identity, one)
     try:
         size = len(canonical(manifest))
     except (ValueError, TypeError, RecursionError):
-        raise StepFailed(f"{place}: the {kind} {name} can't be written as JSON") from None
+        raise StepFailed(f"{place}: {address} can't be written as JSON") from None
     if size > LARGEST_BYTES:
-        raise StepFailed(f"{place}: the {kind} {name} exceeds {LARGEST_BYTES // 1024} KiB")
+        raise StepFailed(f"{place}: {address} exceeds {LARGEST_BYTES // 1024} KiB")
     return Wanted(identity, manifest)
-
-
-def checked_namespace(namespace: Any, what: str) -> str:
-    if not isinstance(namespace, str) or not _NAMESPACE.match(namespace):
-        raise StepFailed(f"{what} is not a name that a namespace can have")
-    return namespace
 
 
 def _clean(identity: Identity, one: Mapping[str, Any]) -> dict[str, Any]:

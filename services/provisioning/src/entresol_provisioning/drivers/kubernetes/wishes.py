@@ -1,37 +1,42 @@
 """What a step's `with` asks for, checked before a cluster is asked."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Annotated, Any, TypeAlias
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field
 
 from entresol_provisioning.drivers import StepFailed, StepWork, contracts
-from entresol_provisioning.drivers.contracts import Files, Pointer, Strict
-from entresol_provisioning.drivers.kubernetes.objects import Identity, Wanted, checked_namespace
+from entresol_provisioning.drivers.contracts import DestinationName, Files, Pointer, Strict, shaped
+from entresol_provisioning.drivers.kubernetes.objects import MANIFEST, NAMESPACE, NO_NAMESPACE, Identity, Wanted
+
+_OF_A_SECRET = "of a Secret, name a key; it is given as a reference, never as a value"
+Namespace: TypeAlias = Annotated[str, shaped(NAMESPACE, NO_NAMESPACE)]
 
 
 class Value(Strict):
     """Where an output is read from."""
 
     exactly_one = ("pointer", "key")
+    rules = (
+        {
+            "if": {"properties": {"kind": {"const": "Secret"}}},
+            "then": {"required": ["key"], "errorMessage": _OF_A_SECRET},
+            "else": {"not": {"required": ["key"]}, "errorMessage": "only of a Secret, a key can be named"},
+        },
+    )
 
     kind: str = Field(min_length=1)
     """Kind of one of the step's objects."""
     name: str = Field(min_length=1)
     """The object's name."""
-    namespace: str | None = None
+    namespace: Namespace | None = None
     """Its namespace, if the step may write to any."""
     pointer: Pointer | None = None
     """The field: a JSON pointer such as /status/loadBalancer/ingress/0/ip."""
     key: str | None = None
     """Key of a Secret; it is given as a reference, never as a value."""
-
-    @model_validator(mode="after")
-    def _of_secrets(self) -> Self:
-        if (self.kind == "Secret") != (self.key is not None):
-            raise ValueError("of a Secret, name a key; it is given as a reference, never as a value")
-        return self
 
 
 class Spec(Strict):
@@ -39,15 +44,46 @@ class Spec(Strict):
 
     model_config = ConfigDict(json_schema_extra={"required": ["destination"]})
     exactly_one = ("objects", "files")
+    rules = (
+        {
+            "properties": {
+                "outputs": {
+                    "propertyNames": {
+                        "not": {"const": "objects"},
+                        "errorMessage": "is taken by the list of objects",
+                    }
+                }
+            }
+        },
+        {
+            "if": {"required": ["anyNamespace"], "properties": {"anyNamespace": {"const": True}}},
+            "else": {
+                "properties": {
+                    "outputs": {
+                        "additionalProperties": {
+                            "properties": {
+                                "namespace": {
+                                    "const": None,
+                                    "errorMessage": "is for offerings that write to any (anyNamespace)",
+                                }
+                            }
+                        }
+                    }
+                }
+            },
+        },
+    )
 
-    destination: str | None = None
+    destination: DestinationName | None = None
     """Name of a Destination with a cluster."""
-    objects: list[dict[str, Any]] | None = Field(default=None, min_length=1)
+    objects: list[Annotated[dict[str, Any], Field(json_schema_extra=MANIFEST)]] | None = Field(
+        default=None, min_length=1
+    )
     """Manifests of the objects."""
     files: Files | None = None
     """Jinja templates of manifests by path. Instead, template may name a folder beside the manifest, whose
     files are put here when it is applied."""
-    namespace: str | None = None
+    namespace: Namespace | None = None
     """Where objects go that name none; left out: the Destination's, or default."""
     any_namespace: bool = Field(default=False, alias="anyNamespace")
     """Whether objects may name another namespace."""
@@ -61,17 +97,6 @@ class Spec(Strict):
     """Whether to take over fields that somebody else manages, and objects that were there before."""
     outputs: dict[str, Value] | None = None
     """Outputs by name, besides objects, the list of what was applied."""
-
-    @model_validator(mode="after")
-    def _outputs(self) -> Self:
-        for name, one in (self.outputs or {}).items():
-            if name == "objects":
-                raise ValueError("outputs: the name objects is taken by the list of objects")
-            if one.namespace is not None and not self.any_namespace:
-                raise ValueError(
-                    f"outputs: {name[:100]} names a namespace; the offering must allow that (anyNamespace)"
-                )
-        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,9 +186,12 @@ def read(work: StepWork) -> Wishes:
     if not isinstance(cluster, Mapping):
         raise StepFailed("/with/destination: a kubernetes step needs a Destination that has a cluster")
     asked = contracts.read(Spec, work)
+    namespace = asked.namespace or cluster.get("namespace") or "default"
+    if not re.fullmatch(NAMESPACE, str(namespace)):
+        raise StepFailed(f"/with/destination: the namespace of its cluster {NO_NAMESPACE}")
     named = (asked.outputs or {}).items()
     return Wishes(
-        namespace=checked_namespace(asked.namespace or cluster.get("namespace") or "default", "/with/namespace:"),
+        namespace=namespace,
         any_namespace=asked.any_namespace,
         cluster_scoped=asked.cluster_scoped,
         wait=asked.wait,
