@@ -149,6 +149,12 @@ async def test_what_it_left_running_in_a_session_of_its_own_is_ended(run: Callab
     assert (place / "work" / "pid").exists()
 
 
+async def test_a_program_that_stops_its_supervisor_is_held_to_its_limits(run: Callable[..., Any]) -> None:
+    code = "import os, signal, time\nif os.fork() == 0: os.setsid()\nos.kill(os.getppid(), signal.SIGSTOP)\n"
+    ended = await run(code + "while True: time.sleep(1)", seconds=0.3)
+    assert ended.stopped == "time"
+
+
 async def test_a_cancelled_call_leaves_nothing(run: Callable[..., Any], place: Path) -> None:
     task = asyncio.create_task(run(DETACHED + "time.sleep(600)"))
     await eventually(partial(asyncio.to_thread, (place / "work" / "pid").exists))

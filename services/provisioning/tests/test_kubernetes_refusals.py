@@ -62,7 +62,7 @@ HOSTILE: list[tuple[Any, str]] = [
         [named("a", labels={"entresol.dev/owner": "x"})],
         "/labels/entresol.dev~1owner: its name is Entresol's",
     ),
-    ([named("a", labels=["x"])], "/with/objects/0/metadata/labels: must be a map"),
+    ([named("a", labels=["x"])], "/with/objects/0/metadata/labels: must be null or a map"),
     ([named("a"), named("a")], "is there twice"),
     ([{**named("a"), "apiVersion": "v1/../../apis/v1"}], "/with/objects/0/apiVersion: must be written like apps/v1"),
     ([{**named("a"), "kind": "../Secret"}], "/with/objects/0/kind: must be written like Deployment"),

@@ -221,9 +221,8 @@ def _told(error: jsonschema_rs.ValidationError, schema: Mapping[str, Any]) -> It
     elif isinstance(kind, _KIND.Required):
         yield Finding(pointer, f"{kind.property} is missing")
     elif isinstance(kind, _KIND.Type):
-        types = [each for each in kind.types if each != "null"] or kind.types
-        told = f"must be {' or '.join(TYPES_IN_WORDS.get(each, each) for each in types)}"
-        unquoted = types == ["string"] and isinstance(error.instance, int | float)
+        told = f"must be {' or '.join(TYPES_IN_WORDS.get(each, each) for each in kind.types)}"
+        unquoted = kind.types == ["string"] and isinstance(error.instance, int | float)
         yield Finding(pointer, f"{told}; put it in quotes" if unquoted else told)
     elif isinstance(kind, _KIND.Enum):
         yield Finding(pointer, f"must be one of {', '.join(map(str, kind.options))}")
@@ -247,8 +246,8 @@ def _told(error: jsonschema_rs.ValidationError, schema: Mapping[str, Any]) -> It
         yield Finding(pointer, told)
     elif isinstance(kind, _KIND.OneOfNotValid | _KIND.AnyOf):
         place = error.instance_path
-        if others := _other_types(kind.context, place):
-            yield Finding(pointer, f"must be {' or '.join(TYPES_IN_WORDS.get(each, each) for each in others)}")
+        if types := _other_types(kind.context, place):
+            yield Finding(pointer, f"must be {' or '.join(TYPES_IN_WORDS.get(each, each) for each in types)}")
             return
         for each in min(kind.context, key=lambda errors: _strangeness(errors, place), default=[]):
             yield from _told(each, schema)

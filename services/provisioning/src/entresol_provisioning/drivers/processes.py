@@ -21,6 +21,8 @@ LARGEST_BYTES = 8 * 1024 * 1024
 KILLING_SECONDS = 30.0
 """Until a supervisor has killed all that its program has started; a process in the midst of I/O may take long."""
 
+CONTINUE_SECONDS = 1.0
+
 
 @dataclass(frozen=True, slots=True)
 class Finished:
@@ -169,7 +171,7 @@ async def run(
         running = asyncio.ensure_future(child.wait())
         try:
             failpoint("effect.running")
-            await asyncio.shield(running)
+            await _wait(child, running)
         except BaseException:
             await asyncio.shield(_end(child, running, grace_seconds))
             raise
@@ -179,9 +181,18 @@ async def run(
 async def _end(child: asyncio.subprocess.Process, running: "asyncio.Future[int]", grace_seconds: float) -> None:
     if grace_seconds:
         _signal(child, signal.SIGINT)
-        await asyncio.wait((running,), timeout=grace_seconds)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_seconds):
+                await _wait(child, running)
     _signal(child, signal.SIGKILL)
     await running
+
+
+async def _wait(child: asyncio.subprocess.Process, running: "asyncio.Future[int]") -> None:
+    """Wait for its end. A child that something has stopped goes on: a program may stop even its supervisor."""
+    while not running.done():
+        _signal(child, signal.SIGCONT)
+        await asyncio.wait((running,), timeout=CONTINUE_SECONDS)
 
 
 def _signal(child: asyncio.subprocess.Process, number: int) -> None:

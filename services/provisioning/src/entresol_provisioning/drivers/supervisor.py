@@ -108,7 +108,8 @@ class _Watch:
             if stopped := self._exceeds():
                 return stopped
             got = signal.sigtimedwait(_WAITED_FOR, LOOK_SECONDS)
-            if got is not None and got.si_signo != signal.SIGCHLD:
+            # Not `!= SIGCHLD`: what is returned after an interruption that outlasts the wait names no signal.
+            if got is not None and got.si_signo in (signal.SIGTERM, signal.SIGINT):
                 return "stop"
 
     def end_gently(self, grace_seconds: float) -> None:
