@@ -63,6 +63,25 @@ def test_the_overview_shows_suspended_steps_drift_and_pauses(run: Run, there: An
     assert [len(document[name]) for name in ("suspended", "drifted", "paused", "running")] == [1, 1, 1, 0]
 
 
+def test_the_overview_shows_what_ends_soon_or_should_have(run: Run, there: Any) -> None:
+    ending = [resource(state=state, expires_at="2026-11-29T07:00:00Z") for state in ("expiring", "expired")]
+    there.lists("/catalog/v1/requests")
+    there.lists("/catalog/v1/resources", *ending, resource())
+    shown = run("status").stdout
+    assert [line.split()[:3] for line in shown.splitlines() if CART in line] == [
+        [CART, state, "2026-11-29"] for state in ("expiring", "expired")
+    ]
+    assert "entresol extend" in shown
+
+
+def test_what_is_deleted_has_no_end_before_it(run: Run, there: Any) -> None:
+    gone = resource(state="deleted", expires_at="2026-11-29T07:00:00Z", updated_at="2026-11-20T07:00:00Z")
+    there.says("GET", f"/catalog/v1/resources/{CART}", 200, gone)
+    shown = run("status", CART).stdout
+    assert "expires at" not in shown
+    assert ["deleted", "2026-11-20"] in [line.split()[:2] for line in shown.splitlines()]
+
+
 def test_a_platform_that_knows_no_such_filters_shows_nothing_wrong(run: Run, there: Any) -> None:
     there.lists("/catalog/v1/resources", resource())
     shown = run("status").stdout

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from entresol.doors.lookup import EXISTING, resource_id, resource_path
+from entresol.doors.lookup import EXISTING, read_or_none, resource_id, resource_path, segment
 from entresol.failures import Code, Failure, Refused
 from entresol.session import Session
 from entresol.telling import drifts
-from entresol.terminal import clean
 
 if TYPE_CHECKING:
     from entresol.doors.client import Client
@@ -31,7 +30,7 @@ def drift(
     """Show what somebody changed by other ways: all resources that have drifted, or one with every difference.
 
     Only places are told, never values: they may be secret. How often somebody looks, and what follows, is the
-    offering's to say.
+    offering's to say; nobody looks by itself where it says nothing.
 
     [bold]Examples[/bold]
 
@@ -70,7 +69,9 @@ def _one(session: Session, given: str) -> None:
             raise Failure(f"no resource {wanted}", Code.NOT_FOUND) from None
         raise
     if not item.get("drift"):
-        session.terminal.result(item, Text(clean(f"{wanted} is what it says, as far as anybody looked")))
+        known = f"/v1/offerings/{segment(item['offering'])}"
+        offering = read_or_none(session.client, known, version=item["offering_version"])
+        session.terminal.result(item, drifts.unseen(item, offering))
         return
     last = correction(session.client, item)
     session.terminal.result({**item, "correction": last}, *drifts.in_full(item, last))

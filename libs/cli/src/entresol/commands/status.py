@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from entresol.doors.lookup import request_id, resource_id, resource_path, segment
+from entresol.doors.lookup import read_or_none, request_id, resource_id, resource_path, segment
 from entresol.failures import Code, Failure, Refused
 from entresol.session import Session
 from entresol.telling import overview
@@ -110,8 +110,8 @@ def _resource(session: Session, resource: str) -> None:
         raise
     requests = list(client.every("/v1/requests", resource=resource, most=_LATEST))
     revisions = _all_or_none(client, f"{resource_path(resource)}/revisions")
-    needs = one_resource.needs(item, lambda wanted: _one_or_none(client, resource_path(wanted)))
-    offering = _one_or_none(client, f"/v1/offerings/{segment(item['offering'])}")
+    needs = one_resource.needs(item, lambda wanted: read_or_none(client, resource_path(wanted)))
+    offering = read_or_none(client, f"/v1/offerings/{segment(item['offering'])}")
     seen = one_resource.Seen(item, requests, revisions, needs, offering)
     session.terminal.result(seen.document(), *one_resource.draw(seen))
 
@@ -132,17 +132,6 @@ def _ahead(client: "Client", item: Document) -> Document | None:
         return None
     going = client.every("/v1/requests", resource=str(item["resource"]), state="running", most=1)
     return next((one for one in going if one["id"] != item["id"]), None)
-
-
-def _one_or_none(client: "Client", path: str) -> Document | None:
-    """What is there, unless it is not, or not for these eyes."""
-    try:
-        found: Document = client.read(path)
-    except Refused as refusal:
-        if refusal.code is Code.NOT_FOUND:
-            return None
-        raise
-    return found
 
 
 def _all_or_none(client: "Client", path: str) -> list[Document]:

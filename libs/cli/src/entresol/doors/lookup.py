@@ -1,6 +1,6 @@
 """From what people type to the id that is meant: a whole id, a unique beginning of one, or a resource by its end."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
@@ -8,6 +8,8 @@ from entresol.failures import Code, Failure, Refused
 
 if TYPE_CHECKING:
     from entresol.doors.client import Client
+
+Document = Mapping[str, Any]
 
 EXISTING = ("provisioned", "expiring", "expired")
 """States of resources that are not deleted."""
@@ -123,3 +125,14 @@ def _unabbreviated(given: str, noun: str, every: Callable[[], Any]) -> str:
     if found:
         raise Failure(f"{given} is the beginning of {len(found)} {noun}s", Code.INVALID, hints=found[:10])
     raise Failure(f"no {noun} whose id begins with {given}", Code.NOT_FOUND)
+
+
+def read_or_none(client: "Client", path: str, **query: Any) -> Document | None:
+    """What is there, unless it is not, or not for these eyes."""
+    try:
+        found: Document = client.read(path, **query)
+    except Refused as refusal:
+        if refusal.code is Code.NOT_FOUND:
+            return None
+        raise
+    return found

@@ -36,6 +36,24 @@ def brief(resource: Document) -> str:
     return "\n".join(parts)
 
 
+def unseen(resource: Document, offering: Document | None) -> Text:
+    """Of a resource that has not drifted as far as is known: who looks, and how often; its offering may be unknown."""
+    named = clean(resource["id"])
+    if resource["state"] == "deleted":
+        return Text(f"{named} is deleted")
+    if resource.get("paused"):
+        return Text(f"{named}: nobody looks while it is paused; entresol unpause {named}")
+    if offering is None:
+        return Text(f"{named} is what it says, as far as anybody looked")
+    watch = offering["manifest"]["spec"].get("drift")
+    if watch is None:
+        told = clean(f"{offering['name']}@{offering['version']} says nothing of drift, so nobody looks by itself")
+        return Text(f"{named}: {told}\nsee what differs with: entresol reconcile {named} --dry-run --wait")
+    often = [f"every {watch['every']}"] if watch.get("every") else []
+    often += ["after events that hint at it"] if watch.get("hints") else []
+    return Text(clean(f"{named} is what it says, as far as anybody looked: {' and '.join(often)}"))
+
+
 def in_full(resource: Document, correction: Document | None) -> list[RenderableType]:
     """Everything that is known of a resource's drift; `correction` is the latest request to put it right."""
     found = resource["drift"]

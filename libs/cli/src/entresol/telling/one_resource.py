@@ -74,7 +74,7 @@ def draw(seen: Seen) -> Iterator[RenderableType]:
 
 
 def _head(item: Document, offering: Document | None) -> RenderableType:
-    entity = item.get("entity") or {}
+    entity, gone = item.get("entity") or {}, item["state"] == "deleted"
     return fields(
         [
             ("resource", item["id"]),
@@ -86,13 +86,13 @@ def _head(item: Document, offering: Document | None) -> RenderableType:
             ("class", item.get("class")),
             ("implementation", item.get("implementation")),
             ("owner", item.get("owner")),
-            ("expires at", moment(item.get("expires_at"))),
+            ("expires at", None if gone else moment(item.get("expires_at"))),
             ("needed by", "\n".join(map(_needed_by, item.get("required_by") or []))),
             ("entity", f"{entity['blueprint']} {entity['identifier']}" if entity else None),
             ("inputs", item.get("inputs")),
             ("outputs", item.get("outputs")),
             ("created", moment(item.get("created_at"))),
-            ("changed", moment(item.get("updated_at"))),
+            ("deleted" if gone else "changed", moment(item.get("updated_at"))),
         ]
     )
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 Document = Mapping[str, Any]
 
 OPEN_STATES = ("submitted", "planning", "waiting-for-approval", "held", "allowed", "planned", "running")
+ENDING = ("expiring", "expired")
 _MOST = 200
 _LATEST = 10
 
@@ -37,15 +38,16 @@ def gather(client: "Client", project: str | None) -> dict[str, list[Document]]:
         "held": [item for item in moving if item["state"] == "held"],
         "reviews": open_reviews(client, project),
         "stalled": [item for item in going if item.get("stalled_since")],
-        "drifted": _resources(client, project, "drift", "drifted"),
-        "paused": _resources(client, project, "paused", "paused"),
+        "drifted": [r for r in _every(client, project, drifted="true") if r.get("drift")],
+        "ending": [r for r in _every(client, project, state=ENDING) if r["state"] in ENDING],
+        "paused": [r for r in _every(client, project, paused="true") if r.get("paused")],
         "latest": [item for item in latest if item["state"] not in OPEN_STATES][:_LATEST],
     }
 
 
-def _resources(client: "Client", project: str | None, field: str, filter_: str) -> list[Document]:
-    found = client.every("/v1/resources", **{filter_: "true"}, state=EXISTING, project=project, most=_MOST)
-    return [one for one in found if one.get(field)]
+def _every(client: "Client", project: str | None, **only: Any) -> Iterator[Document]:
+    """The resources that exist of which that holds; others too, where the catalog knows no such filter."""
+    return client.every("/v1/resources", **{"state": EXISTING, **only}, project=project, most=_MOST)
 
 
 def open_reviews(client: "Client", project: str | None) -> list[Document]:
@@ -77,6 +79,10 @@ def draw(found: Mapping[str, Sequence[Document]]) -> list[RenderableType]:
         parts += [table(*what, "state", "steps", rows=rows, title="Running"), ""]
     if found["drifted"]:
         parts += [drifts.overview(found["drifted"], title="Drifted"), ""]
+    if found["ending"]:
+        rows = [(r["id"], state(r["state"]), moment(r.get("expires_at")), r.get("owner")) for r in found["ending"]]
+        parts += [table("resource", "state", "ends", "owner", rows=rows, title="Ending")]
+        parts += [Text("  let one live longer with: entresol extend RESOURCE --for 5d", style="dim"), ""]
     if found["paused"]:
         rows = [(one["id"], moment(one["paused"].get("until")), _pause(one["paused"])) for one in found["paused"]]
         parts += [table("resource", "until", "paused by", rows=rows, title="Paused"), ""]
