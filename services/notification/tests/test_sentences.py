@@ -39,7 +39,7 @@ def envelope(fact: str, data: Any) -> dict[str, Any]:
         (
             "resource.expiring",
             {"resource_id": "r", "owner": "user:ada", "expires_at": "2026-12-24T10:00:00Z"},
-            "r of user:ada expires at 2026-12-24 10:00 UTC; it can still be extended: entresol extend r",
+            "r of user:ada expires at 2026-12-24 10:00 UTC; it can still be extended: entresol extend r --for 2d",
         ),
         (
             "approval.rejected",

@@ -57,7 +57,7 @@ TOLD = {
     " database; all of it: entresol drift shop/staging/database/orders",
     "resource.converged": f"{OWNED} is again what it says",
     "resource.expiring": f"{OWNED} expires at 10:00 UTC; it can still be extended:"
-    " entresol extend shop/staging/database/orders",
+    " entresol extend shop/staging/database/orders --for 2d",
     "resource.expired": f"{OWNED} has expired and will be deleted",
     "resource.deleted": "shop/staging/database/orders was deleted; left behind: database (the cloud can't be reached)",
     "run.suspended": "the run of shop/staging/database/orders, asked for by user:ada, waits in step migrate until"

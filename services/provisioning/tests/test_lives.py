@@ -680,6 +680,15 @@ class TestDrift:
     def drifted(self, desk: Desk) -> list[ResourceDrifted]:
         return desk.said(ResourceDrifted)
 
+    def test_what_was_made_together_is_not_looked_at_together(self, desk: Desk) -> None:
+        desk.apply(make_offering(drift={"every": "10m"}))
+        for number in range(100):
+            desk.ask(name=f"n{number}")
+            desk.done("only")
+        waits = [(one.due_at - desk.at).total_seconds() for one in desk.deadlines.values() if one.kind == "drift"]
+        assert len(waits) == 100
+        assert {int(wait // 30) for wait in waits} == {18, 19, 20, 21}
+
     def test_it_is_told_when_it_changes_and_when_it_is_over(self, desk: Desk) -> None:
         self.provide(desk)
         for paths in (("a",), ("a",), ("a", "b"), (), ()):

@@ -84,7 +84,7 @@ TEMPLATES: Final[Mapping[str, str]] = {
     " all of it: entresol drift {resource_id}",
     "resource.expired": "{resource_id} of {owner} has expired and will be deleted",
     "resource.expiring": "{resource_id} of {owner} expires at {expires_at}; it can still be extended:"
-    " entresol extend {resource_id}",
+    " entresol extend {resource_id} --for 2d",
     "resource.extended": "{resource_id} lives until {expires_at}",
     "resource.paused": "{by} paused {resource_id} until {until}: {reason}",
     "resource.provisioned": "{resource_id} was provisioned for {owner}[ until {expires_at}]",
