@@ -94,7 +94,32 @@ def test_the_inputs_of_each_action_are_held_against_those_it_took() -> None:
     ] == ["/spec/actions/rotate/inputs/required"]
     taken_over = narrowings(offering(update={}), offering(update={"inputs": later}))
     assert "/spec/actions/update/inputs/required" in {each.pointer for each in taken_over}
-    assert list(narrowings(offering(rotate={"inputs": now}), offering())) == []
+    assert list(narrowings(offering(update={"inputs": INPUTS | {"required": []}}), offering())) == []
+
+
+def test_actions_outputs_and_environments_that_go_are_told() -> None:
+    before = offering(rotate={}, update={}, delete={}) | {"outputs": {"host": "a", "port": "b"}}
+    after = offering() | {"outputs": {"host": "c", "url": "d"}}
+    gone = ["the action rotate was removed or renamed", "the output port was removed or renamed"]
+    assert [each.message for each in narrowings(before, after)] == gone
+    some = {"environments": ["dev", "prod"]}
+    (limited,) = narrowings(offering() | some, offering() | {"environments": ["dev", "test"]})
+    assert (limited.pointer, limited.message) == ("/spec/environments", "it is not offered in prod any more")
+    (limited,) = narrowings(offering(), offering() | some)
+    assert limited.message == "it is not offered in others any more"
+    assert list(narrowings(offering() | some, offering())) == []
+
+
+def test_what_is_filled_in_need_not_be_given() -> None:
+    region = {"region": {"type": "string", "default": "north"}}
+    filled = with_inputs(properties=INPUTS["properties"] | region, required=["size", "region"])  # type: ignore[operator]
+    bare = with_inputs(properties=INPUTS["properties"] | {"region": {"type": "string"}}, required=["size", "region"])  # type: ignore[operator]
+    assert list(narrowings(offering(), filled)) == []
+    assert [each.message for each in narrowings(filled, bare)] == ["`region` is newly required"]
+
+
+def test_what_the_door_does_not_hold_inputs_to_breaks_nothing() -> None:
+    assert list(narrowings(with_property("at", {}), with_property("at", {"format": "uri"}))) == []
 
 
 def test_inputs_that_begin_to_be_said_may_have_been_anything() -> None:
@@ -122,6 +147,9 @@ def test_what_is_too_large_to_be_compared_is_told_and_ends() -> None:
     assert len(names) ** 2 > MOST_PAIRS
     (found,) = narrowings(every(), shifted())
     assert found.message == "it is too large to be compared"
+    branches: dict[str, Any] = {"anyOf": [{"const": index} for index in range(500)]}
+    turned = {"anyOf": branches["anyOf"][::-1]}
+    assert [each.message for each in narrowings(offering(branches), offering(turned))] == [found.message]
     deep: dict[str, Any] = {}
     for _ in range(DEEPEST + 1):
         deep = {"properties": {"a": deep}}

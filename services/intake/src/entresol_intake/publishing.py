@@ -1,8 +1,7 @@
 """Applying manifests: a batch is taken whole or not at all.
 
 An offering's version never changes: other content under the same number is a conflict, also after it was removed.
-So is a new version that takes no longer what an earlier one of its major version takes. What did not change says
-nothing.
+So is a new version that breaks who uses an earlier one of its major version. What did not change says nothing.
 """
 
 from collections.abc import Generator, Iterator, Mapping, Sequence
@@ -156,7 +155,7 @@ def assess(items: Sequence[Item], session: Session, *, proposed: bool = False) -
         return Refusal(tuple(misfits))
     new = {index: item for index, item in enumerate(items) if item.kind == "Offering" and item.key not in stored}
     if broken := tuple(_broken(new, items, session)):
-        return Refusal(broken, "what a version takes, the later ones of its major version take too")
+        return Refusal(broken, "what a version takes, offers and gives, the later ones of its major version do too")
     known = _known(items, session)
     if missing := tuple(dangling([item.document for item in items], known, POSSIBLE_TYPES)):
         return Refusal(missing)
@@ -177,7 +176,7 @@ def _stored(keys: Sequence[tuple[str, str, str]], session: Session) -> dict[tupl
 
 
 def _broken(new: Mapping[int, Item], items: Sequence[Item], session: Session) -> Iterator[Fault]:
-    """What new versions of offerings take no more that the one below them, within their major version, takes."""
+    """What new versions of offerings do no more that the one below them, within their major version, does."""
     specs = offered(session, (each.document for each in items if each.kind == "Offering"))
     for index, item in new.items():
         major, number = semantic(item.version)[0], semantic(item.version)
@@ -186,7 +185,7 @@ def _broken(new: Mapping[int, Item], items: Sequence[Item], session: Session) ->
         if earlier is None:
             continue
         for found in narrowings(versions[earlier], item.document["spec"]):
-            detail = f"{found.message}; {earlier} takes more: publish it as {major + 1}.0.0"
+            detail = f"{found.message}, which breaks who uses {earlier}: publish it as {major + 1}.0.0"
             yield Fault(pointer(index) + found.pointer, detail)
 
 
