@@ -17,6 +17,7 @@ from typer.testing import CliRunner, Result
 
 T = TypeVar("T")
 Document = dict[str, Any]
+Run = Callable[..., Result]
 WAIT_SECONDS = 30.0
 
 
@@ -31,7 +32,7 @@ class Person:
 
     def runs(self, *arguments: str) -> Result:
         """A command of theirs, with its output."""
-        environment = {"ENTRESOL_SERVER": self.url, "ENTRESOL_TOKEN": self.token, "COLUMNS": "160"}
+        environment = {"ENTRESOL_SERVER": self.url, "ENTRESOL_TOKEN": self.token, "COLUMNS": "200"}
         return CliRunner().invoke(build(), list(arguments), env=environment)
 
     def does(self, *arguments: str) -> str:
@@ -155,7 +156,10 @@ class Town:
 
 
 def eventually(
-    look: Callable[[], T | None], what: str, found: Callable[[], object], seconds: float = WAIT_SECONDS
+    look: Callable[[], T | None],
+    what: str = "something",
+    found: Callable[[], object] = lambda: "nothing",
+    seconds: float = WAIT_SECONDS,
 ) -> T:
     """What `look` gives as soon as it gives anything; fail with what was found instead after `seconds`."""
     deadline = time.monotonic() + seconds

@@ -4,12 +4,12 @@ import hashlib
 import hmac
 import itertools
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 
 import pytest
 
 from tests.e2e.people import Document, Person, Town, eventually
-from tests.e2e.world import Api, Repository, api
+from tests.e2e.world import DESTINATIONS, Api, Repository
 
 SECRET = "shared with the forge"
 PAGE = """\
@@ -30,17 +30,9 @@ spec:
             path: "%(name)s/${resource.name}"
             files: {page.yaml: "title: {{ inputs.title }}\\nreplicas: 1\\n"}
 """
-MANIFESTS = """\
-apiVersion: entresol.dev/v1
-kind: Destination
-metadata: {name: infra}
-spec: {repository: infra.git, create: true}
----
-apiVersion: entresol.dev/v1
-kind: Destination
-metadata: {name: forge}
-spec: {api: {url: "%(api)s"}}
----
+MANIFESTS = (
+    DESTINATIONS
+    + """\
 apiVersion: entresol.dev/v1
 kind: Source
 metadata: {name: github}
@@ -67,6 +59,7 @@ spec:
             destroy: {path: [things, "${resource.name}"]}
             desired: {size: "${inputs.size}"}
 """
+)
 PUSHED = 'hints: [{on: dev.entresol.change.pushed.v1, when: event.data.branch == "main"}]'
 DRIFTS = {
     "scheduled": "{every: 10s, mode: correct}",
@@ -80,12 +73,6 @@ DELIVERIES = itertools.count(1)
 @pytest.fixture(scope="module")
 def environment() -> Mapping[str, str]:
     return {"ENTRESOL_PROVISIONING_HTTP_ALLOW_LOOPBACK": "true", "HOOK_SECRET": SECRET}
-
-
-@pytest.fixture(scope="module")
-def forge() -> Iterator[Api]:
-    with api() as made:
-        yield made
 
 
 @pytest.fixture(scope="module")

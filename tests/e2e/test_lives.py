@@ -14,7 +14,7 @@ import pytest
 
 from services.provisioning.tests.kubernetes_api import Api as StandIn
 from tests.e2e.people import Document, Person, Town, eventually
-from tests.e2e.world import Api, Repository, api, git, install
+from tests.e2e.world import DESTINATIONS, Api, Repository, git, install
 
 PROGRAMS = {
     # Keeps a directory for each resource.
@@ -42,17 +42,9 @@ TEMPLATE = {
     "{{ _copier_conf.answers_file }}.jinja": "{{ _copier_answers|to_nice_yaml -}}\n",
 }
 
-MANIFESTS = """\
-apiVersion: entresol.dev/v1
-kind: Destination
-metadata: {name: infra}
-spec: {repository: infra.git, create: true}
----
-apiVersion: entresol.dev/v1
-kind: Destination
-metadata: {name: forge}
-spec: {api: {url: "%(api)s"}}
----
+MANIFESTS = (
+    DESTINATIONS
+    + """\
 apiVersion: entresol.dev/v1
 kind: Offering
 metadata: {name: site, version: 1.0.0}
@@ -67,7 +59,7 @@ spec:
         - name: account
           needs: [page]
           driver: http
-          timeout: 1s
+          timeout: 3s
           with: &account
             destination: forge
             apply: {path: /things, body: {name: "${resource.name}", size: "${inputs.size}"}}
@@ -218,6 +210,7 @@ spec:
   rules:
     - approve: {from: ["group:sre"]}
 """
+)
 
 
 @pytest.fixture(scope="module")
@@ -255,22 +248,11 @@ def environment(ground: Path, cluster: str) -> Mapping[str, str]:
 
 
 @pytest.fixture(scope="module")
-def forge() -> Iterator[Api]:
-    with api() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
 def ada(place: Town, ground: Path, forge: Api) -> Person:
     """A developer where all of the offerings are."""
     place.apply(ground, MANIFESTS % {"api": forge.url, "boxes": ground / "boxes"})
     place.person("bob", "sre")
     return place.person("ada")
-
-
-@pytest.fixture
-def repository(place: Town, tmp_path: Path) -> Repository:
-    return Repository(place.child.data / "repositories" / "infra.git", tmp_path / "clone")
 
 
 def asked(person: Person, *arguments: str) -> str:

@@ -2,13 +2,13 @@
 
 import json
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.e2e.people import Town, eventually
+from tests.e2e.world import Repository
 
 MANIFESTS = """\
 apiVersion: entresol.dev/v1
@@ -73,23 +73,10 @@ spec:
 """
 
 
-def git(*arguments: str, at: Path) -> str:
-    command = ["git", "-c", "user.name=eve", "-c", "user.email=eve@example.org", *arguments]
-    return subprocess.run(command, cwd=at, check=True, capture_output=True, text=True).stdout
-
-
-@pytest.fixture
-def planned(place: Town, tmp_path: Path) -> Town:
-    place.apply(tmp_path, MANIFESTS)
+@pytest.fixture(scope="module")
+def planned(place: Town, tmp_path_factory: pytest.TempPathFactory) -> Town:
+    place.apply(tmp_path_factory.mktemp("manifests"), MANIFESTS)
     return place
-
-
-def repository(place: Town) -> Path:
-    return place.child.data / "repositories" / "infra.git"
-
-
-def commits(place: Town) -> list[str]:
-    return git("log", "--format=%s", "main", at=repository(place)).splitlines()
 
 
 def ask(place: Town, name: str, title: str, *more: str) -> str:
@@ -108,7 +95,7 @@ def asked_about(place: Town, request: str, after: str = "") -> dict[str, Any]:
     return found
 
 
-def test_a_plan_is_shown_approved_and_applied_as_it_is(planned: Town) -> None:
+def test_a_plan_is_shown_approved_and_applied_as_it_is(planned: Town, repository: Repository) -> None:
     bob = planned.person("bob", "sre")
     request = ask(planned, "home", "Welcome")
     approval = asked_about(planned, request)
@@ -117,7 +104,7 @@ def test_a_plan_is_shown_approved_and_applied_as_it_is(planned: Town) -> None:
     bob.does("approve", approval["id"])
     ended = planned.person("ada").sees(request, "succeeded")
     assert ended["decision"]["plan_digest"] == approval["plan"]["digest"]
-    assert commits(planned)[0] == "create planned/dev/page/home"
+    assert repository.commits()[0] == "create planned/dev/page/home"
     facts = planned.person("ada").facts(request)
     assert facts.index("plan.requested") < facts.index("run.planned") < facts.index("approval.requested")
     assert facts.index("request.allowed") < facts.index("run.started")
@@ -125,39 +112,32 @@ def test_a_plan_is_shown_approved_and_applied_as_it_is(planned: Town) -> None:
     assert started["data"]["plan_digest"] == approval["plan"]["digest"]
 
 
-def test_a_plan_that_others_have_made_stale_is_made_and_asked_about_again(planned: Town, tmp_path: Path) -> None:
+def test_a_plan_that_others_have_made_stale_is_made_and_asked_about_again(
+    planned: Town, repository: Repository
+) -> None:
     ada, bob = planned.person("ada"), planned.person("bob", "sre")
     first = ask(planned, "news", "One")
     bob.does("approve", asked_about(planned, first)["id"])
     ada.sees(first, "succeeded")
     second = ask(planned, "news", "Two", "--action", "update")
     stale = asked_about(planned, second)
-    clone = tmp_path / "clone"
-    git("clone", "-q", "-b", "main", str(repository(planned)), str(clone), at=tmp_path)
-    (clone / "pages" / "news" / "page.md").write_text("# eve was here")
-    git("commit", "-qam", "by hand", at=clone)
-    git("push", "-q", "origin", "main", at=clone)
+    repository.push({"pages/news/page.md": "# eve was here"}, "by hand")
     bob.does("approve", stale["id"])
     fresh = asked_about(planned, second, after=stale["plan"]["digest"])
-    assert commits(planned)[0] == "by hand", "nothing was applied that nobody has seen"
+    assert repository.commits()[0] == "by hand", "nothing was applied that nobody has seen"
     assert "succeeded" not in ada.request(second)["state"]
     bob.does("approve", fresh["id"])
     ended = ada.sees(second, "succeeded")
     assert ended["decision"]["plan_digest"] == fresh["plan"]["digest"]
-    assert commits(planned)[0] == "update planned/dev/page/news"
+    assert repository.commits()[0] == "update planned/dev/page/news"
     assert [one["state"] for one in ended["approvals"]] == ["granted", "granted"]
 
 
-def test_what_others_do_elsewhere_makes_no_plan_stale(planned: Town, tmp_path: Path) -> None:
+def test_what_others_do_elsewhere_makes_no_plan_stale(planned: Town, repository: Repository) -> None:
     ada, bob = planned.person("ada"), planned.person("bob", "sre")
     request = ask(planned, "calm", "Calm")
     approval = asked_about(planned, request)
-    clone = tmp_path / "clone"
-    git("clone", "-q", "-b", "main", str(repository(planned)), str(clone), at=tmp_path)
-    (clone / "elsewhere.md").write_text("nobody minds")
-    git("add", ".", at=clone)
-    git("commit", "-qm", "elsewhere", at=clone)
-    git("push", "-q", "origin", "main", at=clone)
+    repository.push({"elsewhere.md": "nobody minds"})
     bob.does("approve", approval["id"])
     ada.sees(request, "succeeded")
     assert len(ada.request(request)["approvals"]) == 1
@@ -169,14 +149,14 @@ def test_a_plan_that_costs_too_much_is_denied(planned: Town) -> None:
     assert denied["decision"]["plan_digest"]
 
 
-def test_a_dry_run_shows_what_the_plan_would_meet_and_changes_nothing(planned: Town) -> None:
+def test_a_dry_run_shows_what_the_plan_would_meet_and_changes_nothing(planned: Town, repository: Repository) -> None:
     bob = planned.person("bob", "sre")
-    before = commits(planned)
+    before = repository.commits()
     request = ask(planned, "dry", "Dry", "--dry-run")
     bob.does("approve", asked_about(planned, request)["id"])
     ended = planned.person("ada").sees(request, "succeeded")
     assert ended["plan"]["adds"] == 1
-    assert commits(planned) == before
+    assert repository.commits() == before
 
 
 def test_a_request_that_waits_with_its_plan_can_be_cancelled(planned: Town) -> None:

@@ -11,22 +11,19 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
-from entresol.commandline import build
 from entresol.demo.child import Child, running, start
 from entresol.demo.receiver import receiving
 from entresol.doors.client import Client
 from entresol.embedded.home import Home
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-Run = Callable[..., Result]
+from tests.e2e.people import Person, Run, Town, eventually
+from tests.e2e.world import entresol
 
 MANIFESTS = """\
 apiVersion: entresol.dev/v1
@@ -36,8 +33,7 @@ spec:
   inputs:
     type: object
     additionalProperties: false
-    required: [size]
-    properties: {size: {type: integer, maximum: 9}}
+    properties: {size: {type: integer, maximum: 9, default: 3}}
   lifetime: {max: 30d}
   actions:
     create:
@@ -75,35 +71,17 @@ spec:
 
 
 @pytest.fixture(scope="module")
-def child(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
-    data = tmp_path_factory.mktemp("platform") / "data"
-    with running(data, "--bare") as platform:
-        manifests = data / "manifests.yaml"
-        manifests.write_text(MANIFESTS)
-        assert command(platform, "apply", str(manifests)).exit_code == 0
-        yield platform
-    assert platform.process.returncode == 0, (data / "up.log").read_text()
+def manifests() -> str:
+    return MANIFESTS
 
 
-def command(platform: Child, *arguments: str) -> Result:
-    environment = {"ENTRESOL_SERVER": platform.url, "ENTRESOL_TOKEN": platform.token, "COLUMNS": "200"}
-    return CliRunner().invoke(build(), list(arguments), env=environment)
-
-
-@pytest.fixture
-def run(child: Child) -> Run:
-    return lambda *arguments: command(child, *arguments)
+@pytest.fixture(scope="module")
+def child(place: Town) -> Child:
+    return place.child
 
 
 def ask(name: str, *more: str, size: int = 3, environment: str = "dev") -> tuple[str, ...]:
     return ("request", "thing", name, "-p", "shop", "-e", environment, "-i", f"size={size}", *more)
-
-
-def entresol(*arguments: str, environment: dict[str, str] | None = None) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "entresol", *arguments]
-    return subprocess.run(
-        command, capture_output=True, text=True, timeout=60, check=False, env={**os.environ, **(environment or {})}
-    )
 
 
 def test_a_request_is_followed_to_its_outputs(run: Run) -> None:
@@ -140,41 +118,31 @@ def test_an_unknown_offering_is_told(run: Run) -> None:
     assert "OFFERING" in result.stderr
 
 
-def test_production_waits_for_a_second_actor(run: Run, child: Child) -> None:
-    issued = json.loads(run("token", "create", "user:grace", "--group", "sre", "-p", "shop", "-o", "json").stdout)
-    grace = replace(child, token=issued["token"])
-    waiting = run(*ask("cart", "--wait", "--timeout", "1", environment="prod"))
-    assert waiting.exit_code == 6
-    assert "group:sre" in waiting.stderr
-    assert "shop/prod/thing/cart" in run("status").stdout
-    request = waiting_for_approval(run, "cart")
-    assert request is not None
-    refused = run("approve", request)
-    assert refused.exit_code == 4, refused.output
-    granted = command(grace, "approve", request, "--reason", "fine")
-    assert granted.exit_code == 0, granted.output
-    with Client(child.url, child.token) as client:
-        assert client.wait(request, 20)["state"] == "succeeded"
-    assert "granted by user:grace: fine" in run("explain", request).stdout
-    assert run("token", "revoke", issued["id"]).exit_code == 0
-    eventually(lambda: command(grace, "status").exit_code == 4)
+def test_production_waits_for_a_second_actor(run: Run, place: Town) -> None:
+    issued = json.loads(run("token", "create", "user:sue", "--group", "sre", "-p", "shop", "-o", "json").stdout)
+    with Client(place.child.url, issued["token"]) as client:
+        sue = Person("sue", place.child.url, issued["token"], client)
+
+        def waits() -> str | None:
+            waiting = run(*ask("cart", "--wait", "--timeout", "1", "--idempotency-key", "cart", environment="prod"))
+            assert waiting.exit_code == 6
+            return waiting.stderr if "group:sre" in waiting.stderr else None
+
+        eventually(waits)
+        assert "shop/prod/thing/cart" in run("status").stdout
+        request = waiting_for_approval(run, "cart")
+        assert request is not None
+        refused = run("approve", request)
+        assert refused.exit_code == 4, refused.output
+        sue.does("approve", request, "--reason", "fine")
+        assert ended(place, request) == "succeeded"
+        assert "granted by user:sue: fine" in run("explain", request).stdout
+        assert run("token", "revoke", issued["id"]).exit_code == 0
+        eventually(lambda: sue.runs("status").exit_code == 4)
 
 
-@pytest.fixture
-def person(run: Run, child: Child) -> Callable[..., Child]:
-    """Makes tokens of people: the platform as they reach it."""
-
-    def made(name: str, *groups: str) -> Child:
-        options = [option for group in groups for option in ("--group", group)]
-        issued = json.loads(run("token", "create", f"user:{name}", *options, "-p", "shop", "-o", "json").stdout)
-        return replace(child, token=issued["token"])
-
-    return made
-
-
-def ended(child: Child, request: str) -> str:
-    with Client(child.url, child.token) as client:
-        return str(client.wait(request, 20)["state"])
+def ended(place: Town, request: str) -> str:
+    return str(place.admin.client.wait(request, 20)["state"])
 
 
 def asked(result: Result) -> str:
@@ -182,20 +150,19 @@ def asked(result: Result) -> str:
     return str(json.loads(result.stdout)["id"])
 
 
-def test_a_question_is_handed_on_and_a_grant_taken_back(run: Run, child: Child, person: Callable[..., Child]) -> None:
-    grace, bob = person("grace", "sre"), person("bob")
+def test_a_question_is_handed_on_and_a_grant_taken_back(run: Run, place: Town) -> None:
+    grace, bob = place.person("grace", "sre"), place.person("bob")
     request = asked(run(*ask("handed-on", "-o", "json", environment="prod")))
     eventually(lambda: waiting_for_approval(run, "handed-on"))
-    assert command(bob, "approve", request).exit_code == 4
-    handed = command(grace, "delegate", request, "--to", "user:bob", "--reason", "on leave")
-    assert handed.exit_code == 0, handed.output
+    assert bob.runs("approve", request).exit_code == 4
+    grace.does("delegate", request, "--to", "user:bob", "--reason", "on leave")
     assert "user:grace hands on to user:bob: on leave" in run("status", request).stdout
-    assert command(bob, "approve", request).exit_code == 0
-    assert ended(child, request) == "succeeded"
-    assert command(bob, "withdraw", request).exit_code == 3
+    bob.does("approve", request)
+    assert ended(place, request) == "succeeded"
+    assert bob.runs("withdraw", request).exit_code == 3
 
 
-def test_a_lock_holds_until_it_is_lifted(run: Run, child: Child) -> None:
+def test_a_lock_holds_until_it_is_lifted(run: Run, place: Town) -> None:
     lock = asked(
         run("lock", "add", "-p", "shop", "--offering", "thing", "-e", "stage", "--reason", "a move", "-o", "json")
     )
@@ -206,7 +173,7 @@ def test_a_lock_holds_until_it_is_lifted(run: Run, child: Child) -> None:
     assert json.loads(waiting.stdout)["state"] == "held"
     assert "a move" in run("lock", "list").stdout
     assert run("lock", "lift", lock[:18], "--reason", "moved").exit_code == 0
-    assert ended(child, request) == "succeeded"
+    assert ended(place, request) == "succeeded"
     eventually(lambda: "lifted by" in run("lock", "list", "--all").stdout)
     explained = run("explain", request).stdout
     assert "request.held" in explained
@@ -226,22 +193,19 @@ spec:
 """
 
 
-def test_who_may_lets_a_held_request_begin(
-    run: Run, child: Child, person: Callable[..., Child], tmp_path: Path
-) -> None:
-    grace, bob = person("grace", "sre"), person("bob")
+def test_who_may_lets_a_held_request_begin(run: Run, place: Town, tmp_path: Path) -> None:
+    grace, bob = place.person("grace", "sre"), place.person("bob")
     (tmp_path / "window.yaml").write_text(WINDOW.format(at=datetime.now(UTC) + timedelta(days=30)))
     assert run("apply", str(tmp_path / "window.yaml")).exit_code == 0
     request = asked(run(*ask("hurried", "-o", "json", environment="test")))
     eventually(lambda: "nothing changes here" in run("status", request).stdout)
-    refused = command(bob, "override", request, "--reason", "now")
+    refused = bob.runs("override", request, "--reason", "now")
     assert refused.exit_code == 4, refused.output
-    let = command(grace, "override", request, "--reason", "it can't wait")
-    assert let.exit_code == 0, let.output
-    assert ended(child, request) == "succeeded"
+    grace.does("override", request, "--reason", "it can't wait")
+    assert ended(place, request) == "succeeded"
 
 
-def test_a_waived_rule_denies_nothing(run: Run, child: Child) -> None:
+def test_a_waived_rule_denies_nothing(run: Run) -> None:
     granted = run(
         "waiver", "grant", "Policy/nothing-huge", "--resource", "shop/dev/thing/waived", "--for", "1d",
         "--reason", "load test", "--ticket", "OPS-1", "-o", "json",
@@ -255,19 +219,18 @@ def test_a_waived_rule_denies_nothing(run: Run, child: Child) -> None:
     assert run(*ask("waived-no-more", "--wait", "--timeout", "20", size=8)).exit_code == 1
 
 
-def test_broken_glass_waits_for_sign_off(run: Run, child: Child, person: Callable[..., Child]) -> None:
-    ada, grace = person("ada", "on-call", "security"), person("grace", "security")
-    broke = command(ada, *ask("urgent", "--break-glass", "the shop is down", "-o", "json", environment="prod"))
+def test_broken_glass_waits_for_sign_off(run: Run, place: Town) -> None:
+    ada, sam = place.person("ada", "on-call", "security"), place.person("sam", "security")
+    broke = ada.runs(*ask("urgent", "--break-glass", "the shop is down", "-o", "json", environment="prod"))
     request = asked(broke)
-    assert ended(child, request) == "succeeded"
+    assert ended(place, request) == "succeeded"
     eventually(lambda: "the shop is down" in run("review", "list").stdout)
     assert "Waiting for sign-off" in run("status").stdout
     assert "broken by user:ada: the shop is down" in run("status", request).stdout
     assert "glass.broken" in run("explain", request).stdout
-    own = command(ada, "review", "sign", request)
+    own = ada.runs("review", "sign", request)
     assert own.exit_code == 4, own.output
-    signed = command(grace, "review", "sign", request, "--reason", "there was no choice")
-    assert signed.exit_code == 0, signed.output
+    sam.does("review", "sign", request, "--reason", "there was no choice")
     eventually(lambda: run("review", "list").stdout.strip() == "nothing waits for sign-off")
 
 
@@ -287,7 +250,7 @@ spec:
 """
 
 
-def test_a_link_answers_once_and_is_kept_nowhere(run: Run, child: Child, tmp_path: Path) -> None:
+def test_a_link_answers_once_and_is_kept_nowhere(run: Run, place: Town, tmp_path: Path) -> None:
     secret = "whsec_" + base64.b64encode(b"s" * 32).decode()
     (tmp_path / "secret").write_text(secret)
     with receiving(secret) as receiver:
@@ -296,14 +259,14 @@ def test_a_link_answers_once_and_is_kept_nowhere(run: Run, child: Child, tmp_pat
         request = asked(run(*ask("linked", "-o", "json", environment="prod")))
         eventually(lambda: receiver.taken)
     url = receiver.taken[0].event["data"]["answer_url"]
-    assert url.startswith(f"{child.url}/intake/answers/")
+    assert url.startswith(f"{place.child.url}/intake/answers/")
     eventually(lambda: httpx.get(url).status_code == 200)
     assert httpx.post(url, data={"answer": "granted", "reason": "fine"}).status_code == 202
-    assert ended(child, request) == "succeeded"
+    assert ended(place, request) == "succeeded"
     assert "granted by user:grace: fine" in run("status", request).stdout
     assert httpx.post(url, data={"answer": "rejected"}).status_code == 409
     token = url.rpartition("/")[2].encode()
-    files = [one for one in child.data.rglob("*") if one.is_file()]
+    files = [one for one in place.child.data.rglob("*") if one.is_file()]
     assert [one for one in files if token in one.read_bytes()] == []
 
 
@@ -392,8 +355,8 @@ def test_nothing_waits_for_an_operator(run: Run) -> None:
     assert run("dead-letters", "list").stdout.strip() == "no dead letters"
 
 
-def test_a_token_that_nobody_knows_is_not_allowed(child: Child) -> None:
-    result = command(replace(child, token="entresol_unknown"), "status")
+def test_a_token_that_nobody_knows_is_not_allowed(run: Run) -> None:
+    result = run("status", "--token", "entresol_unknown")
     assert result.exit_code == 4
     assert "entresol token create" in result.stderr
 
@@ -452,7 +415,7 @@ def test_a_platform_goes_on_where_a_killed_one_ended(tmp_path: Path) -> None:
         killed.process.wait()
         with running(data) as platform:
             assert not alive(orphan)
-            manifests = command(platform, "apply", "--starter", "-o", "json")
+            manifests = entresol("apply", "--starter", "-o", "json", ENTRESOL_DATA=str(data))
             assert {one["result"] for one in json.loads(manifests.stdout)} == {"unchanged"}
             assert entresol("down", "--data", str(data)).stdout.startswith("ended the platform")
             assert platform.process.wait(10) == 0
@@ -477,7 +440,7 @@ def test_a_platform_ends_in_order_though_somebody_follows_its_events(tmp_path: P
 
 
 def test_the_demonstration_holds() -> None:
-    result = entresol("demo", environment={"COLUMNS": "110"})
+    result = entresol("demo", COLUMNS="110")
     assert result.returncode == 0, result.stdout + result.stderr
     assert "✗ " not in result.stdout.partition("Checked")[2]
 
@@ -492,14 +455,6 @@ def alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/cmdline").read_bytes() != b""
     except OSError:
         return False
-
-
-def eventually(check: Callable[[], Any], seconds: float = 10.0) -> Any:
-    deadline = time.monotonic() + seconds
-    while not (value := check()):
-        assert time.monotonic() < deadline, f"not within {seconds:g} s"
-        time.sleep(0.05)
-    return value
 
 
 def waiting_for_approval(run: Run, name: str) -> str | None:

@@ -1,17 +1,12 @@
 """The later life of things against a whole platform: waits, what is undone, pauses, rollbacks, stages, needs."""
 
 import json
-import time
-from collections.abc import Callable, Iterator
-from typing import Any
+from pathlib import Path
 
 import pytest
-from entresol.commandline import build
-from entresol.demo.child import Child, running
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-Document = dict[str, Any]
-Run = Callable[..., Result]
+from tests.e2e.people import Run, eventually
 
 THING = """\
 apiVersion: entresol.dev/v1
@@ -53,29 +48,19 @@ spec:
 
 
 @pytest.fixture(scope="module")
-def child(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Child]:
-    data = tmp_path_factory.mktemp("platform") / "data"
-    with running(data, "--bare") as platform:
-        (data / "thing.yaml").write_text(THING.replace("@version@", "1.0.0"))
-        (data / "needy.yaml").write_text(NEEDY)
-        (data / "newer.yaml").write_text(THING.replace("@version@", "1.1.0"))
-        assert command(platform, "apply", str(data / "thing.yaml"), str(data / "needy.yaml")).exit_code == 0
-        yield platform
-    assert platform.process.returncode == 0, (data / "up.log").read_text()
-
-
-def command(platform: Child, *arguments: str) -> Result:
-    environment = {"ENTRESOL_SERVER": platform.url, "ENTRESOL_TOKEN": platform.token, "COLUMNS": "200"}
-    return CliRunner().invoke(build(), list(arguments), env=environment)
-
-
-@pytest.fixture
-def run(child: Child) -> Run:
-    return lambda *arguments: command(child, *arguments)
+def manifests() -> str:
+    return f"{THING.replace('@version@', '1.0.0')}---\n{NEEDY}"
 
 
 def ask(name: str, *more: str, offering: str = "thing") -> tuple[str, ...]:
     return ("request", offering, name, "-p", "shop", "-e", "dev", "--wait", "--timeout", "20", *more)
+
+
+def waits(run: Run, name: str) -> str | None:
+    """What is told of a request that asks, once a step of it waits."""
+    result = run(*ask(name, "-i", "ask=look at the data", "--timeout", "1", "--idempotency-key", name))
+    assert result.exit_code == 6, result.output
+    return result.stderr if "step look waits" in result.stderr else None
 
 
 def done(result: Result) -> str:
@@ -84,9 +69,8 @@ def done(result: Result) -> str:
 
 
 def test_a_suspended_step_is_shown_and_told_to_go_on(run: Run) -> None:
-    result = run(*ask("asking", "-i", "ask=look at the data", "--timeout", "1"))
-    assert result.exit_code == 6, result.output
-    assert "step look waits: look at the data" in result.stderr
+    told = eventually(lambda: waits(run, "asking"))
+    assert "step look waits: look at the data" in told
     overview = json.loads(run("status", "-o", "json").stdout)
     (waiting,) = [one for one in overview["suspended"] if one["name"] == "asking"]
     hint = f"entresol resume {waiting['id'][:18]} --step look"
@@ -104,7 +88,7 @@ def test_what_a_failure_has_undone_is_told(run: Run) -> None:
 
 
 def test_a_resumed_step_goes_on_with_what_it_was_told(run: Run) -> None:
-    assert run(*ask("resumed", "-i", "ask=look at the data", "--timeout", "1")).exit_code == 6
+    eventually(lambda: waits(run, "resumed"))
     told = done(run("resume", "shop/dev/thing/resumed", "--answer", "rows=12", "--wait", "--timeout", "20"))
     assert "resume.requested" in told
     assert "✓ succeeded" in told
@@ -146,9 +130,10 @@ def test_what_is_needed_is_made_and_shown(run: Run) -> None:
     assert "deleted" in run("status", "shop/dev/thing/whole-part").stdout
 
 
-def test_versions_are_proposed_promoted_and_weighed(run: Run, child: Child) -> None:
+def test_versions_are_proposed_promoted_and_weighed(run: Run, tmp_path: Path) -> None:
     done(run(*ask("early")))
-    done(run("apply", str(child.data / "newer.yaml"), "--proposed"))
+    (tmp_path / "newer.yaml").write_text(THING.replace("@version@", "1.1.0"))
+    done(run("apply", str(tmp_path / "newer.yaml"), "--proposed"))
     eventually(lambda: stages(run) == {"1.0.0": "default", "1.1.0": "proposed"})
     explained = ("offering", "explain", "thing", "-p", "shop", "-e")
     assert "1.0.0: it is the default" in run(*explained, "dev").stdout
@@ -182,10 +167,3 @@ def latest(run: Run, name: str) -> str:
 def stages(run: Run) -> dict[str, str]:
     listed = json.loads(run("offering", "list", "-o", "json").stdout)
     return {one["version"]: one["stage"] for one in listed if one["name"] == "thing"}
-
-
-def eventually(there: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 10
-    while not there():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)

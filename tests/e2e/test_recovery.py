@@ -1,21 +1,14 @@
 """Rebuild, compare and refill, as an operator types them."""
 
 import json
-import os
 import shutil
 import sqlite3
-import subprocess
-import sys
 from pathlib import Path
 
 from entresol.demo.child import running
 from entresol.doors.client import Client
 
-
-def entresol(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "entresol", *arguments]
-    whole = {name: value for name, value in os.environ.items() if not name.startswith("ENTRESOL_")} | environment
-    return subprocess.run(command, capture_output=True, text=True, timeout=110, check=False, env=whole)
+from tests.e2e.world import entresol
 
 
 def positions(data: Path) -> list[tuple[int, str]]:

@@ -1,14 +1,14 @@
 """How the steps of a run go: side by side, again, too late, undone, waiting for a person, over a crash."""
 
 import textwrap
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 from entresol.demo.child import running, start
 
 from tests.e2e.people import Person, Town, eventually, town
-from tests.e2e.world import Api, Repository, api, install
+from tests.e2e.world import DESTINATIONS, Api, Repository, install
 
 PROGRAMS = {
     # Goes on only when the other one is there, too: it can't end if they run one after the other.
@@ -64,17 +64,9 @@ PROGRAMS = {
         """,
 }
 
-MANIFESTS = """\
-apiVersion: entresol.dev/v1
-kind: Destination
-metadata: {name: infra}
-spec: {repository: infra.git, create: true}
----
-apiVersion: entresol.dev/v1
-kind: Destination
-metadata: {name: forge}
-spec: {api: {url: "%(api)s"}}
----
+MANIFESTS = (
+    DESTINATIONS
+    + """\
 apiVersion: entresol.dev/v1
 kind: Offering
 metadata: {name: pair, version: 1.0.0}
@@ -182,6 +174,7 @@ spec:
           outputs: {rows: {type: integer}}
   outputs: {rows: "${steps.review.outputs.rows}"}
 """
+)
 
 LINE = """\
 apiVersion: entresol.dev/v1
@@ -223,21 +216,10 @@ def environment(ground: Path) -> Mapping[str, str]:
 
 
 @pytest.fixture(scope="module")
-def forge() -> Iterator[Api]:
-    with api() as made:
-        yield made
-
-
-@pytest.fixture(scope="module")
 def ada(place: Town, ground: Path, forge: Api) -> Person:
     """A developer where all of the offerings are."""
     place.apply(ground, MANIFESTS % {"api": forge.url, "place": ground / "traces"})
     return place.person("ada")
-
-
-@pytest.fixture
-def repository(place: Town, tmp_path: Path) -> Repository:
-    return Repository(place.child.data / "repositories" / "infra.git", tmp_path / "clone")
 
 
 def states(person: Person, request_id: str) -> dict[str, str]:

@@ -5,6 +5,7 @@ import json
 import os
 import stat
 import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -15,6 +16,20 @@ from typing import Any
 
 Document = dict[str, Any]
 
+DESTINATIONS = """\
+apiVersion: entresol.dev/v1
+kind: Destination
+metadata: {name: infra}
+spec: {repository: infra.git, create: true}
+---
+apiVersion: entresol.dev/v1
+kind: Destination
+metadata: {name: forge}
+spec: {api: {url: "%(api)s"}}
+---
+"""
+"""A repository, and the API of `api` below."""
+
 _GIT_ENVIRONMENT = {
     "PATH": os.environ["PATH"],
     "GIT_CONFIG_GLOBAL": os.devnull,
@@ -22,6 +37,13 @@ _GIT_ENVIRONMENT = {
     **{f"GIT_{who}_NAME": "eve" for who in ("AUTHOR", "COMMITTER")},
     **{f"GIT_{who}_EMAIL": "eve@example.org" for who in ("AUTHOR", "COMMITTER")},
 }
+
+
+def entresol(*arguments: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+    """The command in a process of its own, with no settings but these."""
+    command = [sys.executable, "-m", "entresol", *arguments]
+    whole = {name: value for name, value in os.environ.items() if not name.startswith("ENTRESOL_")} | environment
+    return subprocess.run(command, capture_output=True, text=True, timeout=110, check=False, env=whole)
 
 
 def git(*arguments: str, at: Path) -> str:

@@ -48,10 +48,11 @@ class Failure(Exception):
 
 
 class Refused(Failure):
-    """A door said no; holds its problem details (RFC 9457)."""
+    """A door said no; holds its problem details (RFC 9457), and when by its own clock, if it told."""
 
-    def __init__(self, status: int, problem: Mapping[str, Any]) -> None:
+    def __init__(self, status: int, problem: Mapping[str, Any], at: float | None = None) -> None:
         self.status = status
+        self.at = at
         self.title = str(problem.get("title") or f"HTTP {status}")
         self.detail = str(problem.get("detail") or "")
         self.violations: list[tuple[str, str]] = [

@@ -8,6 +8,7 @@ import contextlib
 import json
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from email.utils import parsedate_to_datetime
 from types import TracebackType
 from typing import Any, Self
 from uuid import UUID
@@ -27,7 +28,7 @@ _LOOK_SECONDS = 0.05
 _MOVING = frozenset({"submitted", "planning", "planned", "allowed", "running"})
 """States that a request leaves by itself; a running one may wait for somebody in a step."""
 _NEW_SECONDS = 60.0
-"""Younger ids may be unknown to the catalog. Clocks of two machines differ by less, or nothing is waited for."""
+"""Younger ids may be unknown to the catalog. Clocks of the platform's machines differ by less."""
 _QUIET_SECONDS = 20.0
 """A stream that says nothing for so long, not even a comment, is taken for dead and opened anew."""
 
@@ -131,13 +132,13 @@ class Client:
 
     def request(self, request_id: str) -> Document:
         """The request. One that was asked for just now is waited for: the catalog hears of it a moment later."""
-        deadline = time.monotonic() + (_MOMENT_SECONDS if _is_new(request_id) else 0)
+        deadline = time.monotonic() + _MOMENT_SECONDS
         while True:
             try:
                 item: Document = self.read(f"/v1/requests/{segment(request_id)}")
                 return item
             except Refused as refusal:
-                if refusal.status != 404 or time.monotonic() > deadline:
+                if refusal.status != 404 or not _is_new(request_id, refusal.at) or time.monotonic() > deadline:
                     raise
             time.sleep(_LOOK_SECONDS)
 
@@ -267,7 +268,14 @@ def refusal_of(response: httpx.Response) -> Refused:
         problem = response.json()
     except ValueError:
         problem = None
-    return Refused(response.status_code, problem if isinstance(problem, dict) else {"title": response.reason_phrase})
+    said = problem if isinstance(problem, dict) else {"title": response.reason_phrase}
+    return Refused(response.status_code, said, _clock(response))
+
+
+def _clock(response: httpx.Response) -> float | None:
+    with contextlib.suppress(ValueError):
+        return parsedate_to_datetime(response.headers.get("date", "")).timestamp()
+    return None
 
 
 def unreachable(server: str, error: httpx.TransportError) -> Failure:
@@ -276,13 +284,13 @@ def unreachable(server: str, error: httpx.TransportError) -> Failure:
     return Failure(f"cannot reach {server}: {reason}", Code.UNREACHABLE, hints=(hint,))
 
 
-def _is_new(request_id: str) -> bool:
-    """Whether the time in the id, which is a UUIDv7, is about now."""
+def _is_new(request_id: str, now: float | None) -> bool:
+    """Whether the time in the id, which is a UUIDv7, is about now by the platform's clock."""
     try:
         made_at = (UUID(request_id).int >> 80) / 1000
     except ValueError:
         return False
-    return abs(time.time() - made_at) < _NEW_SECONDS
+    return now is not None and abs(now - made_at) < _NEW_SECONDS
 
 
 def _given(values: Mapping[str, Any]) -> Document:
