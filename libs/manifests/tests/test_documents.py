@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from entresol_manifests import folders, yaml_text
 from entresol_manifests.checking import check
-from entresol_manifests.expressions import Scope, compile_expression, interpolate
+from entresol_manifests.expressions import Scope, compile_expression
+from entresol_manifests.placeholders import interpolate
 from entresol_manifests.reading import Manifest, read
 from jinja2 import StrictUndefined
 from jinja2.sandbox import ImmutableSandboxedEnvironment

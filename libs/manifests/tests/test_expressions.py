@@ -9,14 +9,8 @@ import time
 from typing import Any
 
 import pytest
-from entresol_manifests.expressions import (
-    Expression,
-    ExpressionError,
-    Scope,
-    compile_expression,
-    interpolate,
-    placeholders,
-)
+from entresol_manifests.expressions import Expression, ExpressionError, Scope, compile_expression
+from entresol_manifests.placeholders import interpolate, placeholders
 from hypothesis import given
 from hypothesis import strategies as st
 

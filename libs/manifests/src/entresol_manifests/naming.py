@@ -6,9 +6,10 @@ from typing import Any, Final
 
 from entresol_contracts import EVENT_TYPES
 
-from entresol_manifests.expressions import Expression, ExpressionError, compile_expression, placeholders
+from entresol_manifests.expressions import Expression, ExpressionError, compile_expression
 from entresol_manifests.findings import Finding, meant
 from entresol_manifests.functions import CATALOG
+from entresol_manifests.placeholders import placeholders
 from entresol_manifests.sources import UnclosedError, code
 
 REQUEST: Final = frozenset(

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from entresol_contracts import EVENT_TYPES
-from entresol_manifests.expressions import Expression, Scope, compile_expression, interpolate
+from entresol_manifests.expressions import Expression, Scope, compile_expression
 from entresol_manifests.guard import Guard
+from entresol_manifests.placeholders import interpolate
 
 from entresol_intake.domain.asks import MAX_REASON, WITHOUT_ANYBODY, Ask, read_ask
 from entresol_intake.domain.outside import EXTERNAL, OUTSIDE_FACTS

@@ -14,8 +14,9 @@ from typing import Any, TypeAlias
 from entresol_contracts import EVENT_TYPES
 from entresol_contracts.manifests import Route as RouteManifest
 from entresol_eventing.permissions import SERVICES
-from entresol_manifests.expressions import Expression, ExpressionError, Scope, compile_expression, interpolate
+from entresol_manifests.expressions import Expression, ExpressionError, Scope, compile_expression
 from entresol_manifests.guard import Guard
+from entresol_manifests.placeholders import interpolate
 from pydantic import ValidationError
 
 from entresol_notification.domain.sentences import one_line, sentence

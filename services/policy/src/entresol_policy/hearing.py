@@ -12,8 +12,9 @@ from typing import Any, TypeAlias
 
 from entresol_contracts import Payload
 from entresol_contracts.events import RequestSubmitted, RunPlanned
-from entresol_manifests.expressions import ExpressionError, Scope, interpolate
+from entresol_manifests.expressions import ExpressionError, Scope
 from entresol_manifests.guard import shortened
+from entresol_manifests.placeholders import interpolate
 
 from entresol_policy.domain.judging import Unclear
 from entresol_policy.evaluation import Evaluator

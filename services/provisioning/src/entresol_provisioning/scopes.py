@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from entresol_manifests.expressions import ExpressionError, Scope, interpolate, placeholders
+from entresol_manifests.expressions import ExpressionError, Scope
+from entresol_manifests.placeholders import interpolate, placeholders
 
 from entresol_provisioning.domain.offering import REQUIRES
 from entresol_provisioning.domain.requests import Request, Resource

@@ -2,7 +2,8 @@
 
 from typing import Any
 
-from entresol_manifests.expressions import compile_expression, placeholders
+from entresol_manifests.expressions import compile_expression
+from entresol_manifests.placeholders import placeholders
 
 from entresol_provisioning import plans
 from entresol_provisioning.claims import APPLY, UNDO, Intent

@@ -7,11 +7,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from entresol_manifests.expressions import ExpressionError, only_placeholder, placeholders
+from entresol_manifests.expressions import ExpressionError
 from entresol_manifests.findings import Finding, meant
 from entresol_manifests.offerings.outputs import OUTPUTS, Declared, types_of_inputs, types_read
 from entresol_manifests.offerings.steps import VERBATIM, Steps, check_reads, declared_by
 from entresol_manifests.offerings.ways import check_results
+from entresol_manifests.placeholders import only_placeholder, placeholders
 from entresol_manifests.pointers import child
 from entresol_manifests.schemas import SchemaError, differences, in_words, types_at, validator
 

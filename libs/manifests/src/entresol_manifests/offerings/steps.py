@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from entresol_manifests.expressions import ExpressionError, placeholders
+from entresol_manifests.expressions import ExpressionError
 from entresol_manifests.findings import Finding, meant
 from entresol_manifests.folders import FOLDER_KEYS
 from entresol_manifests.naming import Fields, check_expression, check_placeholders
@@ -17,6 +17,7 @@ from entresol_manifests.offerings.outputs import (
     check_required,
     reads,
 )
+from entresol_manifests.placeholders import placeholders
 from entresol_manifests.policies import length
 
 VERBATIM: Final = ("/files",)
