@@ -79,29 +79,6 @@ def test_the_owner_that_the_catalog_names_and_a_group_have_to_grant_both(place: 
     assert [one["by"] for one in ended["approvals"][0]["answers"]] == ["user:pia", "user:kim"]
 
 
-def test_nobody_answers_so_others_are_asked_and_then_it_expires(place: Town, tmp_path: Path) -> None:
-    rules = [
-        {
-            "when": 'request.name == "a"',
-            **asks(within="1h", remind="1s", escalate={"after": "2s", "to": ["group:managers"]}),
-        },
-        {"when": 'request.name == "b"', **asks(within="1s")},
-    ]
-    place.apply(tmp_path, policy("patience", "patience", rules))
-    ada, mona = place.person("ada"), place.person("mona", "managers")
-    first, second = ada.asks("a", project="patience"), ada.asks("b", project="patience")
-    (late,) = ada.sees(second, "expired")["approvals"]
-    assert "too late" in mona.fails("approve", late["id"])
-    escalated = eventually(
-        lambda: found if "group:managers" in (found := ada.open_approval(first))["approvers"] else None,
-        "the escalation",
-        lambda: ada.client.request(first),
-    )
-    mona.does("approve", escalated["id"])
-    ada.sees(first, "succeeded")
-    assert {"approval.reminded", "approval.escalated"} <= set(ada.facts(first))
-
-
 def test_a_lock_that_is_set_while_people_think_holds_until_it_is_lifted(place: Town, tmp_path: Path) -> None:
     place.apply(tmp_path, policy("eyes", "locked", [asks()]))
     ada, bob = place.person("ada"), place.person("bob", "sre")

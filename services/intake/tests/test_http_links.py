@@ -14,6 +14,7 @@ from urllib.parse import urlencode
 import pytest
 from entresol_contracts import Payload
 from entresol_contracts.events import (
+    AnswerCounted,
     AnswerRefused,
     ApprovalClosed,
     ApprovalExpired,
@@ -118,7 +119,7 @@ def tell(service: Service) -> Tell:
         def unit(session: Session) -> Generator[Outcome, None, None]:
             if isinstance(said.data, ApprovalRequested):
                 yield from handlers.remember_approval(said, session)
-            elif isinstance(said.data, AnswerRefused):
+            elif isinstance(said.data, AnswerCounted | AnswerRefused):
                 yield from handlers.reopen_link(said, session)
             else:
                 yield from handlers.close_approval(said, session)
@@ -224,6 +225,9 @@ async def test_others_answer_by_links_of_their_own(service: Service, anybody: As
     assert [each.data.by for each in await answers(service)] == ["user:grace", "user:linus"]
 
 
+RULED: Document = {"at": now(), "missing": 1, "missing_from": ["group:sre"]}
+
+
 async def test_who_has_taken_an_answer_back_may_use_the_link_again(
     service: Service, anybody: AsyncClient, enter: Enter, tell: Tell
 ) -> None:
@@ -232,6 +236,8 @@ async def test_who_has_taken_an_answer_back_may_use_the_link_again(
     for given in ("granted", "rejected"):
         assert (await anybody.post(f"/answers/{token_of()}", data={"answer": given})).status_code == 202
         assert (await grace.post("/v1/approvals/a-1/withdraw")).status_code == 202
+        assert "button" not in Reader((await anybody.get(f"/answers/{token_of()}")).text).tags, "not ruled on yet"
+        await tell(event(AnswerCounted(**ABOUT, **RULED, by="user:grace", said="withdrawn")))
     assert [each.data.answer for each in await answers(service)] == ["granted", "rejected"]
 
 
@@ -244,7 +250,10 @@ async def test_an_answer_that_did_not_count_is_said_and_may_be_given_again(
     refused = AnswerRefused(
         approval_id="a-1", request_id="r-1", project="shop", by="user:grace", reason="not entitled <yet>"
     )
-    await tell(event(refused))
+    await tell(event(refused, causationid="of another answer of hers"))
+    assert "You have granted it" in Reader((await anybody.get(path)).text).text
+    (given,) = await answers(service)
+    await tell(event(refused, causationid=given.id))
     page = Reader((await anybody.get(path)).text)
     assert "Your answer did not count: not entitled <yet>" in page.text
     assert "button" in page.tags

@@ -41,7 +41,7 @@ def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Databas
 def migrated(database: Database, tmp_path: Path) -> Database:
     """A database that held offerings before there were stages."""
     folder = tmp_path / "before"
-    shutil.copytree(MIGRATIONS, folder, ignore=shutil.ignore_patterns("0004*", "0005*", "0006*", "__pycache__"))
+    shutil.copytree(MIGRATIONS, folder, ignore=shutil.ignore_patterns("000[4-9]*", "__pycache__"))
     migrate.upgrade(database, folder)
     at = AT if database.writer.dialect.name != "sqlite" else AT.strftime("%Y-%m-%d %H:%M:%S.%f")
     with database.writer.begin() as connection:

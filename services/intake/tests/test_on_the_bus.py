@@ -112,7 +112,9 @@ async def test_how_an_approval_stands_is_heard_from_policy(bus: NatsServer, sett
             await stream.publish("entresol.policy.approval.requested.a-1", encode(event(asked)))
             await eventually(lambda: shows("user:ada"))
             assert (await anybody.post(path, data={"answer": "granted"})).status_code == 202
-            await stream.publish("entresol.policy.answer.refused.a-1", encode(event(refused)))
+            given = (await published(service))[-1]
+            refusal = event(refused, causationid=given.id)
+            await stream.publish("entresol.policy.answer.refused.a-1", encode(refusal))
             await eventually(lambda: shows("not yet"))
             await stream.publish("entresol.policy.approval.closed.a-1", encode(event(closed)))
             await eventually(lambda: shows("there is a newer plan"))

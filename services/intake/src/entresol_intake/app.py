@@ -8,6 +8,7 @@ from typing import Final
 from entresol_contracts.events import (
     AlertFired,
     AlertResolved,
+    AnswerCounted,
     AnswerRefused,
     ApprovalRequested,
     ArtifactPublished,
@@ -64,6 +65,7 @@ SUBJECTS: Final = (
     "entresol.policy.approval.rejected.>",
     "entresol.policy.approval.expired.>",
     "entresol.policy.approval.closed.>",
+    "entresol.policy.answer.counted.>",
     "entresol.policy.answer.refused.>",
     "entresol.policy.request.denied.>",
     "entresol.provisioning.resource.>",
@@ -109,6 +111,7 @@ def create(settings: Settings, telemetry: Telemetry | None = None) -> Service:
                 **dict.fromkeys(TRIGGERING, handlers.fire),
                 ApprovalRequested: handlers.remember_approval,
                 **dict.fromkeys(ENDINGS, handlers.close_approval),
+                AnswerCounted: handlers.reopen_link,
                 AnswerRefused: handlers.reopen_link,
                 ResourceProvisioned: handlers.remember,
                 ResourceChanged: handlers.remember,

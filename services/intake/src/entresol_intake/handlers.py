@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from entresol_contracts import Payload
 from entresol_contracts.events import (
+    AnswerCounted,
     AnswerRefused,
     ApprovalClosed,
     ApprovalExpired,
@@ -53,6 +54,7 @@ from entresol_intake.store import (
     drivers_of,
     end_approval,
     forget_driver,
+    forget_link_answer,
     forget_resource,
     is_open,
     keep_driver,
@@ -122,9 +124,13 @@ class Handlers:
             close_request(event.data.request_id, session)
         yield from ()
 
-    def reopen_link(self, event: Event[AnswerRefused], session: Session) -> Iterator[Emit]:
-        """What did not count may be answered again by the same link."""
-        refuse_link_answer(event.data.approval_id, event.data.by, event.data.reason, session)
+    def reopen_link(self, event: Event[AnswerRefused | AnswerCounted], session: Session) -> Iterator[Emit]:
+        """What did not count, or was taken back, may be answered again by the same link."""
+        said = event.data
+        if isinstance(said, AnswerRefused):
+            refuse_link_answer(said.approval_id, said.by, event.causationid, said.reason, session)
+        elif said.said == "withdrawn":
+            forget_link_answer(said.approval_id, said.by, session)
         yield from ()
 
     def remember(self, event: Event[ResourceProvisioned | ResourceChanged], session: Session) -> Iterator[Emit]:

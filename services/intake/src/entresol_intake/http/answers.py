@@ -3,7 +3,6 @@
 Reviews of broken glass are approvals too, and answered by the same door.
 """
 
-from collections.abc import Generator
 from functools import partial
 from typing import Annotated, Final, Literal, cast
 
@@ -13,14 +12,13 @@ from entresol_eventing.envelope import Cause, new_id
 from entresol_eventing.reactions import Emit
 from fastapi import APIRouter, Request
 from fastapi.responses import Response
-from sqlmodel import Session
 
 from entresol_intake.domain.asks import MAX_REASON
 from entresol_intake.domain.faults import Invalid
 from entresol_intake.domain.shapes import Fields, is_actor
 from entresol_intake.http import shapes
 from entresol_intake.http.desk import Desk, not_found, plain_id, read_json, read_reason, stored, unprocessable
-from entresol_intake.store import Approval, approval_of, forget_link_answer
+from entresol_intake.store import Approval, approval_of
 
 GIVEN: Final = ("granted", "rejected")
 
@@ -65,14 +63,7 @@ def router(desk: Desk) -> APIRouter:
             groups=list(who.groups),
             reason=reason,
         )
-        emit = _about(found, withdrawn, who.actor)
-
-        def unit(session: Session) -> Generator[Emit, None, None]:
-            forget_link_answer(found.approval_id, who.actor, session)  # a link of theirs answers once more
-            yield emit
-
-        await desk.transact(unit, who.actor)
-        return stored(emit)
+        return await _say(desk, _about(found, withdrawn, who.actor))
 
     @routes.post(
         "/v1/approvals/{approval_id}/delegate",

@@ -138,11 +138,12 @@ def _answer(link: Link, given: str, reason: str | None, session: Session) -> Gen
         return 202 if before.answer == given else 409, page.question(found, link, before)
     if found.ended is not None:
         return 409, page.question(found, link, before)
+    emit = answered(found, given, link.actor, link.groups, reason)
     now_given = LinkAnswer(
-        approval_id=link.approval_id, actor=link.actor, answer=given, answered_at=now(), refused=None
+        approval_id=link.approval_id, actor=link.actor, answer=given, answered_at=now(), event=emit.id, refused=None
     )
     remember_link_answer(now_given, session)
-    yield answered(found, given, link.actor, link.groups, reason)
+    yield emit
     return 202, page.question(found, link, now_given)
 
 

@@ -33,6 +33,8 @@ class LinkAnswer(Base, table=True):
     actor: str = Field(primary_key=True)
     answer: str
     answered_at: datetime = Field(sa_type=UtcDateTime)
+    event: str | None
+    """In which it was said; what policy says of it names that. Not known of answers from before it was kept."""
     refused: str | None
     """Why policy did not count it, if it said so; then it may be answered again."""
 
@@ -60,8 +62,10 @@ def remember_link_answer(given: LinkAnswer, session: Session) -> None:
     add(session, link_answers, given.model_dump())
 
 
-def refuse_link_answer(approval_id: str, actor: str, reason: str, session: Session) -> None:
-    session.connection().execute(update(link_answers).where(_of(approval_id, actor)).values(refused=reason))
+def refuse_link_answer(approval_id: str, actor: str, event: str | None, reason: str, session: Session) -> None:
+    """Remember why the answer of that event does not count; other things the same person said change nothing."""
+    that = _of(approval_id, actor) & (link_answers.c.event == event)
+    session.connection().execute(update(link_answers).where(that).values(refused=reason))
 
 
 def forget_link_answer(approval_id: str, actor: str, session: Session) -> None:
