@@ -755,10 +755,10 @@ def test_a_glass_that_nobody_could_break_is_not_broken_by_a_later_policy(world: 
 # The catalog
 
 
-def entity(world: World, revision: int, **entity: Any) -> None:
+def entity(world: World, revision: int, *changed: str, **entity: Any) -> list[Any]:
     document = {"blueprint": "service", "identifier": "orders", **entity}
-    changed = EntityChanged(blueprint="service", identifier="orders", revision=revision, entity=document, changed=[])
-    world.hear(changed)
+    names = {"blueprint": "service", "identifier": "orders"}
+    return world.hear(EntityChanged(**names, revision=revision, entity=document, changed=list(changed)))
 
 
 def test_rules_may_look_at_the_catalog_and_its_scorecards(world: World) -> None:
@@ -796,6 +796,19 @@ def test_the_owner_that_the_catalog_names_is_asked(world: World) -> None:
     assert world.ask("r3")[0].approvers == ["user:max", "group:cart", "user:eve"]
     entity(world, 3)
     assert "names no owner" in world.ask("r4")[0].because[0]
+
+
+def test_a_new_owner_is_asked_in_place_of_the_one_before(world: World) -> None:
+    world.policy("owners", {"approve": {"from": ["owner:service/${request.name}"]}})
+    entity(world, 1, team="cart")
+    (asked,) = world.ask()
+    assert entity(world, 2, "/properties/team", team="cart", properties={"team": "x"}) == []
+    closed, anew = entity(world, 3, "/team", team="shop")
+    assert (type(closed), closed.approval_id, anew.approvers) == (ApprovalClosed, asked.approval_id, ["group:shop"])
+    (refused,) = world.answer(asked, groups=["cart"])
+    assert isinstance(refused, AnswerRefused)
+    (denied,) = entity(world, 4, "/team")
+    assert "names no owner" in denied.because[0]
 
 
 # What it is an answer to

@@ -86,7 +86,7 @@ class Gate:
                 LockLifted: self.lift,
                 WaiverGranted: self.waive,
                 WaiverRevoked: self.revoke,
-                EntityChanged: keep_entity,
+                EntityChanged: self.keep_entity,
                 EntityRemoved: forget_entity,
                 ScorecardChanged: rate_entity,
                 ResourceProvisioned: self.count,
@@ -245,6 +245,14 @@ class Gate:
             yield Emit(ended, subject=row["id"], actor=SYSTEM)
             yield self._reexamination()
 
+    # The catalog
+
+    def keep_entity(self, event: Event[EntityChanged], session: Session) -> Iterator[Outcome]:
+        """Whoever owns it from now on is asked in place of the owner before."""
+        projecting.keep_entity(event.data, session)
+        if any(one == "/team" or one.startswith("/team/") for one in event.data.changed):
+            yield self._reexamination()
+
     # Resources, as quotas see them
 
     def count_anew(self, due: Due, session: Session) -> Iterator[Outcome]:
@@ -270,11 +278,6 @@ class Gate:
 def discount(event: Event[ResourceDeleted], session: Session) -> Iterator[Outcome]:
     projecting.forget_resource(event.data, session)
     shares.discount(session, event.data.resource_id)
-    yield from ()
-
-
-def keep_entity(event: Event[EntityChanged], session: Session) -> Iterator[Outcome]:
-    projecting.keep_entity(event.data, session)
     yield from ()
 
 

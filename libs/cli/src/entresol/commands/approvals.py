@@ -81,7 +81,7 @@ def _say(session: Session, wanted: str, door: str, body: Document, text: str) ->
     accepted = session.client.say(wanted, door, body)
     after = _ruled(session, accepted)
     document = {"approval": wanted, **_counted(after), **accepted}
-    session.terminal.result(document, Text(clean(f"{text} approval {wanted}{_outcome(after)}")))
+    session.terminal.result(document, Text(clean(f"{text} approval {wanted}{_undecided(after)}")))
 
 
 def _ruled(session: Session, accepted: Document) -> Document | None:
@@ -94,7 +94,9 @@ def _counted(after: Document | None) -> Document:
     return {"counted": True, "missing": after["missing"], "missing_from": after["missing_from"]}
 
 
+def _undecided(after: Document | None) -> str:
+    return "" if after else "; policy has not said yet whether it counts"
+
+
 def _outcome(after: Document | None) -> str:
-    if after is None:
-        return "; policy has not said yet whether it counts"
-    return f"; {needs(after)}" if after["missing"] else ""
+    return f"; {needs(after)}" if after and after["missing"] else _undecided(after)

@@ -117,6 +117,11 @@ class Approval:
     closed_because: str | None = None
     """Why the question is not open any more though nobody decided it; absent if its request has ended."""
 
+    def ask(self, approvers: list[str]) -> None:
+        """Their grants would count now, but for that of who asked for it, unless it is wanted."""
+        others = [one for one in approvers if not (self.not_self and one == self.requested_by)]
+        self.missing_from = list(dict.fromkeys([*self.missing_from, *others]))
+
     def hear(self, said: Said) -> bool:
         """Note what was said until policy rules on it."""
         if self._has_ruled(said.event) or said in self.unruled:
@@ -160,7 +165,7 @@ class Approval:
         if self.state != "pending" or self.escalated_at is not None:
             return False
         self.approvers = list(dict.fromkeys([*self.approvers, *approvers]))
-        self.missing_from = list(dict.fromkeys([*self.missing_from, *approvers]))
+        self.ask(approvers)
         self.escalated_at, self.expires_at = at, expires_at
         return True
 

@@ -35,8 +35,8 @@ def ask(board: Board, request: Request, fact: Fact) -> bool:
         escalates_at=data.escalates_at,
         escalates_to=data.escalates_to or [],
         missing=len(data.approvers) if data.all else data.count,
-        missing_from=list(data.approvers),
     )
+    approval.ask(data.approvers)
     if not request.ask(approval, fact.at):
         return False
     board.approvals.add((approval.id,), approval, fact.position)
