@@ -162,6 +162,38 @@ def test_a_quota_holds_when_many_ask_at_once(place: Town, tmp_path: Path) -> Non
     ada.sees(ada.asks("again", project="counted"), "succeeded")
 
 
+def test_two_updates_at_once_do_not_bring_about_what_a_rule_forbids(place: Town, tmp_path: Path) -> None:
+    step = {"name": "make", "driver": "noop", "with": {"suspend": "somebody looks at it"}}
+    create = {"steps": [{"name": "make", "driver": "noop"}]}
+    inputs = {"properties": {"size": {"type": "integer"}, "replicas": {"type": "integer"}}}
+    offering = manifest(
+        "Offering", "pair", {"inputs": inputs, "actions": {"create": create, "update": {"steps": [step]}}}
+    )
+    offering["metadata"]["version"] = "1.0.0"
+    place.apply(tmp_path, json.dumps(offering))
+    both = "request.inputs.size * request.inputs.replicas"
+    place.apply(tmp_path, policy("area", "pair", [{"deny": f"{both} > 10", "because": "too much"}]))
+    ada = place.person("ada")
+
+    def update(*given: str) -> str:
+        return ada.asks("one", "--action", "update", *given, project="pair", offering="pair")
+
+    ada.sees(ada.asks("one", "-i", "size=2", "-i", "replicas=2", project="pair", offering="pair"), "succeeded")
+    larger = update("-i", "size=5")
+    more, fewer = update("-i", "replicas=5"), update("-i", "replicas=1")
+    for one in (more, fewer):
+        ada.sees(one, "allowed")
+    eventually(lambda: ada.request(larger).get("suspended"), "the first to wait", lambda: ada.request(larger))
+    ada.does("resume", larger, "--wait")
+    assert ada.sees(more, "denied")["because"] == ["too much"]
+    assert "instead of" in ada.does("policy", "explain", more)
+    ada.sees(fewer, "succeeded")
+    assert ada.resource("pair/dev/pair/one")["inputs"] == {"size": 5, "replicas": 1}
+    assert ada.facts(fewer).count("request.allowed") == 2
+    refused = ada.sees(update("-i", "replicas=3"), "denied")
+    assert refused["because"] == ["too much"]
+
+
 def test_a_glass_is_broken_announced_and_signed_off(place: Town, tmp_path: Path) -> None:
     broken = {"breakGlass": {"by": ["group:oncall"], "review": {"from": ["group:security"]}}}
     place.apply(tmp_path, policy("urgent", "burning", [broken, asks()]))

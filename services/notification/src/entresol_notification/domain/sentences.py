@@ -96,7 +96,7 @@ TEMPLATES: Final[Mapping[str, str]] = {
     "[; still there: {left}]",
     "override.counted": "{by} let the held request {resource_id} through[: {reason}]",
     "run.planned": "the run of {resource_id} would add {adds}, change {changes} and destroy {destroys}"
-    "[, and cost {cost} a month][; it is not the plan {replaces} any more]",
+    "[, and cost {cost} a month][; {replaces} does not hold any more]",
     "run.progressed": "step {step} of the run of {resource_id}: {state}[, {message}]",
     "run.started": "the run of {resource_id} ({action}) started",
     "run.succeeded": "the run of {resource_id} ({action}) succeeded",
