@@ -3,8 +3,10 @@
 from typing import Any
 
 import pytest
-from entresol_contracts.events import RunPlanned
+from entresol_contracts.events import ResourceChanged, RunFailed, RunPlanned
 from entresol_manifests.digest import digest
+from entresol_provisioning import store
+from entresol_provisioning.domain.requests import MOST_OUTDATED, PLANNED
 
 SMALL = {"size": "small", "replicas": 2}
 
@@ -73,6 +75,24 @@ def test_actions_without_inputs_of_their_own_are_held_to_those_of_the_resource(
         desk.planned()
     assert desk.facts(request_id) == ["RunPlanned"]
     assert desk.said(RunPlanned, request_id)[0].inputs == {"size": "large", "replicas": 2}
+
+
+def test_many_updates_at_once_all_come_about_however_often_they_are_judged_anew(desk: Any) -> None:
+    count = MOST_OUTDATED + 3
+    waiting = {update(desk, SMALL | {f"input-{n}": n}, **{f"input-{n}": n}) for n in range(count)}
+    while waiting:
+        (intent,) = desk.ready()
+        if intent.request.plans:
+            desk.planned()
+        else:
+            desk.done("only")
+            waiting.remove(intent.request.id)
+        for request_id in waiting:
+            request = store.find_request(desk.session.connection(), request_id)
+            if request is not None and request.state == PLANNED:
+                desk.allow(request_id, desk.said(RunPlanned, request_id)[-1].digest)
+    assert desk.said(RunFailed) == []
+    assert len(desk.said(ResourceChanged)[-1].inputs) == count + 2
 
 
 def test_what_can_not_become_another_is_not_told_again_in_its_plan(desk: Any) -> None:

@@ -72,6 +72,7 @@ def begin(
         destroys=request.action == "delete" and all(row["act"] == DESTROY for row in rows.values()),
         steps=len(needs),
         effective=effective,
+        outdated=request.outdated if effective == request.effective else 0,
     )
     store.change_request(connection, request.id, **{name: getattr(request, name) for name in _OF_A_PASS})
     if rows:

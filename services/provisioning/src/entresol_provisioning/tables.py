@@ -71,7 +71,7 @@ class RequestRow(Base, table=True):
     approved: str | None = None
     """Digest of the plan that policy has allowed; None if it allows whatever is needed, or has not said a word yet."""
     outdated: int = 0
-    """How often an approved plan was found not to hold."""
+    """How often in a row an approved plan was found not to hold, though nobody had given the resource other inputs."""
     applied: list[str] = Field(default_factory=list, sa_type=JSON)
     """Steps that were applied before the request had to be planned again."""
     class_: str | None = None
