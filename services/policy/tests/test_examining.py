@@ -451,6 +451,20 @@ def test_a_waiver_is_for_its_scope_and_may_be_revoked(world: World) -> None:
     assert kinds(world.ask("r2")) == [RequestDenied]
 
 
+def test_a_waived_rule_is_known_by_what_it_says_and_not_by_its_number(world: World) -> None:
+    small, never = {"deny": 'request.inputs.size == "large"', "because": "too large"}, {"deny": "true", "because": "no"}
+    world.policy("sizes", small)
+    world.waive("Policy/sizes", AT + timedelta(days=1), rule=0)
+    assert kinds(world.ask("r1")) == [RequestAllowed]
+    world.policy("sizes", {"deny": "false", "because": "never"}, small)
+    assert kinds(world.ask("r2")) == [RequestAllowed]
+    world.policy("sizes", never, small)
+    (denied,) = world.ask("r3")
+    assert denied.because == ["no"]
+    world.policy("sizes", never)
+    assert kinds(world.ask("r4")) == [RequestDenied]
+
+
 def test_a_window_can_be_waived(world: World) -> None:
     nights(world)
     world.ask()

@@ -222,6 +222,7 @@ class Gate:
             "id": fact.waiver_id,
             "waives": fact.waives,
             "rule": fact.rule,
+            "rule_digest": books.rule_digest(session, fact.waives, fact.rule),
             "scope": fact.scope.model_dump(exclude_none=True),
             "ticket": fact.ticket,
             "until": fact.until,

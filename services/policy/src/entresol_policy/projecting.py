@@ -55,7 +55,7 @@ def keep_manifest(fact: ManifestApplied, session: Session) -> None:
     if fact.kind in KINDS:
         books.put_manifest(session, fact.kind, fact.name, fact.digest, fact.manifest)
     elif fact.kind == books.OFFERING:
-        books.put_offering(session, fact.name, fact.version or "", fact.digest, fact.manifest)
+        books.put_offering(session, fact.name, fact.version or "", fact.manifest)
 
 
 def drop_manifest(fact: ManifestRemoved, session: Session) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from entresol_eventing.statements import Statement
+from entresol_manifests.digest import digest
 from sqlalchemy import bindparam, delete, insert, select
 from sqlmodel import Session
 
@@ -19,14 +20,22 @@ _FIND = Statement(
 )
 
 
-def put_manifest(session: Session, kind: str, name: str, digest: str, document: dict[str, Any]) -> None:
+def put_manifest(session: Session, kind: str, name: str, version: str, document: dict[str, Any]) -> None:
     remove_manifest(session, kind, name)
-    row = {"kind": kind, "name": name, "digest": digest, "manifest": document}
+    row = {"kind": kind, "name": name, "digest": version, "manifest": document}
     session.connection().execute(insert(manifest), row)
 
 
 def remove_manifest(session: Session, kind: str, name: str) -> None:
     session.connection().execute(delete(manifest).where(manifest.c.kind == kind, manifest.c.name == name))
+
+
+def rule_digest(session: Session, waives: str, rule: int | None) -> str | None:
+    """What the rule of that number says now; None if it is no rule."""
+    kind, _, name = waives.partition("/")
+    found = _FIND.first(session.connection(), key_kind=kind, key_name=name)
+    rules = found[0]["spec"].get("rules", ()) if found else ()
+    return digest(rules[rule]) if rule is not None and rule < len(rules) else None
 
 
 def manifests(session: Session) -> Sequence[tuple[str, str, str, dict[str, Any]]]:
@@ -37,11 +46,11 @@ def manifests(session: Session) -> Sequence[tuple[str, str, str, dict[str, Any]]
     return [(row[0], row[1], row[2], row[3]) for row in found]
 
 
-def put_offering(session: Session, name: str, version: str, digest: str, document: dict[str, Any]) -> None:
+def put_offering(session: Session, name: str, version: str, document: dict[str, Any]) -> None:
     """Remember what a version takes. That it is withdrawn changes nothing: its resources stay."""
     own: dict[str, Any] = {"inputs": {}} if "inputs" in document["spec"]["actions"].get("update", {}) else {}
     spec = {"inputs": document["spec"].get("inputs", {}), "actions": {"update": own}}
-    put_manifest(session, OFFERING, f"{name} {version}", digest, spec)
+    put_manifest(session, OFFERING, f"{name} {version}", digest(spec), spec)
 
 
 def find_offering(session: Session, name: str, version: str) -> dict[str, Any] | None:

@@ -83,6 +83,8 @@ class WaiverRow(Base, table=True):
     id: str = Field(primary_key=True)
     waives: str
     rule: int | None = None
+    rule_digest: str | None = None
+    """Of the rule that had the number when it was granted."""
     scope: dict[str, Any] = Field(sa_type=JSON)
     ticket: str
     until: datetime = Field(sa_type=UtcDateTime)
