@@ -13,7 +13,7 @@ The figures are microseconds, some twice the most that was measured with common-
 
 import math
 import re
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Set
 from typing import Any, Final, NamedTuple
 
 from entresol_manifests.functions import CATALOG, OWN
@@ -78,6 +78,8 @@ class Weight(NamedTuple):
         return once * units + first + rounds * (looped * units + second + rounds * (nested * units + third))
 
 
+_TEXTS: Final = (str, bytes)
+_HOLDERS: Final = (dict, list, tuple)
 UNBOUNDED: Final = Weight((0, 0, 0), (math.inf, 0, 0))
 
 
@@ -125,27 +127,21 @@ def together(weights: Iterable[Weight]) -> Weight:
 def measure(value: Any) -> Size:
     """The size of a value; infinite if it is LARGEST or more."""
     units, longest = 0, 0
-    waiting = [value]
+    waiting: list[Any] = [(value,)]
     while waiting:
-        each = waiting.pop()
-        if isinstance(each, str | bytes):
-            units += 1 + len(each) // ITEM_CHARACTERS
-        elif each is None or isinstance(each, int | float):
-            units += 1
-        elif isinstance(each, Mapping):
-            longest = max(longest, len(each))
-            units += 1
-            waiting += each
-            waiting += each.values()
-        elif isinstance(each, list | tuple):
-            longest = max(longest, len(each))
-            units += 1
-            waiting += each
-        else:
-            units += 1
-        if units + len(waiting) >= LARGEST:
+        several = waiting.pop()
+        if isinstance(several, dict):
+            several = (*several, *several.values())
+        if units + len(several) >= LARGEST:
             return Size(math.inf, math.inf)
-    return Size(units, longest)
+        for each in several:
+            units += 1
+            if isinstance(each, _TEXTS):
+                units += len(each) // ITEM_CHARACTERS
+            elif isinstance(each, _HOLDERS):
+                longest = max(longest, len(each))
+                waiting.append(each)
+    return Size(units, longest) if units < LARGEST else Size(math.inf, math.inf)
 
 
 def _bare(source: str) -> str:
