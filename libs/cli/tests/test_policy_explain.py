@@ -213,7 +213,8 @@ def test_a_denial_names_rules_missing_fields_quotas_and_waivers(log: Log) -> Non
         "sizes": "w1",
     }
     assert entry["quotas"][0]["exceeded"]
-    assert waits_for(told).startswith("It was denied: policy cores, rule 0, can't be evaluated")
+    assert told.because[0].startswith("policy cores, rule 0, can't be evaluated")
+    assert waits_for(told) == "It was denied. Only a new request can change that."
 
 
 def test_a_broken_glass_names_what_it_went_past_and_waits_for_its_review(log: Log) -> None:

@@ -56,6 +56,7 @@ def test_an_expression_has_its_value(source: str, value: Any) -> None:
         ('request["size"]', '`request["size"]` is missing; test for it with "size" in request'),
         ("request.inputs.none.x", "`request.inputs.none` is null and has no `x`"),
         ("request.inputs.size.x", "`request.inputs.size` is text and has no `x`"),
+        ("actor.groups.first == 'x'", "`actor.groups` is a list and has no `first`"),
         ("resource.id", "`resource` is not known here; there are actor, request, s, steps"),
         ("1.5 + 1", "types are never converted; use int(), double() or string()"),
         ("[1][4]", "the list does not have"),
@@ -133,7 +134,7 @@ def test_a_short_expression_cannot_build_a_huge_text() -> None:
         ('request["size"]', "request.size"),
         ('steps["data-base"].outputs.port', 'steps["data-base"].outputs.port'),
         ("${request.inputs.colour}", "request.inputs.colour"),
-        ('catalog.entity("service", "cart").size', None),
+        ('catalog.entity("service", "cart").size', 'catalog.entity("service", "cart").size'),
         ("request.inputs.none.x", None),
         ("1 / 0", None),
     ],
@@ -162,6 +163,13 @@ def test_the_catalog_is_asked_where_there_is_one() -> None:
     ("source", "words"),
     [
         ('catalog.entity("service", "x").title', "fails: `entity`: the catalog has no service x"),
+        (
+            'catalog.entity("service", "cart" + "") // )\n.title.size() > 30 || '
+            'catalog.entity("service", ("cart")).scorecards["production"].rank < 2',
+            '`catalog.entity("service", ("cart")).scorecards["production"]` is missing; '
+            'test for it with "production" in catalog.entity("service", ("cart")).scorecards',
+        ),
+        ('catalog.entity("service", "cart").tier', '`catalog.entity("service", "cart").tier` is missing; test for it'),
         ('catalog.entity("service")', "`entity` has other arguments"),
         ('catalog.knows("service", "cart")', "`catalog.knows` is not known here"),
     ],

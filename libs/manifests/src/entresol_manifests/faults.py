@@ -9,11 +9,13 @@ from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 from entresol_manifests.functions import CATALOG, NATIVE, OWN
+from entresol_manifests.sources import code
 
 _PATH = re.compile(
     r"""(?<![\w.)\]"'])([A-Za-z_]\w*)((?:\s*\.\s*[A-Za-z_]\w*(?!\w|\s*\()|\[\s*(?:"[^"\\]*"|'[^'\\]*'|\d+)\s*\])*)"""
 )
 _MEMBER = re.compile(r"""\.\s*([A-Za-z_]\w*)|\[\s*(?:"([^"]*)"|'([^']*)'|(\d+))\s*\]""")
+_ENTITY = re.compile(r"\bcatalog\s*\.\s*entity\s*(?=\()")
 _UNDEFINED = re.compile(r"Undefined variable or function: '([^']*)'")
 _REFUSED = re.compile(r"Function '([^']*)' error")
 _OPERANDS = re.compile(r"Unsupported operation: ([^.]*)\.")
@@ -78,14 +80,21 @@ def _undefined(name: str, variables: Mapping[str, Any]) -> str:
 def _missing(name: str, source: str, variables: Mapping[str, Any]) -> Fault:
     for path, holder, key in _walks(source, variables):
         if key == name and isinstance(holder, Mapping) and key not in holder:
-            test = f'"{key}" in {path.rpartition("[")[0]}' if path.endswith("]") else f"has({path})"
-            return Fault(f"`{path}` is missing; test for it with {test}", _PLAIN_KEY.sub(r".\1", path))
+            return _absent(path, key)
+    for path, key in _steps_from_entities(source):
+        if key == name:
+            return _absent(path, key)
     return Fault(f"a field `{name}` is missing")
+
+
+def _absent(path: str, key: str) -> Fault:
+    test = f'"{key}" in {path.rpartition("[")[0]}' if path.endswith("]") else f"has({path})"
+    return Fault(f"`{path}` is missing; test for it with {test}", _PLAIN_KEY.sub(r".\1", path))
 
 
 def _unfit(text: str, source: str, variables: Mapping[str, Any]) -> str:
     for path, holder, key in _walks(source, variables):
-        if not isinstance(holder, Mapping | list):
+        if not isinstance(holder, Mapping | list) or (isinstance(holder, list) and not key.isdecimal()):
             return f"`{path[: path.rindex(key)].rstrip('.[')}` is {kind_of(holder)} and has no `{key}`"
     remedy = "types are never converted; use int(), double() or string()"
     if operands := _OPERANDS.search(text):
@@ -100,7 +109,7 @@ def _walks(source: str, variables: Mapping[str, Any]) -> Iterator[tuple[str, Any
             continue
         path, here = found[1], variables[found[1]]
         for member in _MEMBER.finditer(found[2]):
-            key = next(part for part in member.groups() if part is not None)
+            key = _key(member)
             path += f".{key}" if member[1] else f"[{key}]" if member[4] else f'["{key}"]'
             yield path, here, key
             if isinstance(here, Mapping) and key in here:
@@ -109,3 +118,23 @@ def _walks(source: str, variables: Mapping[str, Any]) -> Iterator[tuple[str, Any
                 here = here[int(key)]
             else:
                 break
+
+
+def _steps_from_entities(source: str) -> Iterator[tuple[str, str]]:
+    """Each step of each path that begins at an entity of the catalog: the path so far, the member's name."""
+    brackets = [(place, character) for place, character in code(source) if character in "()"]
+    for found in _ENTITY.finditer(source):
+        depth, end = 0, len(source)
+        for place, character in brackets:
+            if place >= found.end():
+                depth += 1 if character == "(" else -1
+                if depth == 0:
+                    end = place + 1
+                    break
+        while member := _MEMBER.match(source, end):
+            end = member.end()
+            yield source[found.start() : end], _key(member)
+
+
+def _key(member: re.Match[str]) -> str:
+    return next(part for part in member.groups() if part is not None)

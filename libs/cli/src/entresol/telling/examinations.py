@@ -225,7 +225,7 @@ def _state(made: Account) -> str:
         case "allowed" | "running":
             return "Nothing stands in its way: provisioning carries it out."
         case "denied":
-            return f"It was denied: {because}. Only a new request can change that."
+            return "It was denied. Only a new request can change that."
         case "rejected" | "expired":
             ended = "has expired" if made.state == "expired" else "was rejected"
             return f"It {ended}: {because}. A new request asks again."

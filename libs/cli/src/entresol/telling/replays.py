@@ -59,6 +59,7 @@ class Course:
         totals = self.totals
         return {
             "since": self.since.isoformat(),
+            "earliest": totals.earliest and totals.earliest.isoformat(),
             "requests": totals.requests,
             "unchanged": totals.unchanged,
             "changed": [
@@ -86,7 +87,8 @@ class Course:
 def drawn(course: Course) -> Iterator[RenderableType]:
     """The totals, and a row for each change that was kept."""
     totals = course.totals
-    rows: list[tuple[object, ...]] = [(f"{totals.requests:,}", "requests looked at")]
+    first = f", the first from {moment(totals.earliest.isoformat())}" if totals.earliest else ""
+    rows: list[tuple[object, ...]] = [(f"{totals.requests:,}", f"requests looked at{first}")]
     rows += [(f"{totals.unchanged:,}", "would be decided as they were")]
     rows += [
         (f"{count:,}", Text.assemble(state(was), " → ", state(would_be)))

@@ -63,6 +63,8 @@ class Change:
 class Totals:
     requests: int = 0
     """That were decided."""
+    earliest: datetime | None = None
+    """When the first of them was submitted: the log may be shorter than what was asked for."""
     unchanged: int = 0
     changed: Counter[tuple[str, str]] = field(default_factory=Counter)
     """By what they were and what they would be."""
@@ -102,7 +104,9 @@ class Replay:
         known = types_by_name().get(event["type"])
         fact, data = known.fact if known else "", event["data"]
         if fact == "request.submitted":
-            if datetime.fromisoformat(event["time"]) >= self._since:
+            submitted_at = datetime.fromisoformat(event["time"])
+            if submitted_at >= self._since:
+                self.totals.earliest = self.totals.earliest or submitted_at
                 self._open[data["request_id"]] = _Open(data)
             return None
         if fact in BACKGROUND:
