@@ -38,7 +38,8 @@ def published(place: Town, tmp_path_factory: pytest.TempPathFactory) -> Town:
     return place
 
 
-def test_the_guide_has_manifests_and_commands() -> None:
+def test_the_guide_has_manifests_and_commands_and_no_example_of_another_kind() -> None:
+    assert set(re.findall(r"^```(\w*)\n.*?^```", GUIDE, re.MULTILINE | re.DOTALL)) == {"yaml", "sh"}
     assert len(MANIFESTS) > 8
     assert len(COMMANDS) > 4
 
