@@ -19,6 +19,7 @@ from entresol_contracts.events import (
     ApprovalReminded,
     ApprovalRequested,
     EntityChanged,
+    EntityRemoved,
     GlassBroken,
     HoldOverridden,
     LockExpired,
@@ -797,6 +798,21 @@ def test_rules_may_look_at_the_catalog_and_its_scorecards(world: World) -> None:
     assert kinds(world.ask("r4")) == [RequestAllowed]
     rate(0)
     assert kinds(world.ask("r5")) == [RequestDenied]
+
+
+def test_a_gate_that_shuts_while_people_think_denies_what_they_grant(world: World) -> None:
+    gate = 'catalog.entity("service", request.name).properties.lifecycle == "deprecated"'
+    world.policy("alive", {"deny": gate, "because": "deprecated"}, {"approve": {"from": ["group:sre"]}})
+    entity(world, 1, properties={"lifecycle": "production"})
+    changed, removed = world.ask("r1")[0], world.ask("r2")[0]
+    assert kinds([changed, removed]) == [ApprovalRequested, ApprovalRequested]
+    entity(world, 2, properties={"lifecycle": "deprecated"})
+    assert world.answer(changed)[-1].because == ["deprecated"]
+    world.hear(EntityRemoved(blueprint="service", identifier="orders", revision=3))
+    denied = world.answer(removed)[-1]
+    assert isinstance(denied, RequestDenied)
+    assert "rule 0, can't be evaluated" in denied.because[0]
+    assert "the catalog has no service orders" in denied.because[0]
 
 
 def test_the_owner_that_the_catalog_names_is_asked(world: World) -> None:
