@@ -224,8 +224,10 @@ class StepWorker:
     def _outputs(self, step: Step, result: StepResult) -> dict[str, Any]:
         try:
             size = len(json.dumps(result.outputs, allow_nan=False))
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, RecursionError):
             raise StepFailed("its outputs are not JSON") from None
+        if not isinstance(result.outputs, dict):
+            raise StepFailed("its outputs are no object")
         if size > self._settings.outputs_bytes:
             raise StepFailed(f"its outputs exceed {self._settings.outputs_bytes // 1024} KiB")
         for name, schema in (step.outputs or {}).items():
