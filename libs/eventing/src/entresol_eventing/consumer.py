@@ -16,7 +16,7 @@ from entresol_contracts.events import DiscardRequested, RedriveRequested
 from sqlalchemy import Connection, bindparam, insert, select
 from sqlmodel import Session
 
-from entresol_eventing import parking
+from entresol_eventing import notices, parking
 from entresol_eventing.envelope import MAX_HOPS, Cause, Event, Malformed, decode, now, types_by_model
 from entresol_eventing.reactions import Outcome, Reactions
 from entresol_eventing.statements import Statement, asks_each
@@ -116,7 +116,7 @@ class BatchJob:
                     raise Malformed(f"a chain of more than {MAX_HOPS} causes: a loop")
             except Malformed as error:
                 quarantined = parking.quarantine(message, self.handling.service, str(error), session, recorded)
-                recorded.add(quarantined, parking.origin(message))
+                recorded.add(quarantined, notices.origin(message))
             else:
                 decoded.append((message, event))
         if not decoded:
@@ -182,7 +182,7 @@ class IngestJob:
                 continue
             recorded.add(
                 self.handling.ingest(message.log_subject, message.headers, message.body, session),
-                parking.origin(None),
+                notices.origin(None),
             )
         recorded.cursors[self.consumer] = max(done, self.messages[-1].position)
         return len(self.messages)
@@ -210,10 +210,10 @@ class RetryJob:
         if row is None:
             return False
         if row.log_subject.startswith("entresol.ingest.") and self.handling.ingest is not None:
-            recorded.add(self.handling.ingest(row.log_subject, row.headers, row.body, session), parking.origin(None))
+            recorded.add(self.handling.ingest(row.log_subject, row.headers, row.body, session), notices.origin(None))
         else:
             self._handle(decode(row.body), new=row.partitionkey is None, session=session, recorded=recorded)
-        recorded.add(parking.released(row, self.handling.service, session, recorded), parking.origin(row))
+        recorded.add(parking.released(row, self.handling.service, session, recorded), notices.origin(row))
         return True
 
     def _handle(self, event: Event[Any], *, new: bool, session: Session, recorded: Recorded) -> None:

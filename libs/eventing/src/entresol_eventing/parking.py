@@ -3,11 +3,10 @@
 States: `retrying` (head of its key, tried again at `retry_at`), `behind` (waits for an earlier message of its key),
 `dead` (gave up after the last attempt; an operator redrives or discards it, and its followers wait).
 
-What keeps failing is told on the log, for operators see services by the log only: `message.parked` from the second
-failed attempt on (the first passes by itself most of the time), then `message.quarantined` or `message.released`.
+What keeps failing is told on the log (see `notices`): `message.parked` from the second failed attempt on (the first
+passes by itself most of the time), then `message.quarantined` or `message.released`.
 """
 
-import base64
 import hashlib
 import random
 import uuid
@@ -18,8 +17,6 @@ from typing import TYPE_CHECKING, Any
 from entresol_contracts.events import (
     DiscardRequested,
     MessageDiscarded,
-    MessageParked,
-    MessageQuarantined,
     MessageRedriven,
     MessageReleased,
     RedriveRequested,
@@ -27,7 +24,8 @@ from entresol_contracts.events import (
 from sqlalchemy import Row, delete, func, insert, select, update
 from sqlmodel import Session
 
-from entresol_eventing.envelope import MAX_HOPS, Cause, Event, Malformed, decode, new_id, now
+from entresol_eventing.envelope import new_id, now
+from entresol_eventing.notices import origin, plain, quarantined, still_parked
 from entresol_eventing.reactions import Emit, Outcome
 from entresol_eventing.store import parked
 from entresol_eventing.units import LONGEST_BACKOFF_SECONDS, Recorded, backoff
@@ -35,24 +33,9 @@ from entresol_eventing.units import LONGEST_BACKOFF_SECONDS, Recorded, backoff
 if TYPE_CHECKING:
     from entresol_eventing.consumer import Handling, Message
 
-SHOWN_BYTES = 64 * 1024
 LONGEST_WAIT_SECONDS = 5.0
 TOLD_FROM = 2
 """Failed attempts from which on a message is told of as parked."""
-
-
-def origin(message: "Message | Row[Any] | None") -> Cause:
-    """What a message says about its chain; empty if it says nothing that can be read.
-
-    However long the chain is: what is said about it must not be taken for another turn of a loop.
-    """
-    if message is None:
-        return Cause()
-    try:
-        cause = decode(message.body).cause
-    except Malformed:
-        return Cause()
-    return cause.model_copy(update={"hopcount": min(cause.hopcount, MAX_HOPS - 1)})
 
 
 def park(
@@ -86,7 +69,7 @@ def quarantine(
     if session.execute(select(parked.c.position).where(parked.c.id == message_id)).first():
         return
     position = _insert(message, None, "dead", reason, 1, session, recorded, message_id)
-    yield from _quarantined(_get(position, session), reason, 1, service, session)
+    yield from quarantined(_get(position, session), reason, 1, service, session)
 
 
 def _id_of(message: "Message") -> str:
@@ -134,7 +117,7 @@ def retry_later(row: Row[Any], error: Exception, session: Session, recorded: Rec
     else:
         _schedule(row.position, attempts, reason, session)
         if attempts >= TOLD_FROM:
-            recorded.add(_parked(_get(row.position, session), handling.service, session), origin(row))
+            recorded.add(still_parked(_get(row.position, session), handling.service, session), origin(row))
 
 
 def redrive(order: RedriveRequested, service: str, session: Session, recorded: Recorded) -> None:
@@ -205,7 +188,7 @@ def _insert(
             state=state,
             partitionkey=key,
             attempts=attempts,
-            reason=_plain(reason),
+            reason=plain(reason),
             log_subject=message.log_subject,
             headers=message.headers,
             body=message.body,
@@ -242,7 +225,7 @@ def _schedule(position: int, attempts: int, reason: str, session: Session) -> No
     session.execute(
         update(parked)
         .where(parked.c.position == position)
-        .values(state="retrying", attempts=attempts, reason=_plain(reason), retry_at=retry_at)
+        .values(state="retrying", attempts=attempts, reason=plain(reason), retry_at=retry_at)
     )
 
 
@@ -250,65 +233,6 @@ def _give_up(row: Row[Any], reason: str, attempts: int, session: Session, record
     session.execute(
         update(parked)
         .where(parked.c.position == row.position)
-        .values(state="dead", attempts=attempts, reason=_plain(reason), retry_at=None)
+        .values(state="dead", attempts=attempts, reason=plain(reason), retry_at=None)
     )
-    recorded.add(_quarantined(row, reason, attempts, service, session), origin(row))
-
-
-def _plain(reason: str) -> str:
-    """Text that every database takes and every event can carry: no NUL, no lone surrogate, and not much of it."""
-    return reason.encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")[:2000]
-
-
-def _quarantined(row: Row[Any], reason: str, attempts: int, service: str, session: Session) -> Iterator[Outcome]:
-    """Say that a message is dead, unless it is itself a notice about the park: that would never end."""
-    if _is_notice(row):
-        return
-    yield Emit(
-        MessageQuarantined(
-            **_described(row, service, session),
-            reason=_plain(reason),
-            attempts=attempts,
-            body=base64.b64encode(row.body[:SHOWN_BYTES]).decode() or None,
-        ),
-        subject=row.id,
-    )
-
-
-def _parked(row: Row[Any], service: str, session: Session) -> Iterator[Outcome]:
-    """Say that a message keeps failing, and when it is tried next."""
-    if _is_notice(row):
-        return
-    described = _described(row, service, session)
-    parked_now = MessageParked(**described, reason=row.reason, attempts=row.attempts, retry_at=row.retry_at)
-    yield Emit(parked_now, subject=row.id)
-
-
-def _is_notice(row: Row[Any]) -> bool:
-    """Whether it is a notice of ours that fails; what only lies where notices lie, and can't be read, is told of."""
-    try:
-        return isinstance(decode(row.body).data, MessageQuarantined | MessageParked)
-    except Malformed:
-        return False
-
-
-def _described(row: Row[Any], service: str, session: Session) -> dict[str, Any]:
-    try:
-        event: Event[Any] | None = decode(row.body)
-    except Malformed:
-        event = None
-    behind = 0
-    if row.partitionkey is not None:
-        waiting = (parked.c.partitionkey == row.partitionkey) & (parked.c.state == "behind")
-        behind = session.execute(select(func.count()).select_from(parked).where(waiting)).scalar_one()
-    return {
-        "message_id": row.id,
-        "service": service,
-        "log_subject": row.log_subject,
-        "event_id": event.id if event else None,
-        "event_type": event.type if event else None,
-        "event_partitionkey": row.partitionkey,
-        "behind": behind,
-        "size_bytes": len(row.body),
-        "digest": "sha256:" + hashlib.sha256(row.body).hexdigest(),
-    }
+    recorded.add(quarantined(row, reason, attempts, service, session), origin(row))
