@@ -31,10 +31,11 @@ from entresol_contracts.events import (
 from entresol_eventing.envelope import Event
 from entresol_eventing.reactions import Emit
 from entresol_eventing.testing import event, memory_session
+from entresol_intake.assessing import contracts, read_batch
 from entresol_intake.domain.asks import read_ask
 from entresol_intake.handlers import Handlers
 from entresol_intake.offerings import Fitting
-from entresol_intake.publishing import apply, contracts, read_batch
+from entresol_intake.publishing import apply
 from entresol_intake.shelf import Shelf
 from entresol_intake.store import Base, remember_received, request_of
 from entresol_intake.submission import submit

@@ -10,10 +10,11 @@ from entresol_eventing.http import Problem
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, Response
 
+from entresol_intake.assessing import Refusal, Result, assess, contracts, read_batch
 from entresol_intake.domain.faults import Invalid
 from entresol_intake.http import shapes
 from entresol_intake.http.desk import Desk, not_found, read_json, unprocessable, violations
-from entresol_intake.publishing import Refusal, Result, apply, assess, contracts, read_batch, remove
+from entresol_intake.publishing import apply, remove
 
 TITLE = "The manifests are not valid"
 
