@@ -12,11 +12,12 @@ from entresol_eventing import deadlines, units, upkeep
 from entresol_eventing.envelope import now
 from entresol_eventing.failpoints import failpoint
 from entresol_eventing.reactions import Cancel, Deadline, Outcome
+from entresol_eventing.recording import save_cursor
 from entresol_eventing.service import Service
 from entresol_eventing.settings import RuntimeSettings
 from entresol_eventing.store import outbox
 from entresol_eventing.units import Recorded
-from entresol_eventing.writer import Committed, Writer, save_cursor
+from entresol_eventing.writer import Committed, Writer
 from sqlalchemy import delete, insert
 from sqlmodel import Session
 

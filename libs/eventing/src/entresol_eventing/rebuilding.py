@@ -25,11 +25,11 @@ from entresol_eventing.envelope import MAX_HOPS, Event, Malformed, decode, now
 from entresol_eventing.lineage import began_late
 from entresol_eventing.permissions import EVENTS, replay_consumer
 from entresol_eventing.reactions import BatchHandler
+from entresol_eventing.recording import save_cursor
 from entresol_eventing.replay import Entry, replay
 from entresol_eventing.statements import Statement
 from entresol_eventing.store import Database, cursor, inbox, parked
 from entresol_eventing.store import metadata as runtime_tables
-from entresol_eventing.writer import save_cursor
 
 BATCH = 200
 """As large as the batches that the service handles."""

@@ -26,9 +26,10 @@ from entresol_eventing.lineage import log_name, refilled, strange
 from entresol_eventing.permissions import EVENTS
 from entresol_eventing.publishing import NotTaken, Outgoing, Publisher
 from entresol_eventing.reactions import Outcome
+from entresol_eventing.recording import save_cursor
 from entresol_eventing.store import cursor, outbox
 from entresol_eventing.units import UnitJob, backoff
-from entresol_eventing.writer import Unavailable, Writer, save_cursor
+from entresol_eventing.writer import Unavailable, Writer
 
 log = logging.getLogger(__name__)
 

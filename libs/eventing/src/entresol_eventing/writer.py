@@ -18,22 +18,19 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, delete, func, insert, select, update
-from sqlalchemy.exc import DBAPIError, InterfaceError, OperationalError
+from sqlalchemy import Connection, func, select
+from sqlalchemy.exc import DBAPIError
 from sqlmodel import Session
 
-from entresol_eventing.failpoints import Injected, failpoint
-from entresol_eventing.fencing import BEAT_SECONDS, Fenced, Pen, Taken
-from entresol_eventing.statements import Statement
-from entresol_eventing.store import cursor, deadline, outbox, parked
+from entresol_eventing.availability import is_unavailable
+from entresol_eventing.failpoints import failpoint
+from entresol_eventing.fencing import BEAT_SECONDS, Fenced, Pen
+from entresol_eventing.recording import record, save_cursor
+from entresol_eventing.store import cursor, outbox, parked
 from entresol_eventing.units import Job, Recorded
 
 log = logging.getLogger(__name__)
 
-# Statements of every transaction, built once: building costs more than running them.
-_RECORD = Statement(insert(outbox))
-_FORGET_DEADLINES = delete(deadline).where(deadline.c.key.in_(bindparam("keys", expanding=True)))
-_MOVE_CURSOR = Statement(update(cursor).where(cursor.c.name == bindparam("cursor")).values(position=bindparam("at")))
 _LAST = select(
     select(func.max(outbox.c.position)).scalar_subquery(),
     select(cursor.c.position).where(cursor.c.name == "relay").scalar_subquery(),
@@ -189,7 +186,7 @@ class Writer:
             results, committed = self._together([one.job for one in waiting])
         except Exception as first:
             try:
-                if _is_unavailable(first):
+                if is_unavailable(first):
                     raise
                 results, committed = self._apart([one.job for one in waiting])
             except Exception as error:
@@ -261,7 +258,7 @@ class Writer:
                     try:
                         result = self._guarded(connection, session, part, total)
                     except Exception as error:
-                        if _is_unavailable(error):
+                        if is_unavailable(error):
                             raise
                         result = Failed(error)
                 results.append(result)
@@ -286,7 +283,7 @@ class Writer:
             connection.exec_driver_sql("ROLLBACK TO SAVEPOINT unit")
             session.expunge_all()
             self._forget()
-            if _is_unavailable(error):
+            if is_unavailable(error):
                 raise
             own = Recorded(self._service, self._parked_keys)
             part.failed(error, session, own)
@@ -296,32 +293,11 @@ class Writer:
         return result
 
     def _record(self, connection: Connection, recorded: Recorded) -> None:
-        if recorded.events:
-            for offset, row in enumerate(recorded.events):
-                row["position"] = self._next_position + offset
-            _RECORD.many(connection, recorded.events)
-        if recorded.deadlines:
-            connection.execute(_FORGET_DEADLINES, {"keys": list(recorded.deadlines)})
-            rows = [
-                {
-                    "key": one.key,
-                    "kind": one.kind,
-                    "due_at": one.due_at,
-                    "args": dict(one.args),
-                    "cause": one.cause.model_dump(mode="json") if one.cause else {},
-                    "attempts": 0,
-                }
-                for one in recorded.deadlines.values()
-                if one is not None
-            ]
-            if rows:
-                connection.execute(insert(deadline), rows)
         relayed = self.relayed
         if relayed != self._relayed_saved and time.monotonic() - self._saved_at > SAVE_SECONDS:
             recorded.cursors["relay"] = relayed
             self._saved_at = time.monotonic()
-        for name, position in recorded.cursors.items():
-            save_cursor(connection, name, position)
+        record(connection, recorded, self._next_position)
 
     def _after(self, recorded: Recorded) -> Committed:
         failpoint("commit.after")
@@ -333,32 +309,3 @@ class Writer:
             deadlines=any(one is not None for one in recorded.deadlines.values()),
             parking=recorded.parking_changed,
         )
-
-
-def save_cursor(connection: Connection, name: str, position: int) -> None:
-    if not _MOVE_CURSOR.change(connection, cursor=name, at=position):
-        connection.execute(insert(cursor), {"name": name, "position": position})
-
-
-# BUSY, LOCKED, NOMEM, READONLY, INTERRUPT, IOERR, FULL, CANTOPEN, PROTOCOL: https://sqlite.org/rescode.html
-_SQLITE_PASSING = frozenset({5, 6, 7, 8, 9, 10, 13, 14, 15})
-_POSTGRESQL_PASSING = frozenset({"25006", "25P03", "57P05"})
-"""Read-only since a failover, and the two time-outs of idle sessions: not classed as operational."""
-
-
-def _is_unavailable(error: BaseException) -> bool:
-    """Whether the database, not the unit, is what failed: only then does it help to try the same again."""
-    if isinstance(error, Taken | Fenced | Injected):
-        return True
-    if not isinstance(error, DBAPIError):
-        return False
-    if (code := getattr(error.orig, "sqlite_errorcode", None)) is not None:
-        return code & 0xFF in _SQLITE_PASSING
-    sqlstate = getattr(error.orig, "sqlstate", None) or ""
-    if sqlstate.startswith("54"):  # what a statement says exceeds a limit, such as a key too long for an index
-        return False
-    return (
-        isinstance(error, OperationalError | InterfaceError)
-        or error.connection_invalidated
-        or sqlstate in _POSTGRESQL_PASSING
-    )
