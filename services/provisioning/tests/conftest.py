@@ -132,7 +132,7 @@ class Desk:
     def done(self, step: str, state: Any = "succeeded", **fields: Any) -> None:
         """Record that the oldest ready step of that name has ended."""
         intent = next(one for one in self.ready() if one.key[1] == step)
-        fields.setdefault("known", intent.previous is not None)
+        fields.setdefault("known", intent.footprint is not None)
         fields.setdefault("undo", intent.undo(dict(intent.step.with_), None))
         verdict = Verdict(run_id=intent.key[0], step=step, attempt=intent.attempt, state=state, **fields)
         self.take(self.runs.record(self.session, verdict, self.at))

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -281,3 +282,32 @@ async def test_outputs_that_can_t_be_read_are_told_of(settings: Settings, module
     driver = Terraform(settings.model_copy(update={"terraform": str(program)}))
     with pytest.raises(StepFailed, match="its outputs exceed 8 MiB or can't be read"):
         await driver.apply(module)
+
+
+@installed
+async def test_a_module_that_keeps_its_state_elsewhere_is_refused(settings: Settings, module: StepWork) -> None:
+    backend = 'terraform {\n  backend "local" { path = "elsewhere.tfstate" }\n}\n'
+    refused = replace(module, with_={"files": {"main.tf": backend + RUNS}})
+    for _ in range(2):
+        with pytest.raises(StepFailed, match="the module names a backend"):
+            await Terraform(settings).apply(refused)
+    assert not list(settings.workspaces.rglob("*.tfstate"))
+    plain = replace(module, with_={"files": {"main.tf": RUNS}})
+    await Terraform(settings).apply(plain)
+    assert (await Terraform(settings).destroy(plain)).message == "1 destroyed"
+
+
+@installed
+async def test_what_a_module_leaves_running_does_not_hold_its_workspace(settings: Settings, module: StepWork) -> None:
+    command = "setsid sleep 60 > /dev/null 2>&1 & echo $! > left.pid"
+    left = f'resource "terraform_data" "a" {{\n  provisioner "local-exec" {{ command = "{command}" }}\n}}\n'
+    work = replace(module, with_={"files": {"main.tf": left}})
+    await Terraform(settings).apply(work)
+    pid = int(next(settings.workspaces.rglob("left.pid")).read_text())
+    try:
+        async with asyncio.timeout(30):
+            again = replace(work, idempotency_key="run-2/only", previous={})
+            assert (await Terraform(settings).destroy(again)).message == "1 destroyed"
+        os.kill(pid, 0)
+    finally:
+        os.kill(pid, signal.SIGKILL)

@@ -1,7 +1,7 @@
 """The life of a resource through the whole service: real bus, real workers, drivers that do what a test wants."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,6 +36,8 @@ class World:
     calls: list[tuple[str, str]] = field(default_factory=list)
     read: list[str] = field(default_factory=list)
     """The request that templates could read, of each look."""
+    previous: list[Mapping[str, Any] | None] = field(default_factory=list)
+    """What was known of each step that was taken down."""
     sticky: bool = False
     """Whether what is taken down stays."""
     lingering: bool = False
@@ -72,6 +74,7 @@ class World:
 
     async def destroy(self, work: StepWork) -> StepResult:
         self.calls.append(("destroy", work.step))
+        self.previous.append(work.previous)
         if self.lingering:
             raise StepSuspended("it lingers", look_after_seconds=0.01)
         if not self.sticky:
@@ -124,6 +127,19 @@ async def test_a_step_that_takes_long_is_looked_at_until_it_is_done(
     facts = ["RunStarted", "RunSuspended", "RunProgressed", "ResourceProvisioned", "RunSucceeded"]
     assert await running.facts(request) == facts
     assert world.calls == [("apply", "only")] * 4
+
+
+async def test_what_was_never_done_has_no_outputs_from_before(
+    running: Any, world: World, offering: Callable[..., Any]
+) -> None:
+    steps = (step("empty"), step("broken", with_={"fail": "no room"}, needs=["empty"]))
+    await running.apply(offering(actions=create(*steps)))
+    for _ in range(2):
+        await running.ended(await running.ask(inputs={"size": 1}))
+    deleted = await running.ask("delete")
+    await running.ended(deleted)
+    assert (await running.facts(deleted))[-1] == "RunSucceeded"
+    assert world.previous == [None, {"size": 1}]
 
 
 async def test_a_step_is_given_up_when_its_whole_time_is_over(

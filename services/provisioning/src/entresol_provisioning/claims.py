@@ -252,7 +252,7 @@ def _outputs(
     Where steps are only planned, the outputs from before stand for those that would not change.
     """
     outputs: dict[str, Mapping[str, Any]] = {
-        other: one.outputs for other, one in left.items() if other not in run and other != name
+        other: one.outputs or {} for other, one in left.items() if other not in run and other != name
     }
     for other, one in run.items():
         if one.state not in DONE or one.act == DESTROY:
@@ -264,5 +264,5 @@ def _outputs(
         elif one.driver == RESOURCE and plans.changes_nothing(one.plan):
             outputs[other] = one.outputs or {}
         elif other in left and plans.changes_nothing(one.plan):
-            outputs[other] = left[other].outputs
+            outputs[other] = left[other].outputs or {}
     return outputs

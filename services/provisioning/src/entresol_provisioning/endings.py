@@ -177,7 +177,7 @@ def _change(
         yield from change(connection, request, offering, resource, at)
         return
     left = store.footprints_of(connection, request.resource_id)
-    outputs = {} if request.action == "create" else {one.step: one.outputs for one in left}
+    outputs = {} if request.action == "create" else {one.step: one.outputs or {} for one in left}
     outputs |= {name: one.outputs for name, one in steps.items() if one.act != DESTROY}
     scope = variables(request, resource, outputs, capabilities)
     settled = yield from resources.settle(connection, request, offering, resource, scope, at)

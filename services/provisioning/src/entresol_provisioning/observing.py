@@ -137,7 +137,7 @@ class Observer:
         if resource is None or not resource.exists or resource.paused is not None:
             return None
         left = tuple(store.footprints_of(connection, resource_id))
-        outputs = {one.step: one.outputs for one in left}
+        outputs = {one.step: one.outputs or {} for one in left}
         latest = store.find_request(connection, resource.request_id)
         assert latest is not None
         requests = [store.find_run(connection, one.run_id) or latest for one in left]

@@ -15,7 +15,7 @@ from entresol_provisioning.verdicts import Verdict
 
 
 def verdict(intent: Intent, state: Any, **fields: Any) -> Verdict:
-    known, memory = intent.previous is not None, intent.memory
+    known, memory = intent.footprint is not None, intent.memory
     begun = memory if memory.get("withdraws") and intent.given_up is None else {}
     return Verdict(*intent.key, attempt=intent.attempt, state=state, act=intent.act, known=known, begun=begun, **fields)
 

@@ -174,7 +174,8 @@ class Footprint(NamedTuple):
     needs: list[str]
     with_: dict[str, Any]
     destination: dict[str, Any] | None
-    outputs: dict[str, Any]
+    outputs: dict[str, Any] | None
+    """None as long as the step was never done."""
     fingerprint: str | None = None
     former: dict[str, Any] | None = None
     needs_resource: str | None = None
@@ -204,7 +205,7 @@ def leave_footprint(
         change = _changing(footprint, tuple(changes), "resource_id", "step")
         change.change(connection, key_resource_id=resource_id, key_step=step_name, **changes)
     else:
-        row = {"fingerprint": None, "former": None, "needs_resource": None, **values, "outputs": outputs or {}}
+        row = {"fingerprint": None, "former": None, "needs_resource": None, **values, "outputs": outputs}
         _ADD_FOOTPRINT.change(connection, **row, resource_id=resource_id, step=step_name)
 
 

@@ -179,6 +179,8 @@ async def locked(root: Path, workspace: Workspace) -> AsyncIterator[int]:
                 await asyncio.sleep(0.1)
         yield lock
     finally:
+        # Not only closed: what a module has left running may have inherited it.
+        fcntl.flock(lock, fcntl.LOCK_UN)
         os.close(lock)
 
 

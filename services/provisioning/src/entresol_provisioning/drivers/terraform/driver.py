@@ -191,6 +191,10 @@ class _Session:
     async def prepare(self, files: Mapping[str, str]) -> None:
         if self._workspace.write(files, self._variables):
             await self._run("init", *_QUIET)
+            settings = self._workspace.place / ".terraform"
+            if (settings / "terraform.tfstate").exists():  # where terraform keeps what it was told of a backend
+                await asyncio.to_thread(shutil.rmtree, settings)
+                raise StepFailed("the module names a backend; its state is kept beside the service, so take that out")
             self._workspace.initialised(files)
 
     async def plan(self, *, destroys: bool, lies_in: Workspace | None = None, whole: bool = False) -> dict[str, Any]:
