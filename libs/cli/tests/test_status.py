@@ -63,6 +63,14 @@ def test_the_overview_shows_suspended_steps_drift_and_pauses(run: Run, there: An
     assert [len(document[name]) for name in ("suspended", "drifted", "paused", "running")] == [1, 1, 1, 0]
 
 
+def test_the_overview_says_behind_what_a_request_waits(run: Run, there: Any, item: Document) -> None:
+    going = item | {"id": CHILD, "action": "create", "state": "running", "suspended": WAITS}
+    there.lists("/catalog/v1/requests", item | {"action": "delete", "state": "allowed"}, going)
+    there.lists("/catalog/v1/resources")
+    (line,) = [line for line in run("status").stdout.splitlines() if " allowed " in line]
+    assert line.rstrip().endswith(f"waits for its turn, after create {CHILD[:18]}")
+
+
 def test_the_overview_shows_what_ends_soon_or_should_have(run: Run, there: Any) -> None:
     ending = [resource(state=state, expires_at="2026-11-29T07:00:00Z") for state in ("expiring", "expired")]
     there.lists("/catalog/v1/requests")

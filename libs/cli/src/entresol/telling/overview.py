@@ -75,7 +75,8 @@ def draw(found: Mapping[str, Sequence[Document]]) -> list[RenderableType]:
         rows = [(*_what(r), _suspended(r)) for r in found["suspended"]]
         parts += [table(*what, "waits for", rows=rows, title="Suspended"), *_going_on(found["suspended"]), ""]
     if found["running"]:
-        rows = [(*_what(r), state(r["state"]), _steps(r)) for r in found["running"]]
+        going = {r["resource"]: r for r in (*found["suspended"], *found["running"]) if r["state"] == "running"}
+        rows = [(*_what(r), state(r["state"]), _steps(r, going.get(r["resource"]))) for r in found["running"]]
         parts += [table(*what, "state", "steps", rows=rows, title="Running"), ""]
     if found["drifted"]:
         parts += [drifts.overview(found["drifted"], title="Drifted"), ""]
@@ -149,5 +150,8 @@ def _what(item: Document) -> tuple[object, ...]:
     return (short(item["id"]), action(item), item["resource"])
 
 
-def _steps(item: Document) -> Text:
+def _steps(item: Document, going: Document | None) -> Text:
+    """How far it is; of what was not begun, the request on the same resource that is before it."""
+    if going is not None and item["state"] == "allowed":
+        return cell(f"waits for its turn, after {going['action']} {short(going['id'])}")
     return cell(", ".join(f"{step.get('name')} {step.get('state')}" for step in item.get("steps") or []))
