@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from entresol.commandline import build
+from entresol.terminal import Terminal
 from entresol_manifests.digest import digest
-from typer.testing import Result
+from typer.testing import CliRunner, Result
 
 Run = Callable[..., Result]
 
@@ -104,6 +106,32 @@ def test_importing_a_catalog_takes_only_blueprints_and_entities(
     result = run("catalog", "import", str(tmp_path))
     assert result.exit_code == 2
     assert "Channel" in result.stderr
+
+
+def test_who_sits_at_a_terminal_is_shown_what_hangs_on_it_and_asked(
+    run: Run, doors: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Terminal, "asks", True)
+    doors.lists("/catalog/v1/offerings/database/impact", *({"id": f"shop/dev/database/{n}"} for n in range(12)))
+    needs = {"spec": {"requires": [{"name": "db", "offering": "database"}]}}
+    app = {"name": "app", "version": "1.0.0", "manifest": needs}
+    doors.lists("/catalog/v1/offerings", app, {"name": "database", "version": "1.0.0", "manifest": {"spec": {}}})
+    doors.says("DELETE", "/intake/v1/manifests/Offering/database", 202, {})
+
+    def answering(answer: str, *more: str) -> Result:
+        return CliRunner().invoke(build(), ["remove", *(more or ("Offering/database",))], input=answer)
+
+    asked = answering("n\n")
+    assert asked.exit_code == 1
+    assert "shop/dev/database/9 and 2 more" in asked.stderr
+    assert "these offerings require it: app@1.0.0" in asked.stderr
+    assert "Remove Offering/database? [y/N]" in asked.stderr
+    assert "nothing was removed" in asked.stderr
+    assert not [one for one in doors.received if one.method == "DELETE"]
+    assert answering("y\n").stdout.splitlines()[-1] == "removed Offering/database"
+    doors.says("DELETE", "/intake/v1/manifests/Policy/p", 202, {})
+    assert "what it denied" in answering("", "Policy/p").stderr
+    assert answering("", "Policy/p", "--yes").exit_code == 0
 
 
 def test_a_manifest_is_taken_out_of_force_by_kind_and_name(run: Run, doors: Any) -> None:

@@ -136,7 +136,7 @@ def test_what_is_right_has_no_findings(text: str) -> None:
         (POLICY, "kind: Policy", "kind: Polcy", "/kind", "did you mean Policy?"),
         (POLICY, "{name: production}", "{name: My Policy}", "/metadata/name", "lower-case letters, digits and hyphens"),
         (POLICY, "  when: request", "  whn: request", "/spec/whn", "unknown field whn; did you mean when?"),
-        (POLICY, "because:", "becaus:", "/spec/rules/0", "because is missing"),
+        (POLICY, "because:", "becaus:", "/spec/rules/0/because", "because is missing"),
         (POLICY, '"group:sre"', "sre", "/spec/rules/1/approve/from/0", "user:NAME, group:NAME or owner:BLUEPRINT/"),
         (POLICY, "within: 4h", "within: 4 hours", "/spec/rules/1/approve/within", "a duration such as"),
         (POLICY, "within: 4h", "within: 0s", "/spec/rules/1/approve/within", "longer than nothing"),
@@ -228,7 +228,7 @@ def test_what_is_right_has_no_findings(text: str) -> None:
         (OFFERING, "max: 30d", f"max: {'9' * 20}d", "/spec/lifetime/max", "hundred years"),
         (OFFERING, "rotate:", "apply:", "/spec/actions/apply", "apply is taken"),
         (OFFERING, "rotate:", "extend:", "/spec/actions/extend/steps", "has no steps"),
-        (OFFERING, "    create:", "    creat:", "/spec/actions", "create is missing"),
+        (OFFERING, "    create:", "    creat:", "/spec/actions/create", "create is missing"),
         (
             OFFERING,
             "needs: [network]",
@@ -301,7 +301,7 @@ def test_all_mistakes_are_told_at_once() -> None:
     broken = POLICY.replace("production", "A b").replace("because", "becaus", 1).replace("count: 1", "count: 0")
     assert {place for place, _ in findings(broken)} == {
         "/metadata/name",
-        "/spec/rules/0",
+        "/spec/rules/0/because",
         "/spec/rules/0/becaus",
         "/spec/rules/1/approve/count",
     }

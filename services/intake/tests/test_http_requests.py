@@ -55,7 +55,7 @@ async def test_an_ask_is_stored_and_said_before_it_is_answered(
         ({"project": "a/b"}, "/project"),
         ({"inputs": {"size": "huge"}}, "/inputs/size"),
         ({"inputs": {}}, "/inputs/size"),
-        ({"inputs": {"size": "small", "colour": "red"}}, "/inputs"),
+        ({"inputs": {"size": "small", "colour": "red"}}, "/inputs/colour"),
         ({"inputs": []}, "/inputs"),
         ({"action": "update", "inputs": {"size": 1}}, "/inputs/size"),
         ({"action": "restart", "inputs": {"size": 1}}, "/inputs/size"),

@@ -18,6 +18,7 @@ from entresol.commands import (
     platform,
     policy,
     recovery,
+    removing,
     requests,
     resources,
     reviews,
@@ -31,7 +32,7 @@ from entresol.session import command
 _SETTINGS = {"help_option_names": ["-h", "--help"]}
 
 _COMMANDS: Mapping[str, Sequence[Callable[..., None]]] = {
-    "The platform": (platform.up, platform.down, platform.demo, manifests.apply, manifests.remove, manifests.validate),
+    "The platform": (platform.up, platform.down, platform.demo, manifests.apply, removing.remove, manifests.validate),
     "Asking": (
         requests.request,
         requests.cancel,

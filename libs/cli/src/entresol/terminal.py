@@ -156,6 +156,11 @@ class Terminal:
         """Whether progress may be drawn over itself."""
         return self.out.is_terminal and not self.json
 
+    @property
+    def asks(self) -> bool:
+        """Whether somebody sits there who can be asked."""
+        return sys.stdin.isatty() and sys.stderr.isatty() and not self.json
+
     def result(self, document: Any, *people: RenderableType) -> None:
         """What was asked for: the document as JSON, or for people; their text is broken only on a terminal."""
         if self.json:

@@ -219,7 +219,7 @@ def _told(error: jsonschema_rs.ValidationError, schema: Mapping[str, Any]) -> It
         for name in kind.unexpected:
             yield Finding(child(pointer, name), f"unknown field {name}{meant(name, known)}")
     elif isinstance(kind, _KIND.Required):
-        yield Finding(pointer, f"{kind.property} is missing")
+        yield Finding(child(pointer, kind.property), f"{kind.property} is missing")
     elif isinstance(kind, _KIND.Type):
         told = f"must be {' or '.join(TYPES_IN_WORDS.get(each, each) for each in kind.types)}"
         unquoted = kind.types == ["string"] and isinstance(error.instance, int | float)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final
 
-import jsonschema_rs
 from entresol_manifests.durations import seconds
+from entresol_manifests.schemas import differences, validator
 
 from entresol_intake.domain.asks import (
     ADOPT,
@@ -29,7 +29,6 @@ from entresol_intake.domain.asks import (
 )
 from entresol_intake.domain.faults import Fault, Invalid, pointer, prefixed
 
-MAX_FAULTS: Final = 50
 WHOLE: Final = (CREATE, ADOPT, ROLLBACK)
 """Actions whose inputs are all that the resource will have."""
 FILLED: Final = (CREATE, ADOPT)
@@ -157,9 +156,8 @@ class Check:
     """A compiled input schema, and the defaults of its top level."""
 
     def __init__(self, schema: Mapping[str, Any], *, fill: bool) -> None:
-        self._validator = jsonschema_rs.Draft202012Validator(
-            dict(schema), mask="the value", offline=True, pattern_options=jsonschema_rs.RegexOptions()
-        )
+        self._schema = schema
+        self._validator = validator(schema, formats=False)
         properties = schema.get("properties", {}) if fill else {}
         self._defaults = {
             name: each["default"] for name, each in properties.items() if isinstance(each, dict) and "default" in each
@@ -173,12 +171,7 @@ class Check:
     def faults(self, inputs: dict[str, Any]) -> list[Fault]:
         if self._validator.is_valid(inputs):
             return []
-        found = []
-        for error in self._validator.iter_errors(inputs):
-            found.append(Fault(pointer(*error.instance_path, *_missing(error.kind)), error.message))
-            if len(found) == MAX_FAULTS:
-                break
-        return found
+        return [Fault(each.pointer, each.message) for each in differences(inputs, self._schema, self._validator)]
 
 
 def _particulars(ask: Ask, action: str) -> Iterator[Fault]:
@@ -196,8 +189,3 @@ def _particulars(ask: Ask, action: str) -> Iterator[Fault]:
             yield Fault("/version", "is missing: rollback says which version that state had")
         if ask.snapshot is None:
             yield Fault("/snapshot", "is missing: rollback says which revision to go back to")
-
-
-def _missing(kind: object) -> tuple[str, ...]:
-    """The name of a required property that is absent: the fault is told at the place where it should be."""
-    return (kind.property,) if isinstance(kind, jsonschema_rs.ValidationErrorKind.Required) else ()

@@ -50,34 +50,6 @@ def apply(
     publish(session, checked(wanted), dry_run=dry_run, proposed=proposed)
 
 
-def remove(
-    session: Session,
-    manifest: Annotated[
-        str, typer.Argument(metavar="KIND/NAME", help="Such as Policy/no-surprises.", show_default=False)
-    ],
-    version: Annotated[
-        str | None, typer.Option(help="An offering's version, or an entity's blueprint, if there are several.")
-    ] = None,
-) -> None:
-    """Take a manifest out of force: a policy, a quota, a window, a trigger, an offering, …
-
-    What waits for it is examined again. What it was is kept on the log; `entresol apply` puts it back.
-
-    [bold]Examples[/bold]
-
-      entresol remove Policy/no-surprises
-
-      entresol remove Offering/database --version 1.0.0
-    """
-    kind, _, name = manifest.partition("/")
-    if not kind or not name:
-        raise Failure(f"{manifest}: write KIND/NAME, such as Policy/no-surprises", Code.INVALID)
-    session.client.remove(kind, name, version)
-    said = f"{manifest}@{version}" if version else manifest
-    document = {"kind": kind, "name": name, "version": version, "result": "removed"}
-    session.terminal.result(document, Text(clean(f"removed {said}")))
-
-
 def validate(session: Session, paths: Paths = None) -> None:
     """Check manifests without a server; exit code 1 if anything is wrong.
 
