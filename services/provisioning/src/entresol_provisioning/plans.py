@@ -12,7 +12,7 @@ from typing import Any
 
 from entresol_contracts.events import PlannedResource, StepPlan
 from entresol_manifests.digest import digest
-from entresol_manifests.expressions import ExpressionError, Scope, compile_expression
+from entresol_manifests.expressions import ExpressionError, Scope
 from entresol_manifests.inputs import WHOLE
 from sqlalchemy import Connection
 
@@ -21,7 +21,7 @@ from entresol_provisioning.domain.graph import Impossible, StepState
 from entresol_provisioning.domain.offering import Offering
 from entresol_provisioning.domain.requests import Request
 from entresol_provisioning.drivers import Plan
-from entresol_provisioning.scopes import variables
+from entresol_provisioning.scopes import guard, variables
 
 LARGEST_BYTES = 200 * 1024
 """Of what is told; the envelope comes on top, and an event may have 256 KiB."""
@@ -126,7 +126,7 @@ def _cost(offering: Offering | None, request: Request, scope: Mapping[str, Any])
     if request.action == "delete":
         return 0.0
     try:
-        value = compile_expression(offering.cost).evaluate(Scope(**{name: scope[name] for name in _COST_KNOWS}))
+        value = guard().evaluate(offering.cost, Scope(**{name: scope[name] for name in _COST_KNOWS}))
     except ExpressionError as error:
         raise Impossible(f"the offering's cost can't be told: {error}") from None
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):

@@ -1,9 +1,14 @@
-"""What the expressions and templates of an offering may name, built from a request and what has been done so far."""
+"""What the expressions and templates of an offering may name, built from a request and what has been done so far.
+
+They are guarded as those of policies are: what a harmless one takes depends on the inputs that a request brings.
+"""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from entresol_manifests.expressions import ExpressionError, Scope
+from entresol_manifests.guard import Guard
 from entresol_manifests.placeholders import interpolate, placeholders
 
 from entresol_provisioning.domain.offering import REQUIRES
@@ -69,9 +74,15 @@ def filled(value: Any, scope: Mapping[str, Any]) -> Any:
     if is_fixed(value):
         return interpolate(value, _NOTHING, verbatim=VERBATIM)
     try:
-        return interpolate(value, Scope(**scope), verbatim=VERBATIM)
+        return interpolate(value, Scope(**scope), verbatim=VERBATIM, evaluate=guard().evaluate)
     except ExpressionError as error:
         raise ExpressionError(f"{error.pointer}: {error.message}" if error.pointer else error.message) from None
+
+
+@cache
+def guard() -> Guard:
+    """Of every expression of every offering."""
+    return Guard()
 
 
 _NOTHING = Scope()

@@ -18,7 +18,7 @@ from entresol_eventing.envelope import now
 from entresol_eventing.failpoints import failpoint
 from entresol_eventing.service import Service
 from entresol_eventing.writer import Unavailable
-from entresol_manifests.expressions import ExpressionError, Scope, compile_expression
+from entresol_manifests.expressions import ExpressionError, Scope
 from entresol_manifests.schemas import validator
 from sqlmodel import Session
 
@@ -40,7 +40,7 @@ from entresol_provisioning.offerings import Offerings
 from entresol_provisioning.plans import SKIPPED, outline
 from entresol_provisioning.requirements import wanted
 from entresol_provisioning.runs import Runs
-from entresol_provisioning.scopes import filled
+from entresol_provisioning.scopes import filled, guard
 from entresol_provisioning.settings import Settings
 from entresol_provisioning.verdicts import Verdict, Wait
 
@@ -137,7 +137,7 @@ class StepWorker:
                 if intent.request.plans and (waits_for := sparing.unknown(intent)):
                     return sparing.verdict(intent, "succeeded", plan=sparing.after_apply(intent, waits_for))
                 when = None if intent.given_up is not None else intent.step.when
-                if when is not None and not compile_expression(when).holds(Scope(**scope)):
+                if when is not None and not guard().holds(when, Scope(**scope)):
                     if intent.footprint is None or intent.request.action not in HOW_TO_BE:
                         return sparing.not_needed(intent)
                     intent = intent.taking_down()
