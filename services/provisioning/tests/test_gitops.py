@@ -404,3 +404,63 @@ async def test_a_lock_that_a_crash_left_in_a_mirror_does_not_stop_the_next_attem
     ref.with_name(f"{ref.name}.lock").touch()
     await driver.apply(step({"app.yaml": "a: 3\n"}, 3, with_=with_, destination=destination))
     assert git(remote, "show", "main:shop/dev/database/orders/app.yaml") == "a: 3"
+
+
+async def test_a_branch_is_begun_only_where_there_is_none(
+    driver: GitOps, step: Callable[..., StepWork], remote: Path
+) -> None:
+    destination = {"repository": fetched(remote)}
+    first = await driver.apply(step({"a": "1"}, destination=destination))
+    git(remote, "branch", "-m", "main", "trunk")
+    for act in (driver.plan, driver.apply):
+        with pytest.raises(StepFailed, match="has branches, but not main; make it") as failure:
+            await act(step({"a": "2"}, 2, destination=destination, previous=first.outputs))
+    assert failure.value.untouched
+    assert git(remote, "branch", "--format=%(refname:short)") == "trunk"
+    gone = step({"a": "1"}, 3, destination=destination, previous=first.outputs)
+    assert (await driver.destroy(gone)).message == "nothing to change"
+
+
+async def test_a_change_leaves_a_file_executable(
+    driver: GitOps, step: Callable[..., StepWork], remote: Path, tmp_path: Path
+) -> None:
+    destination = {"repository": str(remote)}
+    first = await driver.apply(step({"run": "1"}, destination=destination))
+    (file,) = first.outputs["files"]
+    clone = cloned(remote, tmp_path / "clone")
+    (clone / file).chmod(0o755)
+    git(clone, "commit", "--quiet", "-am", "executable")
+    git(clone, "push", "--quiet")
+    assert (await driver.observe(step({"run": "1"}, destination=destination))).differences == ()
+    await driver.apply(step({"run": "2"}, 2, destination=destination, previous=first.outputs))
+    assert git(remote, "ls-tree", "main", file).startswith("100755")
+
+
+@pytest.mark.parametrize(
+    ("path", "files", "reason"),
+    [
+        ("cart", {"b": "x"}, "cart: Cart is there"),
+        ("Cart", {"A": "x"}, "Cart/A: Cart/a is there"),
+        ("new", {"a": "1", "A": "2"}, "new/a: new/A is there"),
+        ("new", {"e\u0301": "1", "\u00e9": "2"}, "is there, and on some machines that is the same"),
+    ],
+)
+async def test_two_names_that_are_one_on_some_machines_are_refused(
+    driver: GitOps, step: Callable[..., StepWork], path: str, files: dict[str, str], reason: str
+) -> None:
+    first = await driver.apply(step({"a": "1"}, with_={"path": "Cart"}))
+    with pytest.raises(StepFailed, match=reason):
+        await driver.apply(step(files, 2, with_={"path": path}))
+    await driver.apply(step({"A": "1"}, 3, with_={"path": "cart"}, previous=first.outputs))
+
+
+async def test_a_branch_that_a_server_protects_is_no_passing_failure(
+    driver: GitOps, step: Callable[..., StepWork], remote: Path
+) -> None:
+    hook = remote / "hooks" / "pre-receive"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\necho 'GH006: Protected branch update failed for refs/heads/main.' >&2\nexit 1\n")
+    hook.chmod(0o755)
+    with pytest.raises(StepFailed, match=r"via: branch.*GH006: Protected branch") as failure:
+        await driver.apply(step({"a": "1"}, destination={"repository": str(remote)}))
+    assert (failure.value.retryable, failure.value.untouched) == (False, True)

@@ -17,7 +17,7 @@ import sys
 from collections.abc import Mapping
 from typing import Any, BinaryIO
 
-from jinja2 import StrictUndefined, TemplateError, TemplateSyntaxError, UndefinedError
+from jinja2 import DictLoader, StrictUndefined, TemplateError, TemplateNotFound, TemplateSyntaxError, UndefinedError
 from jinja2.exceptions import SecurityError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from markupsafe import Markup
@@ -121,6 +121,7 @@ def environment() -> ImmutableSandboxedEnvironment:
         trim_blocks=True,
         lstrip_blocks=True,
         autoescape=False,
+        loader=DictLoader({}),
     )
 
 
@@ -136,6 +137,10 @@ def render_all(templates: ImmutableSandboxedEnvironment, asked: Mapping[str, Any
             return {"error": f"template {name}: {error.message}", "unknown": True}
         except TemplateSyntaxError as error:
             return {"error": f"template {name} line {error.lineno}: {error.message}", "unknown": False}
+        except TemplateNotFound as error:
+            return {"error": f"template {name}: names {error.name}, but each template stands alone", "unknown": False}
+        except MemoryError:
+            return {"error": f"template {name}: needs more memory than it may have", "unknown": False}
         except (TemplateError, ArithmeticError, LookupError, TypeError, ValueError, RecursionError) as error:
             reason = error.message if isinstance(error, TemplateError) else type(error).__name__
             return {"error": f"template {name}: {reason}", "unknown": False}

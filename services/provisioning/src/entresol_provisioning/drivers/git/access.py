@@ -16,7 +16,11 @@ from entresol_provisioning.drivers import StepFailed
 
 _UNTRUSTED = "nobody whom this service trusts vouches for the server; name their certificates by SSL_CERT_FILE"
 _LOGIN = "the server wants another login; check secretRef of the destination"
+_RULES = "the server's rules don't let the step do that; change them, or propose the change with via: branch"
 _LASTING = {
+    "hook declined": _RULES,
+    "protected branch": _RULES,
+    "prohibited by Gerrit": _RULES,
     "could not read Username": _LOGIN,
     "Authentication failed": _LOGIN,
     "UNPROTECTED PRIVATE KEY": "the key of secretRef may be read by others; let its owner alone read it",

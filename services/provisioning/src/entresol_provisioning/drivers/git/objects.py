@@ -7,7 +7,9 @@ survive a power cut.
 
 import hashlib
 import os
+import stat
 import tempfile
+import unicodedata
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -42,6 +44,7 @@ class Objects:
         self._place = Path(repo.controldir()) / "objects"
         self._added: dict[ObjectID, ShaFile] = {}
         self._trees: dict[ObjectID, Tree] = {}
+        self._names: dict[ObjectID, dict[str, str]] = {}
 
     def __getitem__(self, name: ObjectID) -> ShaFile:
         """One that belongs to the caller, who may change it."""
@@ -75,6 +78,20 @@ class Objects:
             self._stored(name, lambda _: len(found))
             self._trees[name] = found
         return self._trees[name]
+
+    def folder(self, name: ObjectID, inside: str) -> ObjectID | None:
+        """The tree of that name in a tree."""
+        tree, key = self.tree(name), inside.encode()
+        return tree[key][1] if key in tree and stat.S_ISDIR(tree[key][0]) else None
+
+    def alike(self, name: ObjectID, inside: str) -> str:
+        """What is in a tree under that name, or under one that is the same where capitals don't count; or the name."""
+        if inside.encode() in self.tree(name):
+            return inside
+        if name not in self._names:
+            listed = (one.decode(errors="surrogateescape") for one in self.tree(name))
+            self._names[name] = {fold(one): one for one in listed}
+        return self._names[name].get(fold(inside), inside)
 
     def add_object(self, one: ShaFile) -> None:
         self._added[one.id] = one.copy()
@@ -123,6 +140,11 @@ class Objects:
             file.write(one.as_legacy_object())
             os.fchmod(number, 0o444)
         return unfinished
+
+
+def fold(name: str) -> str:
+    """What is the same of names that are one on disks where neither capitals nor the spelling of accents counts."""
+    return unicodedata.normalize("NFC", name).casefold()
 
 
 def _each(act: Callable[[str], None], paths: Iterable[str]) -> None:

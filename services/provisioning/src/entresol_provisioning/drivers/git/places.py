@@ -11,6 +11,7 @@ from pydantic import Field
 from pydantic.config import JsonDict
 
 from entresol_provisioning.drivers import StepFailed, StepWork, paths
+from entresol_provisioning.drivers.git import refs
 from entresol_provisioning.drivers.git.access import Access
 from entresol_provisioning.drivers.git.remotes import Remote
 from entresol_provisioning.drivers.git.rounds import Rounds
@@ -77,6 +78,12 @@ class Repositories:
     async def read(self, place: Place, branches: Collection[str], job: Job) -> Any:
         """What the job sees at the heads of the branches."""
         return await self.at(place).ask(job, branches, reads=True)
+
+    async def is_empty(self, place: Place) -> bool:
+        """Whether there is neither branch nor tag; a remote repository has been read before."""
+        if place.remote is not None:
+            return await place.remote.is_empty(place.directory)
+        return await asyncio.to_thread(refs.is_empty, place.directory)
 
     async def close(self) -> None:
         await asyncio.gather(*(rounds.close() for rounds in list(self._rounds.values())))

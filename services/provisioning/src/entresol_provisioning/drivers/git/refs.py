@@ -36,6 +36,11 @@ def head_of(repo: Repo, branch: str) -> ObjectID | None:
         raise Damaged(f"the branch {branch} stands for itself") from None
 
 
+def is_empty(place: Path) -> bool:
+    with Repo(str(place)) as repo:
+        return not any(name.startswith(b"refs/") for name in repo.get_refs())
+
+
 def move(repo: Repo, branch: str, old: ObjectID | None, new: ObjectID | None) -> bool:
     """Let the branch point to the new commit if it still points to the old one; return whether it did.
 

@@ -11,7 +11,7 @@ from dulwich.objects import Blob, Commit, ObjectID, Tree
 
 from entresol_provisioning import drivers
 from entresol_provisioning.drivers import StepFailed, fields, paths
-from entresol_provisioning.drivers.git.objects import Objects
+from entresol_provisioning.drivers.git.objects import Objects, fold
 
 Entry = tuple[int, ObjectID]
 """Mode, and name of the content."""
@@ -34,6 +34,8 @@ class Difference:
     removed: tuple[str, ...]
     before: Mapping[str, str] = field(default_factory=dict)
     """Names of the blobs that are there, of what is changed or removed."""
+    executable: frozenset[str] = frozenset()
+    """Of what is changed; that stays so, since no step says anything of it."""
 
     def __bool__(self) -> bool:
         return bool(self.added or self.changed or self.removed)
@@ -44,24 +46,28 @@ class InTheWay(StepFailed):
 
 
 def compare(objects: Objects, head: ObjectID | None, change: Change) -> Difference:
-    """Raise InTheWay where a link, a submodule or a directory is in the way."""
+    """Raise InTheWay where a link, a submodule, a directory, or a name that some take for the same, is in the way."""
     found = {path: _entry(objects, head, path, change.remove) for path in sorted({*change.write, *change.remove})}
     wanted = {path: Blob.from_string(content).id for path, content in change.write.items()}
-    there = {path: blob.decode() for path, blob in found.items() if blob is not None and blob != wanted.get(path)}
+    there = {path: one for path, one in found.items() if one is not None and one[1] != wanted.get(path)}
+    added = tuple(path for path in found if path in wanted and found[path] is None)
+    _check_names(objects, head, added, change.remove)
     return Difference(
-        added=tuple(path for path in found if path in wanted and found[path] is None),
+        added=added,
         changed=tuple(path for path in there if path in wanted),
         removed=tuple(path for path in there if path not in wanted),
-        before=there,
+        before={path: name.decode() for path, (_, name) in there.items()},
+        executable=frozenset(path for path, (mode, _) in there.items() if mode & 0o111),
     )
 
 
 def blob(objects: Objects, head: ObjectID | None, path: str) -> ObjectID | None:
     """The content of the file at the path; None if there is no file."""
     try:
-        return _entry(objects, head, path)
+        found = _entry(objects, head, path)
     except InTheWay:
         return None
+    return None if found is None else found[1]
 
 
 def is_there(objects: Objects, head: ObjectID | None, change: Change) -> bool:
@@ -79,20 +85,20 @@ def look(objects: Objects, head: ObjectID | None, change: Change) -> tuple[bool,
     for path in sorted({*change.write, *change.remove}):
         wanted = change.write.get(path)
         try:
-            blob = _entry(objects, head, path)
+            found = _entry(objects, head, path)
         except InTheWay:
             exists = True
             differences.append(drivers.Difference(path, "changed"))
             continue
-        if blob is None:
+        if found is None:
             if wanted is not None:
                 differences.append(drivers.Difference(path, "removed"))
             continue
         exists = True
         if wanted is None:
             differences.append(drivers.Difference(path, "added"))
-        elif blob != Blob.from_string(wanted).id:
-            differences += fields.within_file(path, objects.raw(blob), wanted)
+        elif found[1] != Blob.from_string(wanted).id:
+            differences += fields.within_file(path, objects.raw(found[1]), wanted)
     return exists, tuple(differences)
 
 
@@ -113,7 +119,8 @@ def commit(
     """Add the commit and everything in it: the tree of the start with the difference. Not saved yet."""
     entries: dict[str, Entry | None] = dict.fromkeys(difference.removed)
     for path in (*difference.added, *difference.changed):
-        entries[path] = (stat.S_IFREG | 0o644, add(objects, change.write[path]))
+        mode = 0o755 if path in difference.executable else 0o644
+        entries[path] = (stat.S_IFREG | mode, add(objects, change.write[path]))
     return record(objects, parents, grow(objects, start, entries), message, committer)
 
 
@@ -168,8 +175,8 @@ def _beneath(objects: Objects, tree: ObjectID) -> dict[str, Entry]:
     }
 
 
-def _entry(objects: Objects, head: ObjectID | None, path: str, going: frozenset[str] = frozenset()) -> ObjectID | None:
-    """The blob at the path; None if nothing is there, or only what goes."""
+def _entry(objects: Objects, head: ObjectID | None, path: str, going: frozenset[str] = frozenset()) -> Entry | None:
+    """The file at the path; None if nothing is there, or only what goes."""
     if head is None:
         return None
     *folders, name = path.encode().split(b"/")
@@ -190,4 +197,20 @@ def _entry(objects: Objects, head: ObjectID | None, path: str, going: frozenset[
         return None
     if not stat.S_ISREG(mode):
         raise InTheWay(f"{path}: a link, a submodule or a directory is in the way")
-    return sha
+    return mode, sha
+
+
+def _check_names(objects: Objects, head: ObjectID | None, added: Iterable[str], going: frozenset[str]) -> None:
+    """Raise InTheWay where two names differ only by capitals or by how accents are written: some disks have but one."""
+    alike: dict[str, str] = {}
+    root = None if head is None else objects.commit(head).tree
+    for path in added:
+        tree, place = root, ""
+        for part in path.split("/"):
+            other = part if tree is None else objects.alike(tree, part)
+            there, place = (f"{place}/{one}" if place else one for one in (other, part))
+            if other == part or any(f"{one}/".startswith(f"{there}/") for one in going):
+                there = alike.setdefault(fold(place), place)
+            if there != place:
+                raise InTheWay(f"{place}: {there} is there, and on some machines that is the same; choose another name")
+            tree = None if tree is None else objects.folder(tree, part)

@@ -2,18 +2,23 @@
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from dulwich.objects import ObjectID
 from entresol_manifests.digest import digest
 
-from entresol_provisioning.drivers import StepResult, StepWork
+from entresol_provisioning.drivers import StepFailed, StepResult, StepWork
 from entresol_provisioning.drivers.git import history, trees
 from entresol_provisioning.drivers.git.trees import Change, Difference
 from entresol_provisioning.drivers.git.views import View
 from entresol_provisioning.drivers.git.writers import writers
 from entresol_provisioning.drivers.gitops.targets import Target
 from entresol_provisioning.drivers.gitops.wishes import Wish, taken
+
+
+class NoBranch(StepFailed):
+    """The branch is not there."""
 
 
 class Weighed(NamedTuple):
@@ -33,7 +38,7 @@ def add(view: View, work: StepWork, target: Target, wish: Wish, committer: str) 
     branch = target.branch
     if work.attempted and (found := view.find(branch, history.trailer(work.idempotency_key))) is not None:
         before = next(iter(view.objects.commit(found).parents), None)
-        files = weigh(view, work, before, wish).files
+        files = weigh(view, work, before, replace(wish, begins=True)).files
         return StepResult(outputs(target, files, found.decode()), "committed by an earlier attempt")
     tip = view.tips[branch]
     change, difference, files = weigh(view, work, tip, wish)
@@ -49,8 +54,10 @@ def add(view: View, work: StepWork, target: Target, wish: Wish, committer: str) 
 def weigh(view: View, work: StepWork, head: ObjectID | None, wish: Wish) -> Weighed:
     """What would have to change at the head; raise StepFailed where that is what another resource has written.
 
-    Whatever is there as wanted, and not the step's, stays whose it is.
+    Whatever is there as wanted, and not the step's, stays whose it is. Raises NoBranch where it should be and is not.
     """
+    if head is None and wish.write and not wish.begins:
+        raise NoBranch("there is no such branch")
     change = wish.change(view.objects, head, work.resource_id)
     difference = trees.compare(view.objects, head, change)
     there = {path: trees.blob(view.objects, head, path) for path in change.write.keys() - wish.own}

@@ -7,6 +7,11 @@
 """
 
 import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from functools import partial
+from typing import TypeVar
 
 from entresol_provisioning.drivers import (
     Difference,
@@ -30,6 +35,8 @@ from entresol_provisioning.drivers.gitops.wishes import Wish, wish
 from entresol_provisioning.rendering import Renderer, RenderFailed
 from entresol_provisioning.settings import Settings
 
+T = TypeVar("T")
+
 
 class GitOps:
     name = "gitops"
@@ -50,10 +57,15 @@ class GitOps:
             if not at.create and not work.destroys:
                 raise StepFailed(_missing(at))
             return _plan(at, wanted.anew, trees.everything(wanted.anew))
-        weighed: Weighed = await self._repositories.read(
-            at.place, {at.branch}, lambda view: commits.weigh(view, work, view.heads[at.branch], wanted)
-        )
-        return _plan(at, weighed.change, weighed.difference)
+
+        async def weigh(wanted: Wish) -> Weighed:
+            weighed: Weighed = await self._repositories.read(
+                at.place, {at.branch}, lambda view: commits.weigh(view, work, view.heads[at.branch], wanted)
+            )
+            return weighed
+
+        found = await self._begun(at, wanted, weigh)
+        return _plan(at, found.change, found.difference)
 
     async def apply(self, work: StepWork) -> StepResult:
         with beforehand():
@@ -65,7 +77,7 @@ class GitOps:
             work.hold_to(commits.approvable(at, wanted.anew, trees.everything(wanted.anew)))
         if at.create:
             await asyncio.to_thread(refs.create, at.place.directory, at.branch)
-        return await self._bring_about(work, at, wanted)
+        return await self._begun(at, wanted, partial(self._bring_about, work, at))
 
     async def destroy(self, work: StepWork) -> StepResult:
         at = target(self._settings, work)
@@ -116,6 +128,17 @@ class GitOps:
     async def close(self) -> None:
         await self._repositories.close()
         await self._renderer.close()
+
+    async def _begun(self, at: Target, wanted: Wish, act: Callable[[Wish], Awaitable[T]]) -> T:
+        """Act; if the branch is missing, begin it, but only in an empty repository: else nobody would read it."""
+        with contextlib.suppress(commits.NoBranch):
+            return await act(wanted)
+        begins = await self._repositories.is_empty(at.place)
+        try:
+            return await act(replace(wanted, begins=begins))  # somebody may have begun it just now
+        except commits.NoBranch:
+            reason = f"{at.repository} has branches, but not {at.branch}; make it, or name the one that is meant"
+            raise StepFailed(reason, untouched=True) from None
 
     async def _bring_about(self, work: StepWork, at: Target, wanted: Wish) -> StepResult:
         committer = self._settings.committer

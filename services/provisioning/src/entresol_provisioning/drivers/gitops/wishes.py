@@ -26,6 +26,8 @@ class Wish:
     write: Mapping[str, bytes]
     own: frozenset[str]
     """Recorded as the step's, and no other step's since."""
+    begins: bool = False
+    """Whether the branch may be begun, since the repository has none."""
     perhaps: frozenset[str] = frozenset()
     """Of a destroy: files that an attempt may have written whose end was never recorded."""
 
@@ -51,7 +53,7 @@ async def wish(work: StepWork, at: Target, write: Mapping[str, bytes], names: fr
     # What another step of the resource has put there, this one goes on with; the other then leaves it alone.
     taken_over = others.keys() & write.keys()
     own = (own - others.keys()) | taken_over
-    return Wish(write, own, frozenset() if write else names - own - others.keys())
+    return Wish(write, own, perhaps=frozenset() if write else names - own - others.keys())
 
 
 def taken(path: str, resource: str) -> StepFailed:

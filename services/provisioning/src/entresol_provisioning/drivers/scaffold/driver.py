@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dulwich.objects import ObjectID
-from dulwich.repo import Repo
 from entresol_eventing.failpoints import failpoint
 from entresol_manifests.digest import digest
 
@@ -184,9 +183,7 @@ class Scaffold:
         state = await self._read(at, lambda view: _found(view, at, work, is_empty=False))
         if state.head is not None:
             return state
-        if at.place.remote is not None:
-            return State(is_empty=await at.place.remote.is_empty(at.place.directory))
-        return State(is_empty=await asyncio.to_thread(_is_empty, at.place.directory))
+        return State(is_empty=await self._repositories.is_empty(at.place))
 
     def _next(self, view: View, at: Target, work: StepWork, render: Render, *, is_empty: bool) -> Step:
         """Raises StepFailed if the repository is somebody else's, or if there is a conflict."""
@@ -231,11 +228,6 @@ def _begun(render: Render) -> Step:
 def _found(view: View, at: Target, work: StepWork, *, is_empty: bool) -> State:
     head = view.heads[at.branch]
     return State(head, histories.find(view.objects, head, work), is_empty and head is None)
-
-
-def _is_empty(directory: Path) -> bool:
-    with Repo(str(directory)) as repo:
-        return not any(name.startswith(b"refs/") for name in repo.refs.allkeys())
 
 
 def _delete(place: Path) -> None:
