@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 from entresol_contracts.events import (
+    Actor,
     ResourceChanged,
     ResourceDeleted,
     ResourceDrifted,
     ResourceProvisioned,
+    RunFailed,
 )
 from entresol_provisioning import store
 from entresol_provisioning.drivers import Difference
@@ -153,3 +155,27 @@ class TestChanges:
         assert [(one.step, one.driver, one.reason) for one in deleted.orphaned or ()] == [
             ("only", "noop", "the cloud is gone")
         ]
+
+    def test_an_extension_does_not_queue_behind_the_end_that_it_is_to_put_off(self, desk: Desk) -> None:
+        desk.apply(make_offering(lifetime={"default": "1h", "max": "9h"}))
+        desk.ask()
+        desk.done("only")
+        desk.ask("reconcile")
+        desk.later(hours=2)
+        end = desk.ask("delete", actor=Actor(id="system:expiry", groups=[]))
+        extension = desk.ask("extend", lifetime_seconds=3600)
+        assert desk.facts(extension) == ["RunStarted", "ResourceExtended", "RunSucceeded"]
+        desk.done("only")
+        assert desk.facts(end) == ["RunFailed"]
+        assert "it lives on" in desk.last().reason
+        assert names(desk) == []
+
+    def test_what_is_being_deleted_is_not_extended(self, desk: Desk) -> None:
+        desk.apply(make_offering(lifetime={"default": "1h", "max": "9h"}))
+        desk.ask()
+        desk.done("only")
+        desk.ask("delete")
+        extension = desk.ask("extend", lifetime_seconds=7200)
+        assert desk.facts(extension) == []
+        desk.done("only")
+        assert "there is no" in desk.said(RunFailed, extension)[0].reason

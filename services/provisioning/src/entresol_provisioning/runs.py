@@ -122,8 +122,12 @@ class Runs:
             yield from because(self._advance(connection, request, verdict, at), request.cause)
 
     def _admit(self, connection: Connection, request: Request, at: datetime) -> Iterator[Outcome]:
-        """Begin the next pass, or wait for what plans or applies before it on the same resource."""
-        if store.is_busy(connection, request.resource_id):
+        """Begin the next pass, or wait for what plans or applies before it on the same resource.
+
+        An extension that waited could come after the end that it is to put off.
+        """
+        waits = request.action != "extend" or store.is_being_deleted(connection, request.resource_id)
+        if waits and store.is_busy(connection, request.resource_id):
             values = {name: getattr(request, name) for name in ("phase", "approved", "judged", "cause")}
             store.change_request(connection, request.id, state=QUEUED, **values)
             store.line_up(connection, request.id, request.resource_id)

@@ -112,6 +112,11 @@ def is_busy(connection: Connection, resource_id: str) -> bool:
     return _BUSY.first(connection, resource_id=resource_id) is not None
 
 
+def is_being_deleted(connection: Connection, resource_id: str) -> bool:
+    deletes = (request.c.resource_id == resource_id, request.c.state == RUNNING, request.c.action == "delete")
+    return connection.execute(select(request.c.id).where(*deletes).limit(1)).first() is not None
+
+
 def line_up(connection: Connection, request_id: str, resource_id: str) -> None:
     connection.execute(_LINE_UP, {"request_id": request_id, "resource_id": resource_id})
 
