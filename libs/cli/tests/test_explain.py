@@ -62,6 +62,11 @@ def test_what_an_event_says_cannot_steer_the_terminal(chain: list[Document]) -> 
     assert "[red]�[2Jgone��" in drawn
 
 
+def test_a_delete_of_what_never_was_says_so(chain: list[Document]) -> None:
+    chain[5]["data"] |= {"action": "delete", "steps": []}
+    assert "run.started (provisioning)  nothing of it is there" in text_of(chain)
+
+
 def test_an_event_of_a_newer_platform_is_shown_by_its_type(chain: list[Document]) -> None:
     chain[5] |= {"type": "dev.entresol.run.started.v2", "data": {"something": "else"}}
     assert "run.started.v2 (provisioning)" in text_of(chain)

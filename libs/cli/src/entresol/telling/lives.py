@@ -27,7 +27,8 @@ def run(name: str, data: Document) -> str:
     """A fact about a run, its steps, and what it needs of others."""
     match name:
         case "run.started":
-            return "steps " + " → ".join(data["steps"]) if data["steps"] else "no steps"
+            nothing = "nothing of it is there" if data.get("action") == "delete" else "no steps"
+            return "steps " + " → ".join(data["steps"]) if data["steps"] else nothing
         case "run.progressed":
             again = f" (attempt {data['attempt']})" if data["attempt"] > 1 or data["state"] == "retrying" else ""
             return f"step {data['step']} {data['state']}{again}{because(data.get('message'))}"
