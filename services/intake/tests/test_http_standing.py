@@ -80,64 +80,65 @@ async def test_a_lock_may_have_no_end_or_one_that_is_counted_from_now(service: S
     assert [each.data.until for each in await said(service, "lock.placed")] == [None, until]
 
 
-@pytest.mark.parametrize(
-    ("fields", "pointer"),
-    [
-        ({"scope": "absent"}, "/scope"),
-        ({"scope": None}, "/scope"),
-        ({"scope": []}, "/scope"),
-        ({"scope": {"project": None}}, "/scope/project"),
-        ({"scope": {"project": "Shop"}}, "/scope/project"),
-        ({"scope": {"project": "shop\n"}}, "/scope/project"),
-        ({"scope": {"environment": "*"}}, "/scope/environment"),
-        ({"scope": {"offering": 5}}, "/scope/offering"),
-        ({"scope": {"action": ""}}, "/scope/action"),
-        ({"scope": {"resource": "shop/prod/database"}}, "/scope/resource"),
-        ({"scope": {"resource": "shop/prod/database/a/b"}}, "/scope/resource"),
-        ({"scope": {"resource": "shop/prod/../x"}}, "/scope/resource"),
-        ({"scope": {"resource": ["shop"]}}, "/scope/resource"),
-        ({"scope": {"resource": "shop/prod/database/a", "project": "bank"}}, "/scope/resource"),
-        ({"scope": {"resource": "shop/prod/database/a", "offering": "bucket"}}, "/scope/resource"),
-        ({"scope": {"request": "r-1", "project": "shop"}}, "/scope/request"),
-        ({"scope": {"team": "a"}}, "/scope/team"),
-        ({"reason": "absent"}, "/reason"),
-        ({"reason": None}, "/reason"),
-        ({"reason": ""}, "/reason"),
-        ({"reason": " \t"}, "/reason"),
-        ({"reason": "x" * 2001}, "/reason"),
-        ({"exempt": "user:ada"}, "/exempt"),
-        ({"exempt": ["ada"]}, "/exempt/0"),
-        ({"exempt": ["user:grace", "user:a b"]}, "/exempt/1"),
-        ({"exempt": ["group:"]}, "/exempt/0"),
-        ({"exempt": ["group:a\x1b[2J"]}, "/exempt/0"),
-        ({"exempt": [5]}, "/exempt/0"),
-        ({"exempt": ["group:" + "x" * 255]}, "/exempt/0"),
-        ({"exempt": ["user:a"] * 101}, "/exempt"),
-        ({"until": "2020-01-01T00:00:00Z"}, "/until"),
-        ({"until": "2099-01-01T00:00:00"}, "/until"),
-        ({"until": "2099-01-01"}, "/until"),
-        ({"until": "2099-13-01T00:00:00Z"}, "/until"),
-        ({"until": "9999-12-31T23:59:59-14:00"}, "/until"),
-        ({"until": "0001-01-01T00:00:00+14:00"}, "/until"),
-        ({"until": "٢٠٩٩-01-01T00:00:00Z"}, "/until"),
-        ({"until": 4070908800}, "/until"),
-        ({"for": "soon"}, "/for"),
-        ({"for": "0s"}, "/for"),
-        ({"for": "-1h"}, "/for"),
-        ({"for": "9" * 39 + "w"}, "/for"),
-        ({"for": 4}, "/for"),
-        ({"until": FUTURE, "for": "4h"}, "/for"),
-        ({"by": "user:grace"}, "/by"),
-    ],
-)
+WRONG_LOCKS: list[tuple[Document, str]] = [
+    ({"scope": "absent"}, "/scope"),
+    ({"scope": None}, "/scope"),
+    ({"scope": []}, "/scope"),
+    ({"scope": {"project": None}}, "/scope/project"),
+    ({"scope": {"project": "Shop"}}, "/scope/project"),
+    ({"scope": {"project": "shop\n"}}, "/scope/project"),
+    ({"scope": {"environment": "*"}}, "/scope/environment"),
+    ({"scope": {"offering": 5}}, "/scope/offering"),
+    ({"scope": {"action": ""}}, "/scope/action"),
+    ({"scope": {"resource": "shop/prod/database"}}, "/scope/resource"),
+    ({"scope": {"resource": "shop/prod/database/a/b"}}, "/scope/resource"),
+    ({"scope": {"resource": "shop/prod/../x"}}, "/scope/resource"),
+    ({"scope": {"resource": ["shop"]}}, "/scope/resource"),
+    ({"scope": {"resource": "shop/prod/database/a", "project": "bank"}}, "/scope/resource"),
+    ({"scope": {"resource": "shop/prod/database/a", "offering": "bucket"}}, "/scope/resource"),
+    ({"scope": {"request": "r-1", "project": "shop"}}, "/scope/request"),
+    ({"scope": {"team": "a"}}, "/scope/team"),
+    ({"reason": "absent"}, "/reason"),
+    ({"reason": None}, "/reason"),
+    ({"reason": ""}, "/reason"),
+    ({"reason": " \t"}, "/reason"),
+    ({"reason": "x" * 2001}, "/reason"),
+    ({"exempt": "user:ada"}, "/exempt"),
+    ({"exempt": ["ada"]}, "/exempt/0"),
+    ({"exempt": ["user:grace", "user:a b"]}, "/exempt/1"),
+    ({"exempt": ["group:"]}, "/exempt/0"),
+    ({"exempt": ["group:a\x1b[2J"]}, "/exempt/0"),
+    ({"exempt": [5]}, "/exempt/0"),
+    ({"exempt": ["group:" + "x" * 255]}, "/exempt/0"),
+    ({"exempt": ["user:a"] * 101}, "/exempt"),
+    ({"until": "2020-01-01T00:00:00Z"}, "/until"),
+    ({"until": "2099-01-01T00:00:00"}, "/until"),
+    ({"until": "2099-01-01"}, "/until"),
+    ({"until": "2099-13-01T00:00:00Z"}, "/until"),
+    ({"until": "9999-12-31T23:59:59-14:00"}, "/until"),
+    ({"until": "0001-01-01T00:00:00+14:00"}, "/until"),
+    ({"until": "٢٠٩٩-01-01T00:00:00Z"}, "/until"),
+    ({"until": 4070908800}, "/until"),
+    ({"for": "soon"}, "/for"),
+    ({"for": "0s"}, "/for"),
+    ({"for": "-1h"}, "/for"),
+    ({"for": "9" * 39 + "w"}, "/for"),
+    ({"for": 4}, "/for"),
+    ({"until": FUTURE, "for": "4h"}, "/for"),
+    ({"by": "user:grace"}, "/by"),
+]
+
+
 async def test_what_is_wrong_with_a_lock_is_refused_with_its_place(
-    service: Service, enter: Enter, fields: Document, pointer: str
+    service: Service, enter: Enter, subtests: pytest.Subtests
 ) -> None:
     ada = await enter()
-    body = {name: value for name, value in lock(**fields).items() if value != "absent"}
-    answer = await ada.post("/v1/locks", json=body)
-    assert answer.status_code == 422, answer.text
-    assert pointer in [each["pointer"] for each in answer.json()["violations"]]
+    for fields, pointer in WRONG_LOCKS:
+        with subtests.test(fields=fields):
+            body = {name: value for name, value in lock(**fields).items() if value != "absent"}
+            answer = await ada.post("/v1/locks", json=body)
+            assert answer.status_code == 422, answer.text
+            assert pointer in [each["pointer"] for each in answer.json()["violations"]]
     assert await said(service, "lock.placed") == []
 
 
@@ -221,48 +222,49 @@ async def test_a_waiver_is_said_in_a_chain_of_its_own(service: Service, enter: E
     assert (told.data.by, told.data.reason) == ("user:grace", "the test is over")
 
 
-@pytest.mark.parametrize(
-    ("fields", "pointer", "words"),
-    [
-        ({"waives": "absent"}, "/waives", "missing"),
-        ({"waives": "Policy"}, "/waives", "one of Policy, Quota, Window"),
-        ({"waives": "Route/x"}, "/waives", "one of Policy, Quota, Window"),
-        ({"waives": "Policy/A b"}, "/waives", "one of Policy, Quota, Window"),
-        ({"waives": "Policy/sensible-size"}, "/waives", "did you mean sensible-sizes?"),
-        ({"waives": "Quota/sensible-sizes"}, "/waives", "no Quota sensible-sizes"),
-        ({"waives": "Policy/unheard-of"}, "/waives", "no Policy unheard-of"),
-        ({"rule": 3}, "/rule", "the last is 2"),
-        ({"rule": 10**30}, "/rule", "the last is 2"),
-        ({"rule": 2}, "/rule", "break glass"),
-        ({"rule": -1}, "/rule", "counted from 0"),
-        ({"rule": True}, "/rule", "counted from 0"),
-        ({"rule": "0"}, "/rule", "counted from 0"),
-        ({"waives": "Quota/databases", "rule": 0}, "/rule", "a Quota has no rules"),
-        ({"waives": "Window/nights", "rule": 0}, "/rule", "a Window has no rules"),
-        ({"scope": "absent"}, "/scope", "missing"),
-        ({"scope": {"request": None}}, "/scope/request", ""),
-        ({"scope": {"request": "unknown"}}, "/scope/request", "no such request"),
-        ({"scope": {"request": "a\x1bb"}}, "/scope/request", "the id of a request"),
-        ({"reason": "absent"}, "/reason", "missing"),
-        ({"ticket": "absent"}, "/ticket", "missing"),
-        ({"ticket": ""}, "/ticket", ""),
-        ({"ticket": "\u3000"}, "/ticket", "not only blanks"),
-        ({"ticket": "OPS-1\nOPS-2"}, "/ticket", "one line"),
-        ({"ticket": "x" * 256}, "/ticket", ""),
-        ({"for": "absent"}, "/until", "missing"),
-        ({"for": "367d"}, "/for", "366 days"),
-        ({"for": "absent", "until": FUTURE}, "/until", "366 days"),
-        ({"until": FUTURE}, "/for", "beside until"),
-        ({"exempt": []}, "/exempt", "not known"),
-    ],
-)
+WRONG_WAIVERS: list[tuple[Document, str, str]] = [
+    ({"waives": "absent"}, "/waives", "missing"),
+    ({"waives": "Policy"}, "/waives", "one of Policy, Quota, Window"),
+    ({"waives": "Route/x"}, "/waives", "one of Policy, Quota, Window"),
+    ({"waives": "Policy/A b"}, "/waives", "one of Policy, Quota, Window"),
+    ({"waives": "Policy/sensible-size"}, "/waives", "did you mean sensible-sizes?"),
+    ({"waives": "Quota/sensible-sizes"}, "/waives", "no Quota sensible-sizes"),
+    ({"waives": "Policy/unheard-of"}, "/waives", "no Policy unheard-of"),
+    ({"rule": 3}, "/rule", "the last is 2"),
+    ({"rule": 10**30}, "/rule", "the last is 2"),
+    ({"rule": 2}, "/rule", "break glass"),
+    ({"rule": -1}, "/rule", "counted from 0"),
+    ({"rule": True}, "/rule", "counted from 0"),
+    ({"rule": "0"}, "/rule", "counted from 0"),
+    ({"waives": "Quota/databases", "rule": 0}, "/rule", "a Quota has no rules"),
+    ({"waives": "Window/nights", "rule": 0}, "/rule", "a Window has no rules"),
+    ({"scope": "absent"}, "/scope", "missing"),
+    ({"scope": {"request": None}}, "/scope/request", ""),
+    ({"scope": {"request": "unknown"}}, "/scope/request", "no such request"),
+    ({"scope": {"request": "a\x1bb"}}, "/scope/request", "the id of a request"),
+    ({"reason": "absent"}, "/reason", "missing"),
+    ({"ticket": "absent"}, "/ticket", "missing"),
+    ({"ticket": ""}, "/ticket", ""),
+    ({"ticket": "\u3000"}, "/ticket", "not only blanks"),
+    ({"ticket": "OPS-1\nOPS-2"}, "/ticket", "one line"),
+    ({"ticket": "x" * 256}, "/ticket", ""),
+    ({"for": "absent"}, "/until", "missing"),
+    ({"for": "367d"}, "/for", "366 days"),
+    ({"for": "absent", "until": FUTURE}, "/until", "366 days"),
+    ({"until": FUTURE}, "/for", "beside until"),
+    ({"exempt": []}, "/exempt", "not known"),
+]
+
+
 async def test_what_is_wrong_with_a_waiver_is_refused_with_its_place(
-    service: Service, ruled: AsyncClient, fields: Document, pointer: str, words: str
+    service: Service, ruled: AsyncClient, subtests: pytest.Subtests
 ) -> None:
-    answer = await ruled.post("/v1/waivers", json=waiver(**fields))
-    assert answer.status_code == 422, answer.text
-    (detail,) = [each["detail"] for each in answer.json()["violations"] if each["pointer"] == pointer]
-    assert words in detail
+    for fields, pointer, words in WRONG_WAIVERS:
+        with subtests.test(fields=fields):
+            answer = await ruled.post("/v1/waivers", json=waiver(**fields))
+            assert answer.status_code == 422, answer.text
+            (detail,) = [each["detail"] for each in answer.json()["violations"] if each["pointer"] == pointer]
+            assert words in detail
     assert await said(service, "waiver.granted") == []
 
 
