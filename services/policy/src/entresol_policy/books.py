@@ -3,12 +3,11 @@
 Only the writer thread comes here. After a rollback it is dropped as well, because what it was read from may be gone.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from entresol_manifests.digest import digest
 from sqlmodel import Session
 
 from entresol_policy.domain.judging import Policy
@@ -67,13 +66,13 @@ class Books:
 
 def _read(session: Session) -> InForce:
     manifests = store.manifests(session)
-    rules = {f"Policy/{name}": found["spec"].get("rules", ()) for kind, name, _, found in manifests if kind == "Policy"}
+    policies = {f"Policy/{name}": found for kind, name, _, found in manifests if kind == "Policy"}
     return InForce(
         policies=tuple(read_policy(name, digest, found) for kind, name, digest, found in manifests if kind == "Policy"),
         windows=tuple(read_window(name, found) for kind, name, _, found in manifests if kind == "Window"),
         quotas=tuple(read_quota(name, found) for kind, name, _, found in manifests if kind == "Quota"),
         locks=tuple(_lock(row) for row in store.locks(session)),
-        waivers=tuple(found for row in store.waivers(session) if (found := _waiver(row, rules)) is not None),
+        waivers=tuple(found for row in store.waivers(session) if (found := _waiver(row, policies)) is not None),
     )
 
 
@@ -81,11 +80,11 @@ def _lock(row: dict[str, Any]) -> Lock:
     return Lock(row["id"], Scope(**row["scope"]), row["because"], row["by"], tuple(row["exempt"]), row["until"])
 
 
-def _waiver(row: dict[str, Any], rules: Mapping[str, Sequence[Any]]) -> Waiver | None:
+def _waiver(row: dict[str, Any], policies: Mapping[str, Any]) -> Waiver | None:
     """None if what it waives is not there any more. A rule is found again where others have come before it."""
     rule, wanted = row["rule"], row["rule_digest"]
     if rule is not None and wanted is not None:
-        there = [digest(one) for one in rules.get(row["waives"], ())]
+        there = store.rule_digests(policies.get(row["waives"]))
         if wanted not in there:
             return None
         rule = rule if there[rule : rule + 1] == [wanted] else there.index(wanted)

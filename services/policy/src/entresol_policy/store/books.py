@@ -34,8 +34,16 @@ def rule_digest(session: Session, waives: str, rule: int | None) -> str | None:
     """What the rule of that number says now; None if it is no rule."""
     kind, _, name = waives.partition("/")
     found = _FIND.first(session.connection(), key_kind=kind, key_name=name)
-    rules = found[0]["spec"].get("rules", ()) if found else ()
-    return digest(rules[rule]) if rule is not None and rule < len(rules) else None
+    known = rule_digests(found[0]) if found else []
+    return known[rule] if rule is not None and rule < len(known) else None
+
+
+def rule_digests(document: Any) -> list[str]:
+    """What each rule of a policy says; none where it can't be read, which denies whatever is waived."""
+    try:
+        return [digest(one) for one in document["spec"]["rules"]]
+    except (TypeError, KeyError):
+        return []
 
 
 def manifests(session: Session) -> Sequence[tuple[str, str, str, dict[str, Any]]]:
