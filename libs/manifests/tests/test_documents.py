@@ -164,20 +164,20 @@ def asked(
 
 
 @pytest.mark.parametrize(
-    ("groups", "environment", "size", "denied"),
+    ("groups", "environment", "size", "action", "denied"),
     [
-        ([], "staging", "large", True),
-        (["data"], "staging", "large", False),
-        ([], "prod", "large", False),
-        ([], "dev", "small", False),
-        ([], "dev", None, False),
+        ([], "staging", "large", "update", True),
+        (["data"], "staging", "large", "create", False),
+        ([], "prod", "large", "create", False),
+        ([], "dev", "small", "create", False),
+        ([], "dev", "large", "delete", False),
     ],
 )
 def test_large_databases_are_for_production(
-    starter: list[Manifest], groups: list[str], environment: str, size: str | None, denied: bool
+    starter: list[Manifest], groups: list[str], environment: str, size: str, action: str, denied: bool
 ) -> None:
     policy = named(starter, "Policy")["large-databases-are-for-production"]["spec"]
-    request = {"offering": "database", "environment": environment, "inputs": {} if size is None else {"size": size}}
+    request = {"offering": "database", "environment": environment, "action": action, "inputs": {"size": size}}
     scope = Scope(request=request, actor={"id": "user:ada", "groups": groups})
     conditions = [policy["when"], policy["rules"][0]["deny"]]
     assert all(compile_expression(source).holds(scope) for source in conditions) is denied
