@@ -128,7 +128,7 @@ async def platform(bus: NatsServer, data: Path, **changed: Any) -> AsyncIterator
         "attempts": 3,
         "first_retry_seconds": 0.05,
         "longest_retry_seconds": 0.2,
-        "deadline_seconds": 0.5,
+        "deadline_seconds": 10.0,
     }
     client = await nats.connect(bus.url)
     try:
@@ -178,7 +178,7 @@ async def test_a_receiver_is_told_in_order_and_signed(
 async def test_bad_receivers_hold_up_nobody_else(bus: NatsServer, tmp_path: Path, receiver: Any) -> None:
     """Each kind has its own channel; the good one is told everything while the bad ones run into their ends."""
     hooks = {name: await receiver(name) for name in ["good", *BAD]}
-    async with platform(bus, tmp_path, concurrency=8) as entresol:
+    async with platform(bus, tmp_path, concurrency=8, deadline_seconds=1.0) as entresol:
         for name, hook in hooks.items():
             await entresol.apply("Channel", name, kind="webhook", url=hook.url)
             await entresol.route(name)
@@ -187,7 +187,7 @@ async def test_bad_receivers_hold_up_nobody_else(bus: NatsServer, tmp_path: Path
         for name in ("nowhere", "inside", "never-applied"):
             await entresol.route(name)
         await entresol.say(*(denied(number) for number in range(3)))
-        await eventually(lambda: len(hooks["good"].received) == 3, seconds=5)
+        await eventually(lambda: len(hooks["good"].received) == 3, seconds=10)
         ends = await entresol.ended(3 * (len(BAD) + 4), seconds=60)
         failed = [one.data for one in ends if isinstance(one.data, NotificationFailed)]
         assert len(failed) == 3 * (len(BAD) + 3)
