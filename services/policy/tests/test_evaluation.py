@@ -1,6 +1,7 @@
 """No expression stops the service, whoever wrote it and whatever it is about; together they say what each does."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -81,7 +82,8 @@ HOSTILE: dict[str, tuple[str, dict[str, Any]]] = {
 @pytest.mark.parametrize("case", HOSTILE)
 def test_a_hostile_expression_ends_and_others_go_on(case: str, evaluator: Evaluator) -> None:
     source, variables = HOSTILE[case]
-    assert told(evaluator, source, Scope(**variables)).startswith("takes more than 0.1 s: `")
+    # By processor time, by the clock on a busy machine, or by memory where that is filled first.
+    assert re.match(r"takes more (than 0\.[18] s|memory than \d+ MiB): `", told(evaluator, source, Scope(**variables)))
     assert evaluator.holds("l.map(x, x + 1) == [2]", Scope(l=[1]))
 
 
