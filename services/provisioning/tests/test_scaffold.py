@@ -362,3 +362,24 @@ async def test_what_others_push_meanwhile_is_kept(
     monkeypatch.setattr(refs, "move", late)
     await driver.apply(step(2, "large"))
     assert {"late.txt", "large.txt"} <= files_of(repository).keys()
+
+
+@pytest.mark.parametrize("on_delete", ["keep", "delete"])
+async def test_a_repository_whose_history_was_rewritten_is_neither_gone_nor_deleted(
+    driver: Scaffold, step: Callable[..., StepWork], repository: Path, tmp_path: Path, on_delete: str
+) -> None:
+    made = await driver.apply(step(onDelete=on_delete))
+    git(tmp_path, "clone", "--quiet", str(repository), "squashed")
+    tree = git(tmp_path / "squashed", "rev-parse", "HEAD^{tree}")
+    git(tmp_path / "squashed", "push", "--quiet", "--force", "origin", f"{_commit(tmp_path, tree)}:main")
+    work = replace(step(2, size="large", onDelete=on_delete), previous=made.outputs)
+    assert await driver.observe(work) == Observation(exists=True, outputs=made.outputs)
+    with pytest.raises(StepFailed, match=f"bring the commit {made.outputs['commit']} back into main"):
+        await driver.apply(work)
+    kept = (await driver.destroy(replace(work, attempted=True))).kept
+    assert kept == "the repository carts, whose history does not tell any more who made it"
+    assert "README.md" in files_of(repository)
+
+
+def _commit(tmp_path: Path, tree: str) -> str:
+    return git(tmp_path / "squashed", "commit-tree", tree, "-m", "squashed")

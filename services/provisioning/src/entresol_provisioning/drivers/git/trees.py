@@ -2,15 +2,15 @@
 
 import stat
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 from dulwich.object_store import commit_tree_changes, iter_tree_contents
 from dulwich.objects import Blob, Commit, ObjectID, Tree
 
 from entresol_provisioning import drivers
-from entresol_provisioning.drivers import StepFailed, fields, paths
+from entresol_provisioning.drivers import Plan, StepFailed, Touched, fields, paths
 from entresol_provisioning.drivers.git.objects import Objects, fold
 
 Entry = tuple[int, ObjectID]
@@ -164,8 +164,21 @@ def entries(objects: Objects, commit: ObjectID | None) -> dict[str, Entry]:
     return _beneath(objects, objects.commit(commit).tree)
 
 
-def listed(paths: Iterable[str], mark: str) -> Iterator[str]:
-    return (f"{mark} {path}" for path in paths)
+def plan(digest: str, added: Sequence[str], changed: Sequence[str], removed: Sequence[str]) -> Plan:
+    """The plan to do that to these files."""
+    marked: list[tuple[str, Literal["add", "change", "destroy"], str]] = [
+        *(("+", "add", one) for one in added),
+        *(("~", "change", one) for one in changed),
+        *(("-", "destroy", one) for one in removed),
+    ]
+    return Plan(
+        digest=digest,
+        adds=len(added),
+        changes=len(changed),
+        destroys=len(removed),
+        summary=tuple(f"{mark} {path}" for mark, _, path in marked),
+        resources=tuple(Touched(path, change) for _, change, path in marked),
+    )
 
 
 def _beneath(objects: Objects, tree: ObjectID) -> dict[str, Entry]:

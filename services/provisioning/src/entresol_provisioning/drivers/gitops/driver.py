@@ -20,7 +20,6 @@ from entresol_provisioning.drivers import (
     StepFailed,
     StepResult,
     StepWork,
-    Touched,
     beforehand,
     paths,
 )
@@ -183,22 +182,8 @@ class GitOps:
 
 
 def _plan(at: Target, change: trees.Change, difference: trees.Difference) -> Plan:
-    return Plan(
-        digest=commits.approvable(at, change, difference),
-        adds=len(difference.added),
-        changes=len(difference.changed),
-        destroys=len(difference.removed),
-        summary=(
-            *trees.listed(difference.added, "+"),
-            *trees.listed(difference.changed, "~"),
-            *trees.listed(difference.removed, "-"),
-        ),
-        resources=(
-            *(Touched(path, "add") for path in difference.added),
-            *(Touched(path, "change") for path in difference.changed),
-            *(Touched(path, "destroy") for path in difference.removed),
-        ),
-    )
+    digest = commits.approvable(at, change, difference)
+    return trees.plan(digest, difference.added, difference.changed, difference.removed)
 
 
 def _missing(at: Target) -> str:

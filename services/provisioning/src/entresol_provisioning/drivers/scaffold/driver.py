@@ -136,6 +136,8 @@ class Scaffold:
     async def destroy(self, work: StepWork) -> StepResult:
         at = target(self._settings, work)
         state = await self._look(at, work)
+        if _is_rewritten(at, work, state):
+            return StepResult(kept=f"the repository {at.name}, whose history does not tell any more who made it")
         if state.known is None and work.attempted:
             return StepResult(message="nothing there")
         work.hold_to(_removal(at, state).digest)
@@ -150,11 +152,14 @@ class Scaffold:
     async def observe(self, work: StepWork) -> Observation:
         at = target(self._settings, work)
         state = await self._look(at, work)
-        if state.known is None:
-            if work.adopts and not state.is_empty:
-                raise StepFailed(f"the repository {at.name} was not made by this step, so it can't be adopted")
+        if state.known is not None:
+            outputs = _outputs(at, state.known)
+        elif _is_rewritten(at, work, state):
+            outputs = dict(work.previous or {})
+        elif work.adopts and not state.is_empty:
+            raise StepFailed(f"the repository {at.name} was not made by this step, so it can't be adopted")
+        else:
             return Observation(exists=False)
-        outputs = _outputs(at, state.known)
         if not at.track or work.destroys:
             return Observation(exists=True, outputs=outputs)
         render = await self._render(at)
@@ -189,6 +194,10 @@ class Scaffold:
         """Raises StepFailed if the repository is somebody else's, or if there is a conflict."""
         state = _found(view, at, work, is_empty=is_empty)
         if state.known is None:
+            if _is_rewritten(at, work, state):
+                lost = (work.previous or {}).get("commit")
+                reason = "was rewritten, so nothing can be merged"
+                raise StepFailed(f"the history of {at.name} {reason}; bring the commit {lost} back into {at.branch}")
             if not state.is_empty:
                 what = "holds something already that was not made by this step"
                 raise StepFailed(f"the repository {at.name} {what}; choose another name")
@@ -230,6 +239,14 @@ def _found(view: View, at: Target, work: StepWork, *, is_empty: bool) -> State:
     return State(head, histories.find(view.objects, head, work), is_empty and head is None)
 
 
+def _is_rewritten(at: Target, work: StepWork, state: State) -> bool:
+    """Whether the step has filled the repository by its records, and not by the history that is there now."""
+    if state.known is not None or state.is_empty or work.previous is None:
+        return False
+    before = str(work.previous.get("repository")).removesuffix(".git")
+    return before == at.name.removesuffix(".git") and work.previous.get("branch") == at.branch
+
+
 def _delete(place: Path) -> None:
     """At once for everybody who looks, because of the rename."""
     going = place.with_name(f".{place.name}.going")
@@ -252,26 +269,14 @@ def _outline(target: Target, step: Step) -> Plan:
     added = sorted(step.wanted.write.keys() - step.before.keys())
     changed = sorted(step.wanted.write.keys() & step.before.keys())
     removed = sorted(step.wanted.remove)
-    return Plan(
-        digest=digest(
-            {
-                "repository": target.name.removesuffix(".git"),
-                "branch": target.branch,
-                "before": _told(step.before),
-                "after": _told(step.wanted.write),
-                "removed": removed,
-            }
-        ),
-        adds=len(added),
-        changes=len(changed),
-        destroys=len(removed),
-        summary=(*trees.listed(added, "+"), *trees.listed(changed, "~"), *trees.listed(removed, "-")),
-        resources=(
-            *(Touched(path, "add") for path in added),
-            *(Touched(path, "change") for path in changed),
-            *(Touched(path, "destroy") for path in removed),
-        ),
-    )
+    told = {
+        "repository": target.name.removesuffix(".git"),
+        "branch": target.branch,
+        "before": _told(step.before),
+        "after": _told(step.wanted.write),
+        "removed": removed,
+    }
+    return trees.plan(digest(told), added, changed, removed)
 
 
 def _removal(target: Target, state: State) -> Plan:
