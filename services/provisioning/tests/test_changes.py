@@ -59,7 +59,7 @@ class TestChanges:
         [
             ({"size": {"maximum": 2}}, "/size must be at most 2"),
             ({"size": {"type": "string"}}, "/size must be text; put it in quotes"),
-            ({"must": {}}, "must is missing"),
+            ({"must": {}}, "/must must is missing"),
         ],
     )
     def test_an_update_to_a_version_that_does_not_take_the_inputs_is_refused(

@@ -7,8 +7,9 @@ from entresol_contracts.events import (
     RequirementRefused,
     RequirementRequested,
     ResourceProvisioned,
+    RunSuspended,
 )
-from entresol_provisioning import store
+from entresol_provisioning import claims, store
 
 from services.provisioning.tests.conftest import Desk, make_offering
 from services.provisioning.tests.lives import ID, names, wait
@@ -89,6 +90,40 @@ class TestRequirements:
         self.serve(desk, "late")
         desk.allow("late")
         assert desk.facts("late") == ["RunStarted", "RunSucceeded"]
+
+    def settle(self, desk: Desk) -> None:
+        """The step that stands for the other resource, and then the resource's own, find all as they want it."""
+        (intent,) = desk.ready()
+        desk.done("requires/db", undo={**intent.undo({}, None), "needs_resource": self.WANTED["resource_id"]})
+        desk.done("only")
+
+    def test_of_those_that_give_up_a_shared_one_at_once_the_last_looks_again(self, desk: Desk) -> None:
+        self.parent = desk.ask(name="a")
+        asked = self.require(desk)
+        self.serve(desk, asked)
+        desk.allow(asked)
+        desk.done("only")
+        self.settle(desk)
+        desk.ask(name="b")
+        self.settle(desk)
+        for name in ("a", "b"):
+            desk.ask("delete", name=name)
+            desk.done("only")
+        undo = {"driver": "resource", "needs_resource": self.WANTED["resource_id"]}
+        first, last = (intent.request.id for intent in desk.ready())
+        for _ in range(2):
+            desk.done("requires/db", message="stays: it is needed", act=claims.DESTROY, undo=undo)
+        assert desk.facts(first)[-1] == "RunSucceeded"
+        assert "looked at once more" in desk.said(RunSuspended, last)[-1].reason
+
+    def test_a_shared_one_that_goes_meanwhile_is_asked_for_again(self, desk: Desk) -> None:
+        desk.ask(offering="postgres", name="orders-db")
+        desk.done("only")
+        parent = desk.ask()
+        desk.ask("delete", offering="postgres", name="orders-db")
+        intent = next(one for one in desk.ready() if one.key[1] == "requires/db")
+        desk.done("requires/db", undo={**intent.undo({}, None), "needs_resource": self.WANTED["resource_id"]})
+        assert "looked at once more" in desk.said(RunSuspended, parent)[-1].reason
 
     def test_what_nobody_needs_any_more_is_not_begun(self, desk: Desk) -> None:
         self.parent = desk.ask()

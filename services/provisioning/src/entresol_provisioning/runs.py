@@ -97,6 +97,7 @@ class Runs:
         request = store.find_run(connection, verdict.run_id)
         if request is None or request.state != RUNNING:
             return
+        verdict = waits.looked_in_time(connection, request, verdict, at)
         if verdict.state in WAITING and request.stopping:
             begun = verdict.begun if verdict.wait is None else verdict.wait.to_withdraw()
             verdict = replace(verdict, state=waits.given_up(request, verdict), wait=None, begun=begun)

@@ -6,7 +6,7 @@ it ready again; nothing holds it in memory.
 
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, Literal
 
 from entresol_contracts.events import Actor, RequirementRequested, RunSuspended, Wanted
@@ -16,7 +16,7 @@ from sqlmodel import Session
 
 from entresol_provisioning import claims, store
 from entresol_provisioning.domain.graph import StepState
-from entresol_provisioning.domain.offering import REQUIRES, RESOURCE
+from entresol_provisioning.domain.offering import LONGEST_WAIT_SECONDS, REQUIRES, RESOURCE
 from entresol_provisioning.domain.requests import AGAIN, OPEN, RUNNING, Request
 from entresol_provisioning.endings import about
 from entresol_provisioning.verdicts import Verdict, Wait
@@ -104,6 +104,28 @@ def begin(
             resumable=wait.resumable,
             requires=asked,
         )
+
+
+def looked_in_time(connection: Connection, request: Request, verdict: Verdict, at: datetime) -> Verdict:
+    """The verdict; or, if others have changed meanwhile what it says of another resource, that it looks again.
+
+    Of those that give up a shared resource at once each sees that others need it still; the last one deletes it.
+    """
+    other = (verdict.undo or {}).get("needs_resource")
+    if other is None or verdict.state != "succeeded" or verdict.kept is not None or request.plans:
+        return verdict
+    found = store.find_resource(connection, other)
+    there = found is not None and found.exists and not store.open_delete(connection, other)
+    if verdict.act == claims.DESTROY:
+        needed = any(one != request.resource_id for one in store.dependents(connection, other))
+        changed = there and not needed and found is not None and found.requirement is not None
+    else:
+        changed = verdict.act == claims.APPLY and not there
+    if not changed:
+        return verdict
+    reason = f"{other} is looked at once more"
+    wait = Wait(reason, look_at=at, until=at + timedelta(seconds=LONGEST_WAIT_SECONDS))
+    return replace(verdict, state="suspended", message=reason, outputs={}, wait=wait)
 
 
 def needless(connection: Connection, request: Request, step: StepState) -> Request | None:
