@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple
 
 from entresol_eventing.statements import Statement
 from entresol_manifests.digest import digest
-from sqlalchemy import bindparam, select
+from sqlalchemy import Connection, bindparam, select
 from sqlmodel import Session
 
 from entresol_provisioning import plans, store
@@ -189,25 +189,45 @@ def ready(session: Session, offerings: Offerings, acting: Collection[tuple[str, 
     connection = session.connection()
     oldest = map(Ready._make, _READY.rows(connection, most=limit + len(acting)))
     fresh = [one for one in oldest if (one.run_id, one.name) not in acting][:limit]
-    return [_intent(session, offerings, one) for one in fresh]
+    runs = {run_id: _run(connection, offerings, run_id) for run_id in {one.run_id for one in fresh}}
+    return [_intent(runs[one.run_id], one) for one in fresh]
 
 
-def _intent(session: Session, offerings: Offerings, one: Ready) -> Intent:
-    connection = session.connection()
-    request = store.find_run(connection, one.run_id)
+class Run(NamedTuple):
+    """What all steps of a run have in common."""
+
+    request: Request
+    resource: Resource | None
+    offering: Offering | None
+    left: Mapping[str, Footprint]
+    """What steps have left, by step."""
+    steps: Mapping[str, StepState]
+    """Empty where there is only one."""
+
+
+def _run(connection: Connection, offerings: Offerings, run_id: str) -> Run:
+    request = store.find_run(connection, run_id)
     assert request is not None
-    left = {each.step: each for each in store.footprints_of(connection, request.resource_id)}
-    done = store.steps_of(connection, one.run_id) if request.steps > 1 else {}
-    footprint = left.get(one.name.removeprefix(UNDO))
+    return Run(
+        request=request,
+        resource=None if request.action == "create" else store.find_resource(connection, request.resource_id),
+        offering=offerings.get(connection, request.offering_digest),
+        left={each.step: each for each in store.footprints_of(connection, request.resource_id)},
+        steps=store.steps_of(connection, run_id) if request.steps > 1 else {},
+    )
+
+
+def _intent(run: Run, one: Ready) -> Intent:
+    footprint = run.left.get(one.name.removeprefix(UNDO))
     return Intent(
         key=(one.run_id, one.name),
         attempt=one.attempt,
         position=one.position,
-        request=request,
-        resource=None if request.action == "create" else store.find_resource(connection, request.resource_id),
-        step=_spec(offerings.get(connection, request.offering_digest), request, one, footprint),
+        request=run.request,
+        resource=run.resource,
+        step=_spec(run.offering, run.request, one, footprint),
         act=one.act,
-        outputs=_outputs(request, one.name, done, left),
+        outputs=_outputs(run.request, one.name, run.steps, run.left),
         footprint=footprint,
         held=one.held,
         memory=one.memory or {},
