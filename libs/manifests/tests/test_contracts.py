@@ -153,7 +153,7 @@ WHOLE = "/with/size: must be a whole number"
         ({"place": "../x", "plain": "${inputs.text}"}, ["/with/place: must not climb"]),
         ({"way": {"a": "${inputs.number}"}}, []),
         ({"way": {"a": 1, "b": "${inputs.text}"}}, []),
-        ({"way": {"c": "${inputs.text}"}}, ["/with/way: a is missing"]),
+        ({"way": {"c": "${inputs.text}"}}, ["/with/way/a: a is missing"]),
         ({"size": "${steps.first.outputs.port}"}, []),
         ({"size": "${steps.first.outputs.free}"}, []),
         ({"size": "${steps.first.outputs.id}"}, [f"{WHOLE}, but ${{steps.first.outputs.id}} is text"]),

@@ -16,6 +16,7 @@ from entresol_contracts.events import (
     RequestDenied,
     RequirementRequested,
     ResourceDrifted,
+    ResourceProvisioned,
 )
 from entresol_eventing.envelope import Event, encode, now
 from entresol_eventing.links import Link, read_keys
@@ -152,12 +153,23 @@ async def test_what_is_required_and_what_drifts_is_heard_from_provisioning(
         differences=[{"step": "s", "path": "a.yaml", "change": "removed"}],
         checked_at=now(),
     )
+    made = ResourceProvisioned(
+        **place,
+        resource_id=drifted.resource_id,
+        offering_version="1.0.0",
+        name="orders",
+        request_id="r-0",
+        owner="user:ada",
+        inputs={"size": "small"},
+        outputs={},
+    )
     service = create(settings.model_copy(update={"nats_url": bus.url}))
     async with running(service):
         async with client(service, ADMIN) as admin:
             assert (await admin.post("/v1/manifests", json=[make_offering()])).status_code == 202
         connection = await nats.connect(bus.url)
         stream = connection.jetstream()
+        await stream.publish("entresol.provisioning.resource.provisioned.x", encode(event(made)))
 
         async def submitted(count: int) -> list[Event[Any]] | None:
             found = [each for each in await published(service) if each.type == "dev.entresol.request.submitted.v1"]

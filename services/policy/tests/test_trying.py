@@ -291,7 +291,7 @@ CASE = "cases:\n  - name: x\n    expect: {outcome: allow}\n"
         ("", "x.test.yaml:1: a case file holds one document, but this one 0"),
         ("a: b\n---\nc: d\n", "x.test.yaml:1: a case file holds one document, but this one 2"),
         ("cases: [", "x.test.yaml:2:1: not YAML"),
-        (GIVEN, "x.test.yaml:1: /: cases is missing"),
+        (GIVEN, "x.test.yaml:1: /cases: cases is missing"),
         (GIVEN + "cases: []", "x.test.yaml:2: /cases: must have at least 1 item"),
         (GIVEN + CASE + "policy: []", "x.test.yaml:5: /policy: unknown field policy; did you mean policies?"),
         (

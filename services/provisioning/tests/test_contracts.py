@@ -52,7 +52,7 @@ def why(**given: Any) -> str:
 @pytest.mark.parametrize(
     ("given", "reason"),
     [
-        ({}, "/with: beads is missing"),
+        ({}, "/with/beads: beads is missing"),
         ({"beads": "1"}, "/with/beads: must be a whole number"),
         ({"beads": True}, "/with/beads: must be a whole number"),
         ({"beads": 0}, "/with/beads: must be at least 1"),
