@@ -1,7 +1,7 @@
 """`python -m tests.e2e.clocked CLOCK …`: the command with a clock of its own.
 
-It runs on from the time that is written into the file CLOCK whenever another time is written there, and says so in the
-file CLOCK.shown. The bus keeps the machine's time. Deadlines are looked for so often that what is due begins at once.
+It runs on from the time that is written into the file CLOCK whenever another time is written there. The bus keeps the
+machine's time. Deadlines are looked for so often that what is due begins at once.
 """
 
 import sys
@@ -29,7 +29,6 @@ def main() -> None:
                 if (wanted := file.read_text()) != shown:
                     shown = wanted
                     traveller.move_to(datetime.fromisoformat(wanted), tick=True)
-                    file.with_suffix(".shown").write_text(wanted)
 
         threading.Thread(target=follow, daemon=True).start()
         build()(arguments)

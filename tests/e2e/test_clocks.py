@@ -5,8 +5,10 @@ import json
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
+import httpx
 import pytest
 from entresol.demo import receiver as receivers
 from entresol.demo.child import running
@@ -78,6 +80,8 @@ class Clock:
 
     def __init__(self, file: Path) -> None:
         self.file = file
+        self.url = ""
+        """Of the platform, once it is up."""
 
     def read(self) -> datetime:
         """What it was set to last."""
@@ -89,10 +93,10 @@ class Clock:
         os.replace(scratch, self.file)
 
     def set(self, to: datetime) -> None:
-        """Set it, and return when the platform goes by it."""
+        """Set it to a later time, and return when the platform goes by it and its doors say so."""
         self.write(to)
-        shown = self.file.with_suffix(".shown")
-        eventually(lambda: shown.exists() and shown.read_text() == to.isoformat(), "the clock to be set", lambda: None)
+        second = to.replace(microsecond=0)
+        eventually(lambda: parsedate_to_datetime(httpx.head(self.url).headers["date"]) >= second, "the clock to be set")
 
 
 @pytest.fixture(scope="module")
@@ -106,6 +110,7 @@ def clock(tmp_path_factory: pytest.TempPathFactory) -> Clock:
 def place(clock: Clock, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Town]:
     data = tmp_path_factory.mktemp("platform") / "data"
     with running(data, "--bare", module=("tests.e2e.clocked", str(clock.file))) as child:
+        clock.url = child.url
         for found in town(child):
             found.apply(data, THING)
             yield found
