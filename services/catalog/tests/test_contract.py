@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import schemathesis
+import schemathesis.specs.openapi.schemas  # else later, in a thread: CPython's gh-106905
 from entresol_contracts import events as facts
 from entresol_eventing.testing import event
 from hypothesis import HealthCheck, given, settings
