@@ -120,6 +120,35 @@ def test_an_offering_is_shown_with_its_contract_and_versions(run: Run, published
     assert published.received[-1].query == {"version": "1.1.0"}
 
 
+def test_an_offering_shows_which_step_comes_after_which(run: Run, published: Any) -> None:
+    found = offering()
+    spec = found["manifest"]["spec"]
+    steps = [
+        {"name": "app", "driver": "kubernetes", "needs": ["mailer", "network"]},
+        {"name": "network", "driver": "terraform"},
+        {"name": "mailer", "driver": "http", "needs": ["network"], "when": "inputs.mail"},
+        {"name": "docs", "driver": "gitops"},
+    ]
+    cheap = {"name": "cheap", "match": {"environment": ["dev"]}, "actions": {"create": {"steps": steps[3:]}}}
+    more = {"actions": {"create": {"steps": steps}, "rotate": {}}, "implementations": [cheap]}
+    found["manifest"] = found["manifest"] | {"spec": spec | more}
+    published.says("GET", "/catalog/v1/offerings/database", 200, found)
+    assert (
+        """
+steps
+├── create
+│   ├── network  terraform
+│   │   └── mailer  http  if inputs.mail
+│   │       └── app  kubernetes  and after network
+│   └── docs  gitops
+└── create, implementation cheap
+    └── docs  gitops
+
+"""
+        in run("offering", "show", "database").stdout
+    )
+
+
 @pytest.mark.parametrize("command", ["show", "impact"])
 def test_an_unknown_offering_is_told_with_those_there_are(run: Run, published: Any, command: str) -> None:
     result = run("offering", command, "databse")

@@ -36,3 +36,11 @@ def test_what_is_long_stands_beside_where_there_is_room_and_else_below() -> None
 def test_what_is_short_needs_little_room_and_nothing_needs_no_line() -> None:
     assert drawn(44, ("r1", "shop/prod/deployment/cart", "no"))[1] == "r1       shop/prod/deployment/cart  no"
     assert len(drawn(35, ("r1", "shop/prod/deployment/cart", ""), ("r2", "shop/dev/deployment/cart", "no"))) == 4
+
+
+def test_a_column_without_a_name_stands_below_without_one_too() -> None:
+    console = Console(file=io.StringIO(), width=30, markup=False, highlight=False)
+    console.print(
+        table("version", "published", "", rows=[("1.0.0", "2026-11-19 03:00", "by user:ada, tried for a week")])
+    )
+    assert "    by user:ada" in console.file.getvalue()  # type: ignore[attr-defined]

@@ -50,7 +50,7 @@ class Rows:
             made.add_row(_line(row, widths))
             for name, cell in zip(self._columns[len(widths) :], row[len(widths) :], strict=True):
                 if cell:
-                    made.add_row(Padding(Text.assemble((f"{name}: ", "dim"), cell), (0, 0, 0, 4)))
+                    made.add_row(Padding(Text.assemble((f"{name}: " if name else "", "dim"), cell), (0, 0, 0, 4)))
         return made
 
 

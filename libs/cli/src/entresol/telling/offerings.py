@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from rich.console import RenderableType
 from rich.text import Text
+from rich.tree import Tree
 
 from entresol.telling import stages
 from entresol.terminal import cell, clean, fields, moment, state, table
@@ -45,6 +46,9 @@ def draw(found: Document) -> Iterator[RenderableType]:
     if inputs:
         yield ""
         yield table("input", "type", "default", "what", rows=inputs)
+    if (graph := _graph(spec)).children:
+        yield ""
+        yield graph
     rows = [_version(one) for one in stages.versions(found)]
     if rows:
         yield ""
@@ -191,6 +195,32 @@ def _drift(drift: Document | None) -> str | None:
         return None
     often = f"looked for every {drift['every']}" if drift.get("every") else "looked for on hints only"
     return f"{often}; {drift.get('mode') or 'report'}"
+
+
+def _graph(spec: Document) -> Tree:
+    """The steps of each action, and of each implementation's."""
+    tree = Tree(Text("steps", style="bold"), guide_style="dim")
+    for way in ({}, *(spec.get("implementations") or [])):
+        for action, how in ((way or spec).get("actions") or {}).items():
+            if how.get("steps"):
+                instead = f", implementation {way['name']}" if way else ""
+                _grow(tree.add(Text(clean(f"{action}{instead}"))), how["steps"])
+    return tree
+
+
+def _grow(tree: Tree, steps: Sequence[Document]) -> None:
+    """Each step below the one that it waits for last; the others that it waits for are named beside it."""
+    placed: dict[str, Tree] = {}
+    left = list(steps)
+    while ready := [one for one in left if placed.keys() >= set(one.get("needs") or [])]:
+        order = list(placed)
+        for one in ready:
+            *others, last = sorted(one.get("needs") or [], key=order.index) or [""]
+            line = Text.assemble(clean(f"{one['name']}  "), (clean(one["driver"]), "dim"))
+            line.append(clean(f"  and after {', '.join(others)}") if others else "")
+            line.append(clean(f"  if {one['when']}") if one.get("when") else "", style="yellow")
+            placed[str(one["name"])] = placed.get(last, tree).add(line)
+        left = [one for one in left if one not in ready]
 
 
 def _implementation(one: Document) -> str:
