@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from entresol_manifests import cell
 from entresol_manifests.expressions import Scope
 from entresol_policy.domain.judging import Unclear
 from entresol_policy.evaluation import WORTHWHILE, Evaluator
@@ -82,8 +83,8 @@ HOSTILE: dict[str, tuple[str, dict[str, Any]]] = {
 @pytest.mark.parametrize("case", HOSTILE)
 def test_a_hostile_expression_ends_and_others_go_on(case: str, evaluator: Evaluator) -> None:
     source, variables = HOSTILE[case]
-    # By processor time, by the clock on a busy machine, or by memory where that is filled first.
-    assert re.match(r"takes more (than 0\.[18] s|memory than \d+ MiB): `", told(evaluator, source, Scope(**variables)))
+    # By processor time, or by memory where that is filled first.
+    assert re.match(r"takes more (than 0\.1 s|memory than \d+ MiB): `", told(evaluator, source, Scope(**variables)))
     assert evaluator.holds("l.map(x, x + 1) == [2]", Scope(l=[1]))
 
 
@@ -228,7 +229,9 @@ def test_what_is_no_data_is_refused(evaluator: Evaluator) -> None:
     assert evaluator.holds("[1].map(x, x) == [1]", Scope())
 
 
-def test_a_dead_process_is_replaced(evaluator: Evaluator) -> None:
+def test_a_process_that_is_dead_or_stands_still_is_replaced(
+    evaluator: Evaluator, monkeypatch: pytest.MonkeyPatch
+) -> None:
     others = cells()
     for how in (signal.SIGKILL, signal.SIGTERM):
         assert evaluator.holds("[1].map(x, x) == [1]", Scope())
@@ -237,8 +240,10 @@ def test_a_dead_process_is_replaced(evaluator: Evaluator) -> None:
         eventually(lambda process=process: gone(process))
     assert evaluator.holds("[1].map(x, x) == [1]", Scope())
     (process,) = cells() - others
+    monkeypatch.setattr(cell, "SILENT_SECONDS", 2.0)
     os.kill(process, signal.SIGSTOP)
-    assert "takes more than 0.8 s" in told(evaluator, "[1].map(x, x) == [1, 2]", Scope())
+    assert evaluator.holds("[1].map(x, x) == [1]", Scope())
+    assert gone(process)
     evaluator.close()
     assert cells() <= others
     assert evaluator.holds("[1].map(x, x) == [1]", Scope())

@@ -3,11 +3,12 @@
 The engine can't be interrupted and lets no other thread run meanwhile; a process can be ended. It is started when it is
 first needed, and anew after it was ended. Whoever waits for it does not hold the interpreter's lock.
 
-- The kernel ends it after `limit_seconds` of processor time for one expression, so a busy machine makes no expression
-  fail; after PATIENCE times as long, by the clock, whatever it does.
+- The kernel ends it after `limit_seconds` of processor time for one expression. Functions of the scope that are called
+  back run in the thread that waits, and may take PATIENCE times as much. So a busy machine makes no expression fail.
+- If it says nothing for SILENT_SECONDS, for whatever reason, it is ended and another one is asked. By the clock no
+  expression takes longer, even if each of many functions waits.
 - It has `memory_bytes` of address space.
 - It reads the end of the channel when the process that started it is gone, and ends.
-- Functions of the scope are called back, and run in the thread that waits.
 """
 
 import contextlib
@@ -28,7 +29,8 @@ from typing import Any, Final, NamedTuple
 from entresol_manifests.expressions import ExpressionError, Scope, compile_expression
 
 PATIENCE: Final = 8
-STARTING_SECONDS: Final = 30.0
+"""Times the limit: what the functions of the scope may take of processor time."""
+SILENT_SECONDS = 30.0
 IDLE_SECONDS: Final = 300.0
 """After so long without a question it ends by itself; the next one starts it anew."""
 LARGEST_ANSWER: Final = 1024 * 1024
@@ -81,7 +83,7 @@ class Cell:
                     if answer.error is not None:
                         raise ExpressionError(answer.error, missing=answer.missing)
                     return answer.value
-            raise CellLost("the process in which it was evaluated was ended from outside, twice")
+            raise CellLost("the process in which it was evaluated was ended from outside, or stood still, twice")
 
     def close(self) -> None:
         """End the process."""
@@ -129,7 +131,6 @@ class _Process:
             self._channel.close()
             raise
         self.end = weakref.finalize(self, _end, self._process, self._channel, self.owner)
-        self._until = time.monotonic() + STARTING_SECONDS
         try:
             self._hear()
         except (EOFError, OSError, pickle.UnpicklingError):
@@ -138,7 +139,7 @@ class _Process:
 
     def evaluate(self, source: str, scope: Scope, *, condition: bool) -> _Answer:
         """Raise CellLost, _Gone, or what a function of the scope raises; the process is of no use then."""
-        self._until = time.monotonic() + PATIENCE * self._limit_seconds
+        clock, processor = time.monotonic(), time.thread_time()
         known = self._scope() is scope and self._changes == scope.changes
         new = None if known else (dict(scope.variables), tuple(scope.functions))
         try:
@@ -147,34 +148,33 @@ class _Process:
             return _Answer(None, NOT_PLAIN, None, 0.0)
         kind, *said = self._ask(packed)
         while kind == "call":
-            kind, *said = self._ask(_call(scope.functions[said[0]], said[1]))
+            packed = _call(scope.functions[said[0]], said[1])
+            if time.thread_time() - processor > PATIENCE * self._limit_seconds:
+                raise CellLost(f"takes more than {PATIENCE * self._limit_seconds:g} s in the functions that it calls")
+            if time.monotonic() - clock > SILENT_SECONDS:
+                raise CellLost(f"waits more than {SILENT_SECONDS:g} s for the functions that it calls")
+            kind, *said = self._ask(packed)
         self._scope, self._changes = weakref.ref(scope), scope.changes
         return _Answer(*said)
 
     def _ask(self, packed: bytes) -> Any:
         try:
-            self._channel.settimeout(self._left())
+            self._channel.settimeout(SILENT_SECONDS)
             self._channel.sendall(packed)
             return self._hear()
         except TimeoutError:
-            raise CellLost(f"takes more than {PATIENCE * self._limit_seconds:g} s") from None
+            raise _Gone from None
         except (EOFError, ConnectionError):
             raise self._lost() from None
 
     def _hear(self) -> Any:
-        def read(size: int) -> bytes:
-            self._channel.settimeout(self._left())
-            return self._channel.recv(size)
-
-        return _message(read)
-
-    def _left(self) -> float:
-        return max(0.001, self._until - time.monotonic())
+        self._channel.settimeout(SILENT_SECONDS)
+        return _message(self._channel.recv)
 
     def _lost(self) -> Exception:
         """Why the process ended, from its exit status."""
         try:
-            status = self._process.wait(timeout=STARTING_SECONDS)
+            status = self._process.wait(timeout=SILENT_SECONDS)
         except subprocess.TimeoutExpired:
             return _Gone()
         if status == -signal.SIGPROF:
