@@ -154,7 +154,7 @@ def test_a_request_shows_what_it_needs_and_how_that_stands(
     waits = chain[5] | {"id": "n3", "type": "dev.entresol.run.suspended.v1", "data": stuck}
     there.lists(f"/catalog/v1/requests/{REQUEST}/events", *chain[:6], asked, begun, waits)
     shown = run("status", REQUEST).stdout
-    assert "needs\n  db  shop/prod/database/cart-db  running\n    make  suspended  the job runs" in shown
+    assert "needs\n└── db  shop/prod/database/cart-db  running\n    └── make  suspended  the job runs" in shown
     (need,) = json.loads(run("status", REQUEST, "-o", "json").stdout)["needs"]
     assert (need["name"], need["request"], need["state"]) == ("db", CHILD, "running")
 
@@ -206,22 +206,40 @@ def test_a_resource_says_how_its_version_stands(run: Run, there: Any, stage: str
     assert "not offered any more" in run("status", CART).stdout
 
 
-def test_a_resource_shows_the_tree_of_what_it_needs(run: Run, there: Any) -> None:
+def test_a_resource_shows_what_it_needs_and_what_needs_it_as_trees(run: Run, there: Any) -> None:
     database, disk, hidden = "shop/prod/database/cart-db", "shop/prod/disk/cart-db-disk", "other/prod/dns/shared"
-    there.says("GET", f"/catalog/v1/resources/{CART}", 200, resource(requires={"db": database, "names": hidden}))
+    shop, site = "shop/prod/app/shop", "shop/prod/site/shop"
+    wanted = {"db": database, "names": hidden}
+    there.says("GET", f"/catalog/v1/resources/{CART}", 200, resource(requires=wanted, required_by=[shop, hidden]))
     needy = resource(id=database, requires={"disk": disk, "app": CART}, drift=DRIFT)
     there.says("GET", f"/catalog/v1/resources/{database}", 200, needy)
     there.says("GET", f"/catalog/v1/resources/{disk}", 200, resource(id=disk, state="expiring"))
+    there.says("GET", f"/catalog/v1/resources/{shop}", 200, resource(id=shop, required_by=[site]))
+    there.says("GET", f"/catalog/v1/resources/{site}", 200, resource(id=site, required_by=[CART]))
     shown = run("status", CART).stdout
     assert (
         f"""needs
-  db  {database}  provisioned, drifted
-    disk  {disk}  expiring
-    app  {CART}  see above
-  names  {hidden}  not to be seen from here
+├── db  {database}  provisioned, drifted
+│   ├── disk  {disk}  expiring
+│   └── app  {CART}  see above
+└── names  {hidden}  not to be seen from here
+
+needed by
+├── {shop}  provisioned
+│   └── {site}  provisioned
+│       └── {CART}  see above
+└── {hidden}  not to be seen from here
 """
         in shown
     )
+
+
+def test_of_what_many_need_not_all_are_looked_at_but_all_are_named(run: Run, there: Any) -> None:
+    many = [f"shop/prod/app/a{number}" for number in range(60)]
+    there.says("GET", f"/catalog/v1/resources/{CART}", 200, resource(required_by=many))
+    lines = run("status", CART).stdout.splitlines()
+    assert lines[lines.index("needed by") + 1].endswith(f"{many[0]}  not to be seen from here")
+    assert lines[lines.index("needed by") + 60].endswith(f"── {many[-1]}")
 
 
 def test_a_resource_lists_its_revisions_and_what_each_changed(run: Run, there: Any) -> None:

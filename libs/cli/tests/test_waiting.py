@@ -88,13 +88,11 @@ def test_what_a_request_needs_is_shown_below_it() -> None:
     progress.see(event("run.suspended", **waits))
     assert not progress.see(event("run.started", steps=["x"], **other))
     assert "requires/" not in picture(progress)
-    assert "    db  shop/dev/database/cart-db  running" in picture(progress)
+    assert "└── needs\n    └── db  shop/dev/database/cart-db  running" in picture(progress)
     wanted = {"wanted": {"resource_id": "shop/dev/disk/cart-db-disk"}, "action": "create"}
     progress.see(event("requirement.requested", name="disk", for_request_id="r3", **wanted, **other))
     progress.see(event("run.suspended", step="s", reason="slow", **{"request_id": "r3"}))
-    assert "      disk  shop/dev/disk/cart-db-disk  submitted\n        s  suspended  slow" in "\n".join(
-        line.rstrip() for line in picture(progress).splitlines()
-    )
+    assert "└── disk  shop/dev/disk/cart-db-disk  submitted\n            └── s  suspended  slow" in picture(progress)
     assert "db" in progress.waits
     assert "db  suspended" not in picture(progress)
     progress.see(event("request.completed", outcome="succeeded", duration_ms=1, **other))

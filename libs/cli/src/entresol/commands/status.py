@@ -110,9 +110,14 @@ def _resource(session: Session, resource: str) -> None:
         raise
     requests = list(client.every("/v1/requests", resource=resource, most=_LATEST))
     revisions = _all_or_none(client, f"{resource_path(resource)}/revisions")
-    needs = one_resource.needs(item, lambda wanted: read_or_none(client, resource_path(wanted)))
+
+    def read(wanted: str) -> Document | None:
+        return read_or_none(client, resource_path(wanted))
+
+    needs = one_resource.needs(item, read)
+    needed_by = [] if session.terminal.json else one_resource.needed_by(item, read)
     offering = read_or_none(client, f"/v1/offerings/{segment(item['offering'])}")
-    seen = one_resource.Seen(item, requests, revisions, needs, offering)
+    seen = one_resource.Seen(item, requests, revisions, needs, needed_by, offering)
     session.terminal.result(seen.document(), *one_resource.draw(seen))
 
 

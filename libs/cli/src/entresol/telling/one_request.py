@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.console import RenderableType
 from rich.text import Text
+from rich.tree import Tree
 
 from entresol.telling import overview
 from entresol.telling.lives import going_on, remains, waits_for
@@ -28,8 +29,7 @@ def draw(item: Document, progress: Progress, ahead: Document | None = None) -> I
         yield table("step", "state", "attempt", "message", rows=rows)
     if progress.needs:
         yield ""
-        yield Text("needs", style="bold")
-        yield from progress.family()
+        yield progress.family(Tree(Text("needs", style="bold"), guide_style="dim"))
     for noun, review in (("approval", False), ("review", True)):
         asked = [_asked(one) for one in item.get("approvals") or [] if bool(one.get("review")) is review]
         if asked:

@@ -1,11 +1,12 @@
 """How one resource reads in full: what it is, what befell it, what it needs, and what was asked of it."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rich.console import RenderableType
 from rich.text import Text
+from rich.tree import Tree
 
 from entresol.telling import drifts, revisions
 from entresol.telling.lives import FOLLOWS, orphan
@@ -15,8 +16,8 @@ from entresol.terminal import clean, fields, moment, short, state, table
 
 Document = Mapping[str, Any]
 
-_MOST_NEEDS = 50
-"""How many resources are read to draw the tree of what one needs."""
+_MOST_READ = 50
+"""How many resources are read to draw the tree of what one needs, or of what needs it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Seen:
     requests: Sequence[Document]
     revisions: Sequence[Document]
     needs: Sequence[Document]
+    needed_by: Sequence[Document]
     offering: Document | None
 
     def document(self) -> dict[str, Any]:
@@ -38,12 +40,23 @@ class Seen:
 
 def needs(item: Document, read: Callable[[str], Document | None]) -> list[Document]:
     """What a resource needs, and what that needs in turn; each resource once, however many need it."""
+    return _walk(item, read, lambda of: (of.get("requires") or {}).items())
+
+
+def needed_by(item: Document, read: Callable[[str], Document | None]) -> list[Document]:
+    """What needs a resource, and what needs that in turn."""
+    return _walk(item, read, lambda of: [("", one) for one in of.get("required_by") or []])
+
+
+def _walk(
+    item: Document, read: Callable[[str], Document | None], links: Callable[[Document], Iterable[tuple[str, str]]]
+) -> list[Document]:
     known = {str(item["id"])}
 
     def grow(of: Document) -> Iterator[Document]:
-        for name, wanted in (of.get("requires") or {}).items():
+        for name, wanted in links(of):
             one: dict[str, Any] = {"name": name, "resource": wanted, "needs": []}
-            if wanted not in known and len(known) <= _MOST_NEEDS:
+            if wanted not in known and len(known) <= _MOST_READ:
                 known.add(wanted)
                 found = read(wanted)
                 one["state"] = found["state"] if found else None
@@ -62,10 +75,10 @@ def draw(seen: Seen) -> Iterator[RenderableType]:
         yield ""
         yield Text("drift", style="bold")
         yield drifts.differences(item["drift"])
-    if seen.needs:
-        yield ""
-        yield Text("needs", style="bold")
-        yield from _tree(seen.needs, 1)
+    for title, found in (("needs", seen.needs), ("needed by", seen.needed_by)):
+        if found:
+            yield ""
+            yield _grow(Tree(Text(title, style="bold"), guide_style="dim"), found, {str(item["id"])})
     yield from revisions.listed(seen.revisions)
     if seen.requests:
         rows = [(short(r["id"]), action(r), state(r["state"]), r.get("actor"), took(r), why(r)) for r in seen.requests]
@@ -87,7 +100,6 @@ def _head(item: Document, offering: Document | None) -> RenderableType:
             ("implementation", item.get("implementation")),
             ("owner", item.get("owner")),
             ("expires at", None if gone else moment(item.get("expires_at"))),
-            ("needed by", "\n".join(map(_needed_by, item.get("required_by") or []))),
             ("entity", f"{entity['blueprint']} {entity['identifier']}" if entity else None),
             ("inputs", item.get("inputs")),
             ("outputs", item.get("outputs")),
@@ -122,10 +134,6 @@ def _offering(item: Document, offering: Document | None) -> Text:
     return line.append("  ").append_text(told)
 
 
-def _needed_by(one: Any) -> str:
-    return str(one.get("resource") or one.get("id")) if isinstance(one, Mapping) else str(one)
-
-
 def _remarks(item: Document) -> Iterator[str]:
     """In a word each, what is unusual about a resource."""
     if item.get("paused"):
@@ -141,15 +149,16 @@ def _beside(item: Document) -> Iterator[Text]:
         yield Text(f", {word}", style="yellow")
 
 
-def _tree(found: Sequence[Document], depth: int) -> Iterator[Text]:
+def _grow(tree: Tree, found: Sequence[Document], drawn: set[str]) -> Tree:
     for one in found:
-        line = Text(clean(f"{'  ' * depth}{one['name']}  {one['resource']}  "))
+        line = Text(clean("  ".join(filter(None, (one["name"], one["resource"])))))
         if "state" not in one:
-            line.append("see above", style="dim")
+            line.append("  see above" if one["resource"] in drawn else "", style="dim")
         elif one["state"] is None:
-            line.append("not to be seen from here", style="dim")
+            line.append("  not to be seen from here", style="dim")
         else:
-            line.append_text(state(one["state"]))
+            line.append("  ").append_text(state(one["state"]))
             line.append("".join(f", {word}" for word in one["remarks"]), style="yellow")
-        yield line
-        yield from _tree(one["needs"], depth + 1)
+        drawn.add(one["resource"])
+        _grow(tree.add(line), one["needs"], drawn)
+    return tree

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from rich.text import Text
+from rich.tree import Tree
 
 from entresol.telling.facts import Document, fact, says
 from entresol.telling.lives import waits_for
@@ -104,29 +105,32 @@ class Progress:
         at = datetime.fromisoformat(str(event["time"]))
         return span((at - (self.begun or at)).total_seconds() * 1000)
 
-    def lines(self) -> Iterator[Text]:
-        """Its steps, with what suspended ones wait for, and below them what it needs."""
+    def draw(self, tree: Tree) -> Tree:
+        """The tree, grown by its steps, with what suspended ones wait for, and by what it needs."""
         needed = {f"{_REQUIRES}{need.called}" for need in self.needs.values()}
         own = [step for step, wait in self.waits.items() if wait.get("requires") not in self.needs]
         steps = [step for step in self.steps if step not in needed]
         for name in [*steps, *(step for step in own if step not in self.steps)]:
-            wait = self.waits.get(name)
-            line = Text.assemble("  ", clean(name), "  ", state("suspended" if wait else self.steps[name]))
-            yield line.append(f"  {clean(waits_for(wait, _clock))}") if wait else line
+            tree.add(self._step(name))
         if self.needs:
-            yield Text("  needs", style="dim")
-            yield from self.family(2)
+            self.family(tree.add(Text("needs", style="dim")))
+        return tree
 
-    def family(self, depth: int = 1) -> Iterator[Text]:
-        """A line for each request for what it needs, those that they need in turn below them."""
+    def family(self, tree: Tree) -> Tree:
+        """The tree, grown by each request for what it needs; those that they need in turn grow from theirs."""
         for need in self.needs.values():
             done = "" if need.action == "create" else f"{need.action} "
-            head = f"{'  ' * depth}{need.called}  {done}{need.resource}  "
-            yield Text.assemble(clean(head), state(need.state), f"  {clean(need.remark)}" if need.remark else "")
-            for step, wait in need.waits.items():
-                text = f"{'  ' * (depth + 1)}{step}  "
-                yield Text.assemble(clean(text), state("suspended"), f"  {clean(waits_for(wait, _clock))}")
-            yield from need.family(depth + 1)
+            head = clean(f"{need.called}  {done}{need.resource}  ")
+            branch = tree.add(Text.assemble(head, state(need.state), f"  {clean(need.remark)}" if need.remark else ""))
+            for step in need.waits:
+                branch.add(need._step(step))
+            need.family(branch)
+        return tree
+
+    def _step(self, name: str) -> Text:
+        if wait := self.waits.get(name):
+            return Text.assemble(clean(name), "  ", state("suspended"), f"  {clean(waits_for(wait, _clock))}")
+        return Text.assemble(clean(name), "  ", state(self.steps[name]))
 
     def tree(self) -> list[Document]:
         """The same for JSON."""

@@ -3,10 +3,10 @@
 import time
 from collections.abc import Iterable, Iterator
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
+from rich.tree import Tree
 
 from entresol.doors.client import COMPLETED, Client
 from entresol.failures import Code, Failure
@@ -19,14 +19,10 @@ from entresol.terminal import Terminal, clean, fields, span, state
 
 def picture(progress: Progress, since: float) -> RenderableType:
     """The request now: its state, what it waits for, its steps, and what it needs."""
-    grid = Table.grid(padding=(0, 2))
     took = span((time.monotonic() - since) * 1000)
-    grid.add_row(Text.assemble(state(progress.state), f"  {took}  ", clean(progress.remark)))
-    for line in progress.lines():
-        grid.add_row(line)
-    for line in outline(progress.plan) if not progress.steps else ():
-        grid.add_row(line)
-    return grid
+    head = Text.assemble(state(progress.state), f"  {took}  ", clean(progress.remark))
+    tree = progress.draw(Tree(head, guide_style="dim"))
+    return tree if progress.steps else Group(tree, *outline(progress.plan))
 
 
 def watch(terminal: Terminal, client: Client, request_id: str, timeout_seconds: float) -> Document:
