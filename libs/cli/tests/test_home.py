@@ -23,6 +23,18 @@ def test_a_directory_is_claimed_by_one_platform_at_a_time(tmp_path: Path) -> Non
     assert not here.in_use()
 
 
+def test_a_directory_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    (tmp_path / "locked" / "lock").mkdir(parents=True)
+    for place, why in (("file", "File exists"), ("file/data", "Not a directory"), ("locked", "Is a directory")):
+        with (
+            pytest.raises(Failure, match=f"/{place} can't be written: {why}") as told,
+            Home(tmp_path / place).claimed(),
+        ):
+            pass
+        assert "--data" in told.value.hints[0]
+
+
 def test_what_a_platform_advertised_is_gone_with_it(tmp_path: Path) -> None:
     here = Home(tmp_path)
     with here.claimed():

@@ -95,6 +95,16 @@ def test_a_missing_path_is_told(run: Run, tmp_path: Path) -> None:
     assert "no such file or directory" in result.stderr
 
 
+def test_manifests_are_read_from_the_standard_input(run: Run, doors: Any, manifests: Path) -> None:
+    text = manifests.read_text()
+    doors.says("POST", "/intake/v1/manifests", 202, {"results": []})
+    assert CliRunner().invoke(build(), ["apply", "-"], input=text).exit_code == 0
+    assert len(doors.last("POST", "/intake/v1/manifests").body) == 2
+    wrong = CliRunner().invoke(build(), ["validate", "-"], input=text.replace("kind: ", " kind: ", 1))
+    assert (wrong.exit_code, wrong.stdout[:4]) == (1, "-:2:")
+    assert "-: holds no manifests" in CliRunner().invoke(build(), ["validate", "-"], input="").stdout
+
+
 def test_importing_a_catalog_takes_only_blueprints_and_entities(
     run: Run, doors: Any, manifests: Path, tmp_path: Path
 ) -> None:

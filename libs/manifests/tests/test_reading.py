@@ -83,7 +83,12 @@ BOMB = "a: &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     [
         ("x.yaml", "a: 1\nb: 2\na: 3\n", 3, 1, "the key 'a' is there twice"),
         ("x.yaml", "a:\n\tb: 1\n", 2, 1, "never with tabs"),
-        ("x.yaml", "a: [1\nb: 2", 2, 2, "not YAML"),
+        ("x.yaml", "a: [1\nb: 2", 2, 2, "is a ] missing"),
+        ("x.yaml", "a:\n  b: 1\n c: 2\n", 3, 2, "is it indented as the lines it belongs with"),
+        ("x.yaml", "a: 1\n  b: 2\n", 2, 4, "is it indented too far"),
+        ("x.yaml", "- a\nb: 1\n", 2, 1, "is it indented as the items above it"),
+        ("x.yaml", "a: @x\n", 1, 4, "quote a text that begins with it"),
+        ("x.yaml", "a: {{ x }}\n", 1, 5, "quote a text that begins with {"),
         ("x.yaml", BOMB, 6, 1, "more than 100000 values"),
         ("x.yaml", "a: *nothing\n", 1, 4, "names no earlier anchor"),
         ("x.yaml", "a: &a [*a]\n", 1, 8, "names no earlier anchor"),

@@ -5,7 +5,9 @@ is complete: folders that steps name are inlined, so that a manifest can be publ
 """
 
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +20,7 @@ LARGEST_FILE: Final = 1024 * 1024
 SUFFIXES: Final = (".yaml", ".yml", ".json")
 CASES: Final = (".test.yaml", ".test.yml")
 """Files that try policies out and lie beside them; they hold no manifests."""
+STANDARD_INPUT: Final = Path("-")
 API_VERSION: Final = "entresol.dev/v1"
 
 
@@ -81,6 +84,7 @@ class _File:
 def read(paths: Iterable[Path]) -> list[Manifest]:
     """The manifests of the files and of every *.yaml, *.yml and *.json beneath the directories, in sorted order.
 
+    `-` is the standard input, and its folders are those of the working directory.
     Hidden files and folders are skipped, *.test.yaml, and folders that an offering's steps name, which hold templates.
     Raises ManifestError for the first thing that is wrong.
     """
@@ -106,7 +110,9 @@ def read(paths: Iterable[Path]) -> list[Manifest]:
 
 
 def _candidates(given: Path) -> Iterator[tuple[Path, Path]]:
-    if given.is_file():
+    if given == STANDARD_INPUT:
+        yield given, Path.cwd()
+    elif given.is_file():
         if given.suffix.lower() not in SUFFIXES:
             raise ManifestError(f"not a manifest: its name ends in none of {', '.join(SUFFIXES)}", given)
         if given.name.lower().endswith(CASES):
@@ -138,7 +144,7 @@ def documents(path: Path, root: Path) -> Iterator[Parsed]:
     if not path.resolve().is_relative_to(root):
         raise ManifestError("a link that leads outside of the directory", path, remedy="copy the file")
     try:
-        with path.open("rb") as file:
+        with nullcontext(sys.stdin.buffer) if path == STANDARD_INPUT else path.open("rb") as file:
             raw = file.read(LARGEST_FILE + 1)
     except OSError as error:
         raise ManifestError(f"can't be read: {error.strerror}", path) from None

@@ -15,6 +15,16 @@ import yaml
 from entresol_manifests.pointers import child
 from entresol_manifests.positions import DEEPEST, MOST_NODES, Parsed, TextError, unusable
 
+_REMEDIES: Final = {
+    "did not find expected key": "is it indented as the lines it belongs with? does text follow a closing quote?",
+    "did not find expected '-' indicator": "is it indented as the items above it?",
+    "mapping values are not allowed in this context": "is it indented too far, or does a text with `: ` need quotes?",
+    "did not find expected ',' or ']'": "is a ] missing, or a comma?",
+    "did not find expected ',' or '}'": "is a } missing, or a comma?",
+    "could not find expected ':'": "is the : after the key missing?",
+    "found character that cannot start any token": "quote a text that begins with it",
+    "found unexpected end of stream": "is a closing quote missing?",
+}
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _CORE: Final = "tag:yaml.org,2002:"
 _NULL = re.compile(r"~|null|Null|NULL|")
@@ -35,7 +45,8 @@ def parse_all(text: str) -> Iterator[Parsed]:
         line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
         problem = str(error.problem or error.context or "not YAML")
         faulty = text.split("\n")[line - 1 : line]
-        remedy = "indent with blanks, never with tabs" if faulty and "\t" in faulty[0] else ""
+        tabs = faulty and "\t" in faulty[0]
+        remedy = "indent with blanks, never with tabs" if tabs else _REMEDIES.get(problem, "")
         raise TextError(f"not YAML: {problem}", line, column, remedy) from None
     except yaml.reader.ReaderError as error:
         place = error.position if isinstance(error.position, int) else 0
@@ -99,7 +110,7 @@ class _Builder:
         merged: dict[str, Any] = {}
         while not isinstance(key_event := self.next(), yaml.MappingEndEvent):
             if not isinstance(key_event, yaml.ScalarEvent):
-                fail(key_event, "a key that is no plain text")
+                fail(key_event, "a key that is no plain text", "quote a text that begins with { or [")
             self.count(key_event, 1)
             key = str(key_event.value)
             if reason := unusable(key):

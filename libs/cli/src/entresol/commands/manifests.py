@@ -16,7 +16,9 @@ if TYPE_CHECKING:
 
 Paths = Annotated[
     list[Path] | None,
-    typer.Argument(metavar="PATH…", help="YAML or JSON files, or directories of them.", show_default=False),
+    typer.Argument(
+        metavar="PATH…", help="YAML or JSON files, or directories of them; - is the standard input.", show_default=False
+    ),
 ]
 
 
@@ -41,6 +43,8 @@ def apply(
       entresol apply blueprints.json entities.json
 
       entresol apply --starter
+
+      kustomize build platform/ | entresol apply -
 
       entresol apply offerings/database.yaml --proposed     (then: entresol offering promote database 2.0.0)
     """
@@ -77,9 +81,9 @@ def starter_directory() -> Path:
 def check(paths: Sequence[Path]) -> tuple[list["Manifest"], list[str]]:
     """What the files hold, and every fault found as `file:line: pointer: message`."""
     from entresol_manifests.checking import check as check_document
-    from entresol_manifests.reading import ManifestError, read
+    from entresol_manifests.reading import STANDARD_INPUT, ManifestError, read
 
-    missing = [f"{path}: no such file or directory" for path in paths if not path.exists()]
+    missing = [f"{path}: no such file or directory" for path in paths if path != STANDARD_INPUT and not path.exists()]
     if missing:
         return [], missing
     try:

@@ -78,9 +78,17 @@ class Home:
 
     @contextmanager
     def claimed(self) -> Iterator[None]:
-        """Hold the directory for one platform; raise Failure if another one holds it."""
-        self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with (self.data / "lock").open("a") as lock:
+        """Hold the directory for one platform; raise Failure if another one holds it, or if it can't be written."""
+        try:
+            self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+            opened = (self.data / "lock").open("a")
+        except OSError as error:
+            raise Failure(
+                f"the data directory {self.data} can't be written: {error.strerror}",
+                Code.INVALID,
+                hints=("Choose another with --data or ENTRESOL_DATA: a directory that is yours.",),
+            ) from None
+        with opened as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
