@@ -169,6 +169,12 @@ LATER: list[tuple[str, Document, str]] = [
         " and 3 more; it is put right by a request",
     ),
     (
+        "resource.unobserved",
+        {"resource_id": "a/b/c/d", "since": "2026-11-21T07:00:00Z", "reason": "step s: no answer"},
+        "nobody can look at a/b/c/d since 2026-11-21T07:00:00: step s: no answer",
+    ),
+    ("resource.observed", {"resource_id": "a/b/c/d"}, "a/b/c/d can be looked at again"),
+    (
         "resource.paused",
         {"resource_id": "a/b/c/d", "by": "user:ada", "until": "2026-11-21T07:00:00Z", "reason": "by hand"},
         "user:ada pauses a/b/c/d until 2026-11-21T07:00:00: by hand",

@@ -56,6 +56,9 @@ TOLD = {
     "resource.drifted": f"{OWNED} has drifted (ask): shop/orders.yaml#/replicas changed; nothing is left of"
     " database; all of it: entresol drift shop/staging/database/orders",
     "resource.converged": f"{OWNED} is again what it says",
+    "resource.unobserved": f"nobody can see whether {OWNED} has drifted, since 10:00 UTC: step manifests: the"
+    " repository refuses the credentials; it was last looked at 09:50 UTC",
+    "resource.observed": f"{OWNED} can be looked at again, since 11:00 UTC",
     "resource.expiring": f"{OWNED} expires at 10:00 UTC; it can still be extended:"
     " entresol extend shop/staging/database/orders --for 2d",
     "resource.expired": f"{OWNED} has expired and will be deleted",

@@ -163,8 +163,9 @@ class Desk:
     def last(self) -> Any:
         return self.emits()[-1].data
 
-    def later(self, **delta: float) -> None:
+    def later(self, **delta: float) -> datetime:
         self.at += timedelta(**delta)
+        return self.at
 
     def _names(self, request_id: str) -> dict[str, str]:
         return {"request_id": request_id, "resource_id": "shop/dev/database/orders", "project": "shop"}

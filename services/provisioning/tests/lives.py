@@ -40,6 +40,16 @@ def see(desk: Desk, *paths: str, gone: tuple[str, ...] = (), begun_at: datetime 
     desk.take(record(connection, Sight(ID, resource.revision, begun_at or now(), differences, gone), offering, desk.at))
 
 
+def miss(desk: Desk, reason: str = "no answer", *, passing: bool = False) -> None:
+    """Somebody looks in vain."""
+    connection = desk.session.connection()
+    resource = store.find_resource(connection, ID)
+    assert resource is not None
+    offering = desk.offerings.get(connection, resource.offering_digest)
+    failed = Sight(ID, resource.revision, desk.at, unknown=reason, passing=passing)
+    desk.take(record(connection, failed, offering, desk.at))
+
+
 def looks(desk: Desk) -> list[str]:
     """Resources that are to be looked at now."""
     return list(desk.session.connection().execute(store.looks(9)).scalars())

@@ -4,15 +4,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from entresol_contracts.events import (
-    ResourceDrifted,
-)
+from entresol_contracts.events import ResourceDrifted, ResourceObserved, ResourceUnobserved
 from entresol_eventing.envelope import now
 from entresol_provisioning import store
 from entresol_provisioning.drifts import Sight, record
 
 from services.provisioning.tests.conftest import Desk, make_offering
-from services.provisioning.tests.lives import ID, looks, see
+from services.provisioning.tests.lives import ID, looks, miss, see
 
 
 class TestDrift:
@@ -125,13 +123,74 @@ class TestDrift:
         see(desk)
         assert looks(desk) == []
 
-    def test_a_look_that_could_not_be_finished_says_nothing(self, desk: Desk) -> None:
+    def test_a_look_that_could_not_be_finished_says_nothing_of_drift(self, desk: Desk) -> None:
         self.provide(desk)
         see(desk, "a")
-        connection = desk.session.connection()
-        resource = store.find_resource(connection, ID)
-        assert resource is not None
-        offering = desk.offerings.get(connection, resource.offering_digest)
-        desk.take(record(connection, Sight(ID, resource.revision, now(), unknown="no answer"), offering, desk.at))
+        miss(desk)
         assert "ResourceConverged" not in desk.facts()
-        assert "drift:" + ID in desk.deadlines
+        see(desk, "a")
+        assert len(self.drifted(desk)) == 1
+
+    def test_that_nobody_can_look_is_told_once_and_so_is_its_end(self, desk: Desk) -> None:
+        self.provide(desk)
+        for _ in range(2):
+            see(desk, begun_at=desk.at)
+            seen_at = desk.at
+            since = desk.later(minutes=10)
+            for _ in range(5):
+                miss(desk, "step only: the token has expired")
+                desk.later(minutes=10)
+            see(desk, begun_at=desk.at)
+            see(desk, begun_at=desk.at)
+            begun, ended = desk.said(ResourceUnobserved)[-1], desk.said(ResourceObserved)[-1]
+            assert (begun.seen_at, begun.since, begun.checked_at) == (seen_at, since, since)
+            assert begun.reason == "step only: the token has expired"
+            assert (ended.since, ended.checked_at) == (since, desk.at)
+        told = [one for one in desk.facts() if one in ("ResourceUnobserved", "ResourceObserved")]
+        assert told == ["ResourceUnobserved", "ResourceObserved"] * 2
+
+    def test_what_may_pass_by_itself_is_told_when_it_does_not(self, desk: Desk) -> None:
+        self.provide(desk)
+        for misses in (2, 3):
+            see(desk)
+            since = desk.later(minutes=1)
+            for _ in range(misses):
+                miss(desk, passing=True)
+                desk.later(minutes=1)
+            assert desk.facts().count("ResourceUnobserved") == misses - 2
+        (told,) = desk.said(ResourceUnobserved)
+        assert (told.since, told.checked_at - told.since) == (since, timedelta(minutes=2))
+
+    @pytest.mark.parametrize("drift", [{"every": "30d"}, {"hints": [{"on": "dev.entresol.change.pushed.v1"}]}])
+    def test_looks_that_fail_come_again_less_and_less_often(self, desk: Desk, drift: dict[str, Any]) -> None:
+        desk.apply(make_offering(drift=drift))
+        desk.ask()
+        desk.done("only")
+        waits = []
+        for _ in range(30):
+            miss(desk, passing=True)
+            waits.append((desk.deadlines["drift:" + ID].due_at - desk.at).total_seconds())
+        for wait, most in zip(waits, [60, 120, 240, 480] + [900] * 26, strict=True):
+            assert most / 2 <= wait <= most
+
+    def test_what_nobody_can_look_at_is_looked_at_after_a_run_and_forgotten_with_it(self, desk: Desk) -> None:
+        self.provide(desk)
+        miss(desk)
+        desk.ask("reconcile")
+        desk.done("only")
+        assert looks(desk) == [ID]
+        miss(desk)
+        desk.ask("delete")
+        desk.done("only")
+        desk.ask()
+        desk.done("only")
+        see(desk)
+        assert desk.facts().count("ResourceUnobserved") == 1
+        assert "ResourceObserved" not in desk.facts()
+
+    def test_what_differs_is_told_beside_the_end_of_not_knowing(self, desk: Desk) -> None:
+        self.provide(desk)
+        miss(desk, "x" * 5000)
+        assert len(desk.said(ResourceUnobserved)[0].reason) == 1000
+        see(desk, "a")
+        assert desk.facts()[-2:] == ["ResourceObserved", "ResourceDrifted"]

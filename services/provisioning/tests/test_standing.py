@@ -5,15 +5,14 @@ from datetime import timedelta
 import pytest
 from entresol_eventing.envelope import now
 from entresol_eventing.telemetry import Telemetry
-from entresol_provisioning import store
-from entresol_provisioning.drifts import Sight, record
 from entresol_provisioning.standing import show
 from entresol_provisioning.verdicts import Wait
 
 from services.provisioning.tests.conftest import Desk, make_offering
+from services.provisioning.tests.lives import miss, see
 
-ID = "shop/dev/database/orders"
-NAMES = ("resources_drifted", "resources_paused", "resources_expiring", "resources_expired", "steps_suspended")
+RESOURCES = ("drifted", "unobserved", "paused", "expiring", "expired")
+NAMES = (*(f"resources_{one}" for one in RESOURCES), "steps_suspended")
 
 
 @pytest.fixture
@@ -36,14 +35,6 @@ def shown(desk: Desk) -> dict[str, float]:
     return {name: value for name, value in found.items() if value}
 
 
-def see(desk: Desk, *paths: str) -> None:
-    resource = store.find_resource(desk.session.connection(), ID)
-    assert resource is not None
-    differences = tuple({"step": "only", "path": path, "change": "changed"} for path in paths)
-    offering = desk.offerings.get(desk.session.connection(), resource.offering_digest)
-    desk.take(record(desk.session.connection(), Sight(ID, resource.revision, desk.at, differences), offering, desk.at))
-
-
 def test_a_resource_as_it_should_be_counts_nowhere(lives: Desk) -> None:
     assert shown(lives) == {}
 
@@ -51,6 +42,15 @@ def test_a_resource_as_it_should_be_counts_nowhere(lives: Desk) -> None:
 def test_a_drifted_resource_counts_until_it_is_right_again(lives: Desk) -> None:
     see(lives, "a.yaml")
     assert shown(lives) == {"resources_drifted": 1}
+    see(lives)
+    assert shown(lives) == {}
+
+
+def test_a_resource_that_nobody_can_look_at_counts_until_somebody_can(lives: Desk) -> None:
+    miss(lives, passing=True)
+    assert shown(lives) == {}
+    miss(lives)
+    assert shown(lives) == {"resources_unobserved": 1}
     see(lives)
     assert shown(lives) == {}
 

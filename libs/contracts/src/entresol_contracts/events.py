@@ -1985,6 +1985,34 @@ class ResourceExtended(Payload):
     """
 
 
+class ResourceObserved(Payload):
+    """
+    A resource that nobody could look at was looked at again; whether it differs is told by resource.drifted and resource.converged, if that has changed.
+    """
+
+    resource_id: str
+    """
+    project/environment/offering/name.
+    """
+    project: str
+    environment: str
+    offering: str
+    offering_version: str
+    name: str
+    owner: str
+    """
+    Actor who created it.
+    """
+    since: AwareDatetime
+    """
+    Since when nobody could look.
+    """
+    checked_at: AwareDatetime
+    """
+    When it was looked at.
+    """
+
+
 class ResourcePaused(Payload):
     """
     Nothing is done to the resource until the end of the pause: no change, no correction, no expiry.
@@ -2050,6 +2078,42 @@ class ResourceProvisioned(Payload):
     adopted: bool = False
     """
     It was there before, and is owned from now on.
+    """
+
+
+class ResourceUnobserved(Payload):
+    """
+    Nobody can see any more whether the world is what the resource says: looks for drift fail. Said once, until one succeeds.
+    """
+
+    resource_id: str
+    """
+    project/environment/offering/name.
+    """
+    project: str
+    environment: str
+    offering: str
+    offering_version: str
+    name: str
+    owner: str
+    """
+    Actor who created it.
+    """
+    since: AwareDatetime
+    """
+    When the first of the looks began that have failed since.
+    """
+    reason: str
+    """
+    Why the last of them failed: the step, and what its driver said.
+    """
+    checked_at: AwareDatetime
+    """
+    When that was.
+    """
+    seen_at: AwareDatetime | None = None
+    """
+    When it was last looked at; what was told of its drift is as old. Absent: never since it was made.
     """
 
 

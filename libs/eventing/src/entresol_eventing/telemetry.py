@@ -49,6 +49,7 @@ class Metrics:
         self.reviews = gauge("reviews_open", "Broken glasses that nobody has signed off yet")
         self.reviews_overdue = gauge("reviews_overdue", "Those of them whose review was due already")
         self.drifted = gauge("resources_drifted", "Resources that are not what was made of them")
+        self.unobserved = gauge("resources_unobserved", "Resources that nobody can look at any more")
         self.paused = gauge("resources_paused", "Resources that somebody works on by hand")
         self.expiring = gauge("resources_expiring", "Resources whose life ends within a day")
         self.expired = gauge("resources_expired", "Resources whose life is over, and that still exist")

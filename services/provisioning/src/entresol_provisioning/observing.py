@@ -14,6 +14,7 @@ from entresol_eventing.envelope import now
 from entresol_eventing.reactions import Outcome
 from entresol_eventing.service import Service
 from entresol_eventing.writer import Unavailable
+from entresol_manifests.expressions import ExpressionError
 from sqlmodel import Session
 
 from entresol_provisioning import drifts, store
@@ -114,10 +115,9 @@ class Observer:
         try:
             looks = zip(subject.footprints, subject.scopes, strict=True)
             seen = await asyncio.gather(*(self._observe(subject.resource, *one) for one in looks))
-        except Exception as error:
-            reason = error.reason if isinstance(error, StepFailed) else repr(error)
-            log.warning("a resource can't be observed", extra={"resource": resource_id, "reason": reason})
-            return Sight(resource_id, subject.resource.revision, at, unknown=reason)
+        except StepFailed as failure:
+            log.warning("a resource can't be observed", extra={"resource": resource_id, "reason": failure.reason})
+            return Sight(resource_id, subject.resource.revision, at, unknown=failure.reason, passing=failure.retryable)
         found = list(zip(subject.footprints, seen, strict=True))
         return Sight(
             resource_id,
@@ -147,6 +147,22 @@ class Observer:
         return Subject(resource, left, tuple(scopes))
 
     async def _observe(self, resource: Resource, left: Footprint, scope: Mapping[str, Any]) -> Observation:
+        """Raises StepFailed, naming the step, and nothing else but the cancellation."""
+        try:
+            return await self._ask(resource, left, scope)
+        except StepFailed as failure:
+            raise StepFailed(f"step {left.step}: {failure.reason}", retryable=failure.retryable) from failure
+        except ExpressionError as error:
+            raise StepFailed(f"step {left.step}: {error}") from error
+        except TimeoutError:
+            reason = f"step {left.step}: no answer within {self._settings.observe_seconds:g} s"
+            raise StepFailed(reason, retryable=True) from None
+        except Exception as error:
+            log.exception("a driver could not look", extra={"resource": resource.id, "step": left.step})
+            reason = f"step {left.step}: the driver {left.driver} failed unexpectedly ({type(error).__name__})"
+            raise StepFailed(reason, retryable=True) from error
+
+    async def _ask(self, resource: Resource, left: Footprint, scope: Mapping[str, Any]) -> Observation:
         driver = self._drivers.get(left.driver)
         if driver is None:
             raise StepFailed(f"the driver {left.driver} is not installed here")

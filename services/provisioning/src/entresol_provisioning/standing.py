@@ -16,17 +16,18 @@ SOON: Final = timedelta(days=1)
 
 def show(metrics: Metrics, service: str, session: Session) -> None:
     """Set the gauges to what is so now."""
-    gauges = (metrics.drifted, metrics.paused, metrics.expiring, metrics.expired)
+    gauges = (metrics.drifted, metrics.unobserved, metrics.paused, metrics.expiring, metrics.expired)
     for gauge, count in zip(gauges, _resources(session, now()), strict=True):
         gauge.labels(service).set(count)
     metrics.suspended.labels(service).set(_suspended(session))
 
 
 def _resources(session: Session, at: datetime) -> tuple[int, ...]:
-    """Drifted, paused, expiring and expired ones."""
+    """Drifted, unobserved, paused, expiring and expired ones."""
     lives = resource.c.state == "provisioned"
     counted = (
         _known(cast(resource.c.drift, String)),
+        resource.c.unobserved,
         _known(cast(resource.c.paused, String)),
         lives & (resource.c.expires_at <= at + SOON),
         resource.c.state == "expired",

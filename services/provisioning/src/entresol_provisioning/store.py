@@ -241,6 +241,11 @@ def save_resource(connection: Connection, one: Resource, *, known: bool) -> None
         _ADD_RESOURCE.change(connection, **row)
 
 
+def change_resource(connection: Connection, resource_id: str, **values: Any) -> None:
+    """What nobody is told of, so that its revision stays."""
+    _changing(resource, tuple(values), "id").change(connection, key_id=resource_id, **values)
+
+
 def keep_destination(connection: Connection, name: str, spec: dict[str, Any] | None) -> None:
     """Remember where the destination is; None forgets it."""
     connection.execute(delete(destination).where(destination.c.name == name))

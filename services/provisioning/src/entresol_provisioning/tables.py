@@ -168,6 +168,12 @@ class ResourceRow(Base, table=True):
     """{by, reason, until}"""
     drift: dict[str, Any] | None = Field(default=None, sa_type=JSON)
     """What differed when it was last seen, and how often that was told to be put right: {digest, asked, again_at}"""
+    seen_at: datetime | None = Field(default=None, sa_type=UtcDateTime)
+    """When it was last compared with the world."""
+    missed: dict[str, Any] | None = Field(default=None, sa_type=JSON)
+    """The looks in a row that have failed since: {since, count}"""
+    unobserved: bool = False
+    """Whether that was told."""
     __table_args__ = (Index("resource_by_offering", "offering"),)
 
 

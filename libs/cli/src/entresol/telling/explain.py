@@ -43,6 +43,8 @@ _STYLES = {
     "suspended": "yellow",
     "drifted": "yellow",
     "converged": "green",
+    "unobserved": "yellow",
+    "observed": "green",
     "paused": "yellow",
     "unpaused": "green",
 }

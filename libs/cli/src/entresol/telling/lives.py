@@ -116,6 +116,10 @@ def resource(name: str, data: Document) -> str:
             return f"{data['resource_id']}: {'; '.join(drift(data))}; {FOLLOWS.get(data['mode'], data['mode'])}"
         case "resource.converged":
             return f"{data['resource_id']} is again what it says"
+        case "resource.unobserved":
+            return f"nobody can look at {data['resource_id']} since {data['since'][:19]}: {data['reason']}"
+        case "resource.observed":
+            return f"{data['resource_id']} can be looked at again"
         case "resource.paused":
             return f"{data['by']} pauses {data['resource_id']} until {data['until'][:19]}: {data['reason']}"
         case "resource.unpaused":

@@ -86,8 +86,11 @@ TEMPLATES: Final[Mapping[str, str]] = {
     "resource.expiring": "{resource_id} of {owner} expires at {expires_at}; it can still be extended:"
     " entresol extend {resource_id} --for 2d",
     "resource.extended": "{resource_id} lives until {expires_at}",
+    "resource.observed": "{resource_id} of {owner} can be looked at again, since {checked_at}",
     "resource.paused": "{by} paused {resource_id} until {until}: {reason}",
     "resource.provisioned": "{resource_id} was provisioned for {owner}[ until {expires_at}]",
+    "resource.unobserved": "nobody can see whether {resource_id} of {owner} has drifted, since {since}: {reason}"
+    "[; it was last looked at {seen_at}]",
     "resource.unpaused": "{by} ended the pause of {resource_id}",
     "resume.requested": "{by} lets the run of {resource_id} go on[ with step {step}][: {reason}]",
     "run.cancelled": "the run of {resource_id} ({action}) was cancelled: {reason}[; undone: {compensated}]"

@@ -128,6 +128,9 @@ class Resource:
     requirement: dict[str, Any] | None = None
     paused: dict[str, Any] | None = None
     drift: dict[str, Any] | None = None
+    seen_at: datetime | None = None
+    missed: dict[str, Any] | None = None
+    unobserved: bool = False
 
     @property
     def exists(self) -> bool:
