@@ -39,6 +39,7 @@ from entresol_provisioning.plans import outline
 from entresol_provisioning.runs import Runs
 from entresol_provisioning.settings import Settings
 from entresol_provisioning.tables import Base
+from entresol_provisioning.turns import Slots
 from entresol_provisioning.verdicts import Verdict
 from sqlmodel import Session
 
@@ -58,7 +59,7 @@ class Desk:
 
     def __post_init__(self) -> None:
         self.offerings = Offerings()
-        self.runs = Runs(self.offerings, {"noop": True, "resource": True})
+        self.runs = Runs(self.offerings, {"noop": True, "resource": True, "exec": True})
         self.reactions = Handlers(self.offerings, self.runs).reactions()
 
     def say(self, data: Any) -> None:
@@ -127,7 +128,7 @@ class Desk:
         self.say(RequestCancelled(**self._names(request_id), by="user:bo", reason="a mistake"))
 
     def ready(self) -> list[claims.Intent]:
-        return claims.ready(self.session, self.offerings, (), 100)
+        return claims.ready(self.session, self.offerings, Slots(100))
 
     def done(self, step: str, state: Any = "succeeded", **fields: Any) -> None:
         """Record that the oldest ready step of that name has ended."""

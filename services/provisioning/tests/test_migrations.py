@@ -17,6 +17,7 @@ from entresol_provisioning.app import MIGRATIONS
 from entresol_provisioning.drivers.noop import Noop
 from entresol_provisioning.holdings import Holder, file
 from entresol_provisioning.offerings import Offerings
+from entresol_provisioning.turns import Slots
 from sqlalchemy import JSON, MetaData, Table, insert
 from sqlmodel import Session
 
@@ -51,7 +52,7 @@ def test_a_delete_that_was_going_on_goes_on_as_one(database: Database, tmp_path:
             connection.execute(insert(typed(metadata.tables[table])), row)
     migrate.upgrade(database, MIGRATIONS)
     with Session(database.writer) as session:
-        (intent,) = claims.ready(session, Offerings(), (), 10)
+        (intent,) = claims.ready(session, Offerings(), Slots(10))
         assert (intent.act, intent.destroys, intent.previous) == ("destroy", True, BEFORE["footprint"]["outputs"])
         assert dict(intent.step.with_) == {"repository": "infra"}
         resource = store.find_resource(session.connection(), ID)

@@ -1,12 +1,11 @@
-"""Which steps are ready, with everything that is needed to act on them."""
+"""Steps that are ready, with everything that is needed to act on them."""
 
 from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple
 
-from entresol_eventing.statements import Statement
 from entresol_manifests.digest import digest
-from sqlalchemy import Connection, bindparam, select
+from sqlalchemy import Connection
 from sqlmodel import Session
 
 from entresol_provisioning import plans, store
@@ -17,7 +16,7 @@ from entresol_provisioning.drivers import StepWork
 from entresol_provisioning.offerings import Offerings
 from entresol_provisioning.scopes import variables
 from entresol_provisioning.store import Footprint
-from entresol_provisioning.tables import step as steps
+from entresol_provisioning.turns import Ready, Slots, taken
 
 UNDO: Final = "undo/"
 """What the name of a step begins with that undoes another one of the same run."""
@@ -28,20 +27,6 @@ RESTORE: Final = "restore"
 """What a step does: make, own what is there, take down, or make again what stood there before."""
 _NOT_MADE_OF = frozenset({"request", "actor", "resource", "capabilities"})
 """What a step may read, and is still unchanged if that differs."""
-
-
-class Ready(NamedTuple):
-    """A step that is ready, in the order of the columns that are read."""
-
-    run_id: str
-    name: str
-    attempt: int
-    position: int
-    driver: str
-    needs: list[str]
-    held: str | None
-    act: str
-    memory: dict[str, Any] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,28 +154,14 @@ class Intent:
         return digest({"driver": self.step.driver, "with": with_, "destination": destination, "scope": read})
 
 
-_READY = Statement(
-    select(steps.c.run_id, steps.c.name, steps.c.attempt, steps.c.position, steps.c.driver)
-    .add_columns(steps.c.needs, steps.c.approved, steps.c.act, steps.c.memory)
-    .where(steps.c.state == "ready")
-    .order_by(steps.c.run_id, steps.c.position)
-    .limit(bindparam("most"))
-)
-
-
-def suspects(session: Session) -> set[tuple[str, str]]:
-    """Steps that may have been attempted before this process began."""
-    query = select(steps.c.run_id, steps.c.name).where(steps.c.state == "ready")
-    return {(row.run_id, row.name) for row in session.connection().execute(query)}
-
-
-def ready(session: Session, offerings: Offerings, acting: Collection[tuple[str, str]], limit: int) -> list[Intent]:
-    """The oldest steps that are ready and not acted on already, at most `limit`."""
+def ready(
+    session: Session, offerings: Offerings, slots: Slots, acting: Mapping[tuple[str, str], str] | None = None
+) -> list[Intent]:
+    """The steps whose turn it is; `acting` is as for `turns.taken`."""
     connection = session.connection()
-    oldest = map(Ready._make, _READY.rows(connection, most=limit + len(acting)))
-    fresh = [one for one in oldest if (one.run_id, one.name) not in acting][:limit]
-    runs = {run_id: _run(connection, offerings, run_id) for run_id in {one.run_id for one in fresh}}
-    return [_intent(runs[one.run_id], one) for one in fresh]
+    found = taken(connection, slots, acting or {})
+    runs = {run_id: _run(connection, offerings, run_id) for run_id in {one.run_id for one in found}}
+    return [_intent(runs[one.run_id], one) for one in found]
 
 
 class Run(NamedTuple):

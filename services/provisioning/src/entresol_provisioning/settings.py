@@ -12,7 +12,9 @@ class Settings(RuntimeSettings):
 
     model_config = SettingsConfigDict(env_prefix="ENTRESOL_PROVISIONING_")
 
-    concurrency: int = Field(default=128, ge=1, le=10_000, description="Steps that run at the same time at the most.")
+    concurrency: int = Field(
+        default=128, ge=1, le=10_000, description="Steps of one driver that run at the same time at the most."
+    )
     step_timeout_seconds: float = Field(
         default=1800.0, gt=0, description="How long an attempt at a step may take, where the step does not say."
     )

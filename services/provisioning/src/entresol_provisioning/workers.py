@@ -12,7 +12,7 @@ import time
 from collections.abc import Collection, Mapping
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from entresol_eventing.envelope import now
 from entresol_eventing.failpoints import failpoint
@@ -42,6 +42,7 @@ from entresol_provisioning.requirements import wanted
 from entresol_provisioning.runs import Runs
 from entresol_provisioning.scopes import filled, guard
 from entresol_provisioning.settings import Settings
+from entresol_provisioning.turns import Slots, suspects
 from entresol_provisioning.verdicts import Verdict, Wait
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,11 @@ FINISH_SECONDS = 2.0
 """When the service stops, steps that run may still end by themselves for this long."""
 
 
+class _Acting(NamedTuple):
+    driver: str
+    task: asyncio.Task[None]
+
+
 class StepWorker:
     """Performs steps until it is cancelled."""
 
@@ -64,37 +70,38 @@ class StepWorker:
         self._offerings = offerings
         self._runs = runs
         self._drivers = drivers
+        fewer = {"exec": settings.exec_concurrency, "terraform": settings.terraform_concurrency}
+        self._slots = Slots(settings.concurrency, fewer)
         self._capabilities = {name: driver.available() for name, driver in drivers.items()}
 
     async def work(self, service: Service) -> None:
-        suspects = await service.read(claims.suspects)
-        acting: dict[tuple[str, str], asyncio.Task[None]] = {}
+        unsure = await service.read(suspects)
+        acting: dict[tuple[str, str], _Acting] = {}
         try:
             async with service.commits.subscribe() as wake:
                 while True:
                     # Only what ended before the next read begins: that read can't see it as ready any more.
-                    for key in [key for key, task in acting.items() if task.done()]:
-                        acting.pop(key).result()
-                    if len(acting) < self._settings.concurrency:
-                        for intent in await self._claim(service, frozenset(acting)):
-                            lost = intent.key in suspects
-                            suspects.discard(intent.key)
-                            acting[intent.key] = asyncio.create_task(self._perform(service, intent, lost))
+                    for key in [key for key, one in acting.items() if one.task.done()]:
+                        acting.pop(key).task.result()
+                    for intent in await self._claim(service, {key: one.driver for key, one in acting.items()}):
+                        lost = intent.key in unsure
+                        unsure.discard(intent.key)
+                        task = asyncio.create_task(self._perform(service, intent, lost))
+                        acting[intent.key] = _Acting(intent.step.driver, task)
                     if acting:
                         await asyncio.sleep(BUSY_SECONDS)
                     await wake.wait(LOOK_SECONDS)
         finally:
             if acting:
-                _, late = await asyncio.wait(acting.values(), timeout=FINISH_SECONDS)
+                _, late = await asyncio.wait([one.task for one in acting.values()], timeout=FINISH_SECONDS)
                 for task in late:
                     task.cancel()
                 await asyncio.gather(*late, return_exceptions=True)
             for driver in self._drivers.values():
                 await driver.close()
 
-    async def _claim(self, service: Service, acting: frozenset[tuple[str, str]]) -> list[Intent]:
-        free = self._settings.concurrency - len(acting)
-        return await service.read(lambda session: claims.ready(session, self._offerings, acting, free))
+    async def _claim(self, service: Service, acting: Mapping[tuple[str, str], str]) -> list[Intent]:
+        return await service.read(lambda session: claims.ready(session, self._offerings, self._slots, acting))
 
     async def _perform(self, service: Service, intent: Intent, lost: bool) -> None:
         verdict = await self._attempt(service, intent, lost)
