@@ -77,11 +77,22 @@ class Traffic:
         policy = {"policy": "production"} if "policy" in kind.model_fields else {}
         return self.say(kind(**about, **policy, approval_id=approval_id, **more))
 
-    def heard(self, approval_id: str = "approval-1", answer: Any = "granted", missing: int = 0) -> list[Event[Any]]:
+    def heard(
+        self,
+        approval_id: str = "approval-1",
+        answer: Any = "granted",
+        missing: int = 0,
+        missing_from: Any = ("group:sre",),
+    ) -> list[Event[Any]]:
         """Bob answers, and policy says that it counts."""
         about = {"by": "user:bob", "reason": "because"}
         said = self.approval(facts.ApprovalAnswered, approval_id, groups=["sre"], answer=answer, **about)
-        sane = {"said": answer, "at": self.at, "missing": missing, "missing_from": ["group:sre"] if missing else []}
+        sane = {
+            "said": answer,
+            "at": self.at,
+            "missing": missing,
+            "missing_from": list(missing_from) if missing else [],
+        }
         counted = self.approval(facts.AnswerCounted, approval_id, **about, **sane)
         return [said, counted.model_copy(update={"causationid": said.id})]
 

@@ -11,6 +11,7 @@ from entresol_catalog.app import MIGRATIONS
 from entresol_catalog.handlers.projection import projection
 from entresol_catalog.settings import Settings
 from entresol_catalog.store import tables
+from entresol_contracts import events as facts
 from entresol_eventing import migrate
 from entresol_eventing.envelope import Event
 from entresol_eventing.store import Database
@@ -95,7 +96,7 @@ def test_what_was_projected_before_is_what_is_projected_now(
     databases: tuple[Database, Database], tmp_path: Path, traffic: type[Any]
 ) -> None:
     old, new = databases
-    migrate.upgrade(old, before(tmp_path, "0005*", "0006*"))
+    migrate.upgrade(old, before(tmp_path, "0005*", "0006*", "0007*"))
     migrate.upgrade(new, MIGRATIONS)
     with new.writer.connect() as connection, connection.begin(), Session(connection) as session:
         list(projection(Settings().patience_seconds)(chains(traffic), session))
@@ -118,7 +119,7 @@ def test_more_than_fits_one_bite_is_migrated(
     databases: tuple[Database, Database], tmp_path: Path, traffic: type[Any]
 ) -> None:
     old, new = databases
-    migrate.upgrade(old, before(tmp_path, "0005*", "0006*"))
+    migrate.upgrade(old, before(tmp_path, "0005*", "0006*", "0007*"))
     migrate.upgrade(new, MIGRATIONS)
     with new.writer.connect() as connection, connection.begin(), Session(connection) as session:
         list(projection(Settings().patience_seconds)([traffic(name="n").submitted()], session))
@@ -130,3 +131,66 @@ def test_more_than_fits_one_bite_is_migrated(
     found = rows(old, tables.request)
     assert len(found) == 2500
     assert all(one["document"]["suspended"] == [] for one in found)
+
+
+def sayings(traffic: type[Any]) -> list[Event[Any]]:
+    """A request that needs one more grant, one whose grant was taken back, and one that is held all the same."""
+    half, back, held = traffic(name="half"), traffic(name="back"), traffic(name="held")
+    asked = ["group:sre", "user:cy"]
+
+    def ruled(one: Any, said: Event[Any], data: Any) -> list[Event[Any]]:
+        return [said, one.say(data, causationid=said.id)]
+
+    def counted(event: Event[Any], **more: Any) -> list[Event[Any]]:
+        about = {**back.about, "approval_id": "approval-2", "policy": "production", "missing": 1}
+        return ruled(back, event, facts.AnswerCounted(**about, by=event.data.by, at=event.time, **more))
+
+    late = half.approval(facts.ApprovalAnswered, groups=[], answer="granted", by="user:eve")
+    taken = back.approval(facts.AnswerWithdrawn, "approval-2", groups=["sre"], by="user:bob")
+    handed = back.approval(facts.ApprovalDelegated, "approval-2", groups=[], by="user:cy", to="user:dee")
+    tried = held.say(facts.HoldOverridden(**held.about, groups=["sre"], by="user:bob", reason="now"))
+    refused = facts.OverrideRefused(request_id=held.id, project="shop", by="user:bob", reason="locks stay")
+    return [
+        *(half.submitted(), half.asked(approvers=["user:bob", "user:cy"], all=True)),
+        *half.heard(missing=1, missing_from=["user:cy"]),
+        *ruled(half, late, half.approval(facts.AnswerRefused, by="user:eve", reason="not asked").data),
+        *(back.submitted(), back.asked("approval-2", approvers=asked), *back.heard("approval-2", missing=1)),
+        *counted(taken, said="withdrawn", missing_from=asked),
+        *counted(handed, said="delegated", to="user:dee", missing_from=[*asked, "user:dee"]),
+        *(held.submitted(), held.held(None), *ruled(held, tried, refused)),
+    ]
+
+
+def unruled(document: dict[str, Any]) -> dict[str, Any]:
+    """What people said as it was shown before policy ruled on each of it."""
+    for one in document.get("approvals", [document] if "answers" in document else []):
+        for name in ("unruled", "missing", "missing_from"):
+            del one[name]
+        for said in (*one["answers"], *(each["answer"] for each in one["withdrawn"])):
+            said["event"] = None
+            del said["in_place_of"], said["stands_for"]
+        for said in one["refused"]:
+            del said["event"]
+    for said in document.get("overrides", ()):
+        del said["event"], said["counts"]
+    return document
+
+
+def test_what_people_had_said_is_told_as_if_policy_had_ruled_on_it(
+    databases: tuple[Database, Database], tmp_path: Path, traffic: type[Any]
+) -> None:
+    old, new = databases
+    migrate.upgrade(old, before(tmp_path, "0007*"))
+    migrate.upgrade(new, MIGRATIONS)
+    with new.writer.connect() as connection, connection.begin(), Session(connection) as session:
+        list(projection(Settings().patience_seconds)(sayings(traffic), session))
+    history = new.read(lambda session: [dict(row._mapping) for row in session.execute(select(tables.history))])
+    with old.writer.begin() as connection:
+        for table in (tables.request, tables.approval):
+            known = [{**row, "document": json.dumps(unruled(row["document"]))} for row in rows(new, table)]
+            assert len(known) == (3 if table is tables.request else 2)
+            connection.execute(insert(table), known)
+        connection.execute(insert(tables.history), history)
+    migrate.upgrade(old, MIGRATIONS)
+    for table in (tables.request, tables.approval):
+        assert rows(old, table) == rows(new, table), table.name
