@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from entresol.commandline import build
 from entresol.demo.child import Child
 from entresol.doors.client import Client
-from entresol.doors.lookup import resource_path
+from entresol.doors.paths import resource_path
 from entresol.failures import Refused
 from typer.testing import CliRunner, Result
 

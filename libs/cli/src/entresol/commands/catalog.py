@@ -9,7 +9,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from entresol.commands.manifests import checked, publish
-from entresol.doors.lookup import segment
+from entresol.doors.paths import segment
 from entresol.failures import Code, Failure, Refused
 from entresol.session import Session
 from entresol.terminal import cell, fields, moment, table

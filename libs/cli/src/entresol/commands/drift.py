@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.text import Text
 
-from entresol.doors.lookup import EXISTING, read_or_none, resource_id, resource_path, segment
+from entresol.doors.lookup import EXISTING, read_or_none, resource_id
+from entresol.doors.paths import resource_path, segment
 from entresol.failures import Code, Failure, Refused
 from entresol.session import Session
 from entresol.telling import drifts

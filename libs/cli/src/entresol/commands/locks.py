@@ -7,7 +7,8 @@ from typing import Annotated, Any
 import typer
 from rich.text import Text
 
-from entresol.doors.lookup import of_list, segment
+from entresol.doors.lookup import of_list
+from entresol.doors.paths import segment
 from entresol.failures import Code, Failure
 from entresol.session import Session
 from entresol.telling.facts import scope

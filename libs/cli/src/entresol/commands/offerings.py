@@ -7,7 +7,7 @@ import typer
 from rich.text import Text
 
 from entresol.commands.asking import Class, Environment, Project
-from entresol.doors.lookup import segment
+from entresol.doors.paths import segment
 from entresol.failures import Code, Failure, Refused
 from entresol.session import Session
 from entresol.telling import offerings, stages

@@ -21,7 +21,8 @@ from entresol.commands.asking import (
     watch,
 )
 from entresol.commands.ruling import ruled
-from entresol.doors.lookup import request_id, segment, waiting_request_id
+from entresol.doors.lookup import request_id, waiting_request_id
+from entresol.doors.paths import segment
 from entresol.failures import Code, Failure
 from entresol.inputs import parse
 from entresol.session import Session

@@ -23,7 +23,8 @@ from entresol.commands.asking import (
     inputs_of,
     submit,
 )
-from entresol.doors.lookup import resource_id, resource_path
+from entresol.doors.lookup import resource_id
+from entresol.doors.paths import resource_path
 from entresol.failures import Code, Failure, Refused
 from entresol.session import Session
 from entresol.telling import drifts, revisions

@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from entresol.doors.lookup import segment
+from entresol.doors.paths import segment
 from entresol.session import Session
 from entresol.terminal import clean, fields, moment, short, table
 

@@ -7,7 +7,8 @@ import typer
 from rich.text import Text
 
 from entresol.commands.locks import Action, Environment, Offering, Project, Resource, ends, fitting, said, term
-from entresol.doors.lookup import of_list, request_id, segment
+from entresol.doors.lookup import of_list, request_id
+from entresol.doors.paths import segment
 from entresol.failures import Code, Failure
 from entresol.session import Session
 from entresol.telling.facts import scope

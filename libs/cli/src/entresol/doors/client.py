@@ -15,7 +15,7 @@ from uuid import UUID
 
 import httpx
 
-from entresol.doors.lookup import segment
+from entresol.doors.paths import segment
 from entresol.failures import Code, Failure, Refused
 
 Document = dict[str, Any]

@@ -2,8 +2,8 @@
 
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
+from entresol.doors.paths import segment
 from entresol.failures import Code, Failure, Refused
 
 if TYPE_CHECKING:
@@ -18,11 +18,6 @@ _WHOLE = 36
 _PARTS = 4
 _SEARCHED = 2000
 """How many of the newest requests an abbreviated id is looked for among; and resources."""
-
-
-def segment(text: str) -> str:
-    """Text as one segment of a path."""
-    return quote(text, safe="")
 
 
 def request_id(client: "Client", given: str) -> str:
@@ -64,11 +59,6 @@ def resource_id(client: "Client", given: str) -> str:
         raise Failure(f"{given} could mean {len(found)} resources", Code.INVALID, hints=found[:10])
     hint = "Write it in full: PROJECT/ENVIRONMENT/OFFERING/NAME. `entresol status` shows the latest requests."
     raise Failure(f"no resource whose id ends in {given}", Code.NOT_FOUND, hints=(hint,))
-
-
-def resource_path(resource: str) -> str:
-    """A resource's path at the catalog."""
-    return "/v1/resources/" + "/".join(map(segment, resource.split("/")))
 
 
 def approval_id(client: "Client", given: str, *, review: bool = False) -> str:
