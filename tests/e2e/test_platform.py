@@ -386,6 +386,17 @@ def test_a_port_that_is_taken_is_told(tmp_path: Path) -> None:
     assert "Traceback" not in result.stderr
 
 
+def test_a_database_that_can_not_be_used_is_told(tmp_path: Path) -> None:
+    (tmp_path / "policy").mkdir()
+    (tmp_path / "policy" / "policy.db").write_bytes(b"something else" * 100)
+    result = entresol("up", "--data", str(tmp_path), "--port", "0", "--bare")
+    assert result.returncode == 1
+    assert "policy.db can't be used: file is not a database" in " ".join(result.stderr.split())
+    assert "docs/recovery.md" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not Home(tmp_path).in_use()
+
+
 def test_secrets_of_the_data_directory_are_its_owners_alone(child: Child) -> None:
     for name in ("token", "link-keys", "bus.json", "nats/nats.conf"):
         assert (child.data / name).stat().st_mode & 0o077 == 0, name

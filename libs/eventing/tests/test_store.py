@@ -1,14 +1,17 @@
 """What every service's store is built from."""
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
-from entresol_eventing import upkeep
+from entresol_eventing import migrate, upkeep
 from entresol_eventing.envelope import now
-from entresol_eventing.store import inbox, metadata, one_of, outbox
-from entresol_eventing.testing import memory_session
-from sqlalchemy import Column, MetaData, String, Table, create_engine, insert, select
+from entresol_eventing.store import Database, inbox, metadata, one_of, outbox
+from entresol_eventing.testing import memory_session, migrated
+from sqlalchemy import Column, MetaData, String, Table, create_engine, insert, select, text
+
+from libs.eventing.tests.counting import MIGRATIONS
 
 THINGS = Table("thing", MetaData(), Column("kind", String, primary_key=True), Column("name", String, primary_key=True))
 PAIRS = [("cat", "tom"), ("cat", "jerry"), ("mouse", "tom"), ("mouse", "jerry")]
@@ -53,3 +56,17 @@ def test_the_inbox_remembers_what_was_heard_while_the_clock_was_wrong() -> None:
         session.execute(insert(inbox), rows)
         list(upkeep.prune(30, 0, 0.0, session))
         assert list(session.execute(select(inbox.c.id)).scalars()) == ["2", "3", "4"]
+
+
+@pytest.mark.parametrize("damage", ["newer", "none"])
+def test_a_database_that_this_version_cannot_use_is_told(tmp_path: Path, damage: str) -> None:
+    file = tmp_path / "store.db"
+    file.write_bytes(migrated(MIGRATIONS) if damage == "newer" else b"something else" * 100)
+    database = Database(f"sqlite:///{file}")
+    if damage == "newer":
+        with database.writer.begin() as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(migrate.Unusable, match="a newer version" if damage == "newer" else "not a database") as told:
+        migrate.upgrade(database, MIGRATIONS)
+    database.close()
+    assert str(file) in str(told.value)

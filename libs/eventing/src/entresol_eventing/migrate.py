@@ -9,7 +9,9 @@ from typing import Any
 
 from alembic import command, context
 from alembic.config import Config
+from alembic.util import CommandError
 from sqlalchemy import MetaData
+from sqlalchemy.exc import DatabaseError
 
 from entresol_eventing.store import Database
 
@@ -19,14 +21,23 @@ _ONE_AT_A_TIME = threading.Lock()
 RUNTIME_MIGRATIONS = Path(__file__).parent / "migrations"
 
 
+class Unusable(Exception):
+    """The database is none, or has a shape that only a later version of the service knows; the text says which."""
+
+
 def upgrade(database: Database, migrations: Path) -> None:
-    """Apply what is missing; safe to repeat. Raises what the database raises."""
+    """Apply what is missing; safe to repeat. Raises Unusable, having changed nothing."""
     for folder, version_table in ((RUNTIME_MIGRATIONS, "eventing_version"), (migrations, "alembic_version")):
         config = Config()
         config.set_main_option("script_location", str(folder).replace("%", "%%"))
-        with _ONE_AT_A_TIME, database.writer.connect() as connection:
-            config.attributes |= {"connection": connection, "version_table": version_table}
-            command.upgrade(config, "head")
+        try:
+            with _ONE_AT_A_TIME, database.writer.connect() as connection:
+                config.attributes |= {"connection": connection, "version_table": version_table}
+                command.upgrade(config, "head")
+        except CommandError as error:
+            raise Unusable(f"a newer version has written {database.url.database}: {error}") from error
+        except DatabaseError as error:
+            raise Unusable(f"{database.url.database} can't be used: {error.orig}") from error
 
 
 def run(metadata: MetaData) -> None:

@@ -151,6 +151,8 @@ class Service:
     async def stop(self) -> None:
         """Drain within the grace time: nothing that was acknowledged is lost, whatever is cut short is repeated."""
         self.announce_stop()
+        if self._writer is None:
+            return  # it never began
         try:
             async with asyncio.timeout(self.settings.grace_seconds):
                 await self._bus.pause()
