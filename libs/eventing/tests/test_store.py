@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from entresol_eventing import migrate, upkeep
 from entresol_eventing.envelope import now
-from entresol_eventing.store import Database, inbox, metadata, one_of, outbox
+from entresol_eventing.store import Database, Unusable, inbox, metadata, one_of, outbox
 from entresol_eventing.testing import memory_session, migrated
 from sqlalchemy import Column, MetaData, String, Table, create_engine, insert, select, text
 
@@ -66,7 +66,7 @@ def test_a_database_that_this_version_cannot_use_is_told(tmp_path: Path, damage:
     if damage == "newer":
         with database.writer.begin() as connection:
             connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
-    with pytest.raises(migrate.Unusable, match="a newer version" if damage == "newer" else "not a database") as told:
+    with pytest.raises(Unusable, match="a newer version" if damage == "newer" else "not a database") as told:
         migrate.upgrade(database, MIGRATIONS)
     database.close()
     assert str(file) in str(told.value)

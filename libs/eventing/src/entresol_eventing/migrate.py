@@ -11,18 +11,13 @@ from alembic import command, context
 from alembic.config import Config
 from alembic.util import CommandError
 from sqlalchemy import MetaData
-from sqlalchemy.exc import DatabaseError
 
-from entresol_eventing.store import Database
+from entresol_eventing.store import Database, Unusable, usable
 
 _ONE_AT_A_TIME = threading.Lock()
 """Alembic's environment is one for the whole process, and five services may start in it at once."""
 
 RUNTIME_MIGRATIONS = Path(__file__).parent / "migrations"
-
-
-class Unusable(Exception):
-    """The database is none, or has a shape that only a later version of the service knows; the text says which."""
 
 
 def upgrade(database: Database, migrations: Path) -> None:
@@ -31,13 +26,11 @@ def upgrade(database: Database, migrations: Path) -> None:
         config = Config()
         config.set_main_option("script_location", str(folder).replace("%", "%%"))
         try:
-            with _ONE_AT_A_TIME, database.writer.connect() as connection:
+            with _ONE_AT_A_TIME, usable(database), database.writer.connect() as connection:
                 config.attributes |= {"connection": connection, "version_table": version_table}
                 command.upgrade(config, "head")
         except CommandError as error:
             raise Unusable(f"a newer version has written {database.url.database}: {error}") from error
-        except DatabaseError as error:
-            raise Unusable(f"{database.url.database} can't be used: {error.orig}") from error
 
 
 def run(metadata: MetaData) -> None:

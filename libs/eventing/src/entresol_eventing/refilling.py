@@ -25,7 +25,7 @@ from entresol_eventing.lineage import INCOMPLETE, REFILLED, refilled, strange
 from entresol_eventing.permissions import EVENTS, REBUILT
 from entresol_eventing.publishing import message_id
 from entresol_eventing.replay import Entry, replay
-from entresol_eventing.store import Database, arrival, inbox, outbox
+from entresol_eventing.store import Database, arrival, inbox, outbox, usable
 
 MAX_BATCH = 200
 MAX_BATCH_BYTES = 8 * 1024 * 1024
@@ -122,10 +122,13 @@ def _lacking(
 
 
 def needed(info: StreamInfo, databases: Mapping[str, Database]) -> bool:
-    """Whether a service has lived with another log, and nobody has refilled this one."""
-    return refilled(info) is None and any(
-        database.read(partial(strange, service, info)) for service, database in databases.items()
-    )
+    """Whether a service has lived with another log, and nobody has refilled this one. Raises Unusable."""
+
+    def lived_elsewhere(service: str, database: Database) -> bool:
+        with usable(database):
+            return database.read(partial(strange, service, info))
+
+    return refilled(info) is None and any(lived_elsewhere(*one) for one in databases.items())
 
 
 def merged(outboxes: Mapping[str, Sequence[Kept]], seen: Iterable[tuple[str, str]]) -> Iterator[Kept]:

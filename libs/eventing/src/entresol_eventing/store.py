@@ -4,7 +4,8 @@ One connection writes (the writer thread's, see `writer`), any number read. On S
 `BEGIN IMMEDIATE`: a deferred one that is upgraded later fails with "database is locked" or loses an update.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -34,6 +35,7 @@ from sqlalchemy import (
     make_url,
     tuple_,
 )
+from sqlalchemy.exc import DatabaseError
 from sqlalchemy.orm import registry
 from sqlalchemy.pool import NullPool
 from sqlalchemy.types import TypeDecorator
@@ -175,6 +177,19 @@ _LIVELY: dict[str, Any] = {
     "tcp_user_timeout": 15_000,
 }
 """libpq's settings by which a server that has vanished is noticed within 15 s."""
+
+
+class Unusable(Exception):
+    """The database is none, or has a shape that only a later version of the service knows; the text says which."""
+
+
+@contextmanager
+def usable(database: "Database") -> Iterator[None]:
+    """Raise Unusable for what the database raises."""
+    try:
+        yield
+    except DatabaseError as error:
+        raise Unusable(f"{database.url.database} can't be used: {error.orig}") from error
 
 
 class Database:

@@ -102,6 +102,7 @@ def refill(
     from entresol_eventing.permissions import SERVICES
     from entresol_eventing.refilling import Disturbed, NotNeeded
     from entresol_eventing.refilling import refill as put_back
+    from entresol_eventing.store import Unusable
     from entresol_eventing.telemetry import configure_logging
     from nats.js.errors import NotFoundError
 
@@ -134,6 +135,8 @@ def refill(
     except NotNeeded as unneeded:
         session.terminal.result({"needed": False}, Text(str(unneeded)))
         return
+    except Unusable as error:
+        raise Failure(str(error), Code.ENDED_BADLY) from None
     except Disturbed as error:
         raise Failure(str(error), Code.ENDED_BADLY, hints=("Repeat it: it goes on where it ended.",)) from None
     except NotFoundError:

@@ -23,12 +23,12 @@ from typing import Any
 import httpx
 from entresol_eventing.access import new_token
 from entresol_eventing.log import connect
-from entresol_eventing.migrate import Unusable
 from entresol_eventing.nats_server import NatsServer, end_orphans
 from entresol_eventing.permissions import SERVICES
 from entresol_eventing.run import Server, server
 from entresol_eventing.service import Service
 from entresol_eventing.settings import RuntimeSettings
+from entresol_eventing.store import Unusable
 from entresol_eventing.streams import bootstrap
 from entresol_eventing.telemetry import Telemetry
 
@@ -78,6 +78,13 @@ class Platform:
             _write_secret(self.link_key_file, secrets.token_urlsafe(32) + "\n")
         try:
             await self._start()
+        except Unusable as error:
+            await self.stop()
+            hint = (
+                "Run the version of Entresol that has written it, put its backup there, or choose another --data "
+                "directory. docs/recovery.md tells what can be rebuilt from the log."
+            )
+            raise Failure(str(error), Code.ENDED_BADLY, hints=(hint,)) from None
         except BaseException:
             await self.stop()
             raise
@@ -92,7 +99,7 @@ class Platform:
         built = {name: create(self._settings(name), telemetry) for name, create in creators.items()}
         await self._make_streams()
         self.services = built
-        outcomes = await asyncio.gather(*(self._begin(*one) for one in built.items()), return_exceptions=True)
+        outcomes = await asyncio.gather(*(service.start() for service in built.values()), return_exceptions=True)
         if failed := [one for one in outcomes if one is not None]:
             raise failed[0]
         await self._ready()
@@ -102,16 +109,6 @@ class Platform:
         self._serving = asyncio.create_task(self._http.serve(sockets=[self._socket]), name="http")
         while not self._http.started and not self._serving.done():  # noqa: ASYNC110 uvicorn has no event for it
             await asyncio.sleep(0.005)
-
-    async def _begin(self, name: str, service: Service) -> None:
-        try:
-            await service.start()
-        except Unusable as error:
-            hint = (
-                "Run the version of Entresol that has written it, put its backup there, or choose another --data "
-                "directory. docs/recovery.md tells what can be rebuilt from the log."
-            )
-            raise Failure(f"{name}: {error}", Code.ENDED_BADLY, hints=(hint,)) from None
 
     async def stop(self) -> None:
         """Drain: the doors, then the services, then the bus. Safe to call after a failed start."""
