@@ -20,6 +20,11 @@ DRIFT = {
     "more": 3,
     "gone": ["dns"],
 }
+LOST = {
+    "since": "2026-11-20T07:00:00+00:00",
+    "reason": "step files: the token has expired",
+    "seen_at": "2026-11-20T06:50:00+00:00",
+}
 REVISIONS = [
     {"revision": 3, "at": "2026-11-21T03:00:00Z", "request_id": "r3", "action": "update", "version": "1.1.0",
      "inputs": {"revision": "1.3", "replicas": 3, "limits": {"cpu": 2, "memory": "1Gi"}}},
@@ -240,13 +245,19 @@ def test_drift_lists_what_has_drifted(run: Run, doors: Any) -> None:
     doors.lists("/catalog/v1/resources", resource(drift=DRIFT), {"id": "a/b/c/d", "drift": None})
     result = run("drift", "-p", "shop")
     assert result.exit_code == 0, result.output
-    asked = doors.last("GET", "/catalog/v1/resources").query
-    assert (asked["drifted"], asked["project"]) == ("true", "shop")
+    drifted, unobserved = (one.query for one in doors.received)
+    assert (drifted["drifted"], unobserved["unobserved"]) == ("true", "true")
+    assert drifted["project"] == unobserved["project"] == "shop"
     assert all(text in result.stdout for text in ("nothing is left of dns", "1 place in shop/cart.yaml", "3 more"))
     assert "a/b/c/d" not in result.stdout
     assert [one["id"] for one in json.loads(run("drift", "-o", "json").stdout)] == [CART]
+    doors.lists("/catalog/v1/resources", resource(unobserved=LOST))
+    told = run("drift").stdout
+    assert "nothing has drifted, as far as is known" in told
+    assert LOST["reason"] in told
+    assert [one["id"] for one in json.loads(run("drift", "-o", "json").stdout)] == [CART]
     doors.lists("/catalog/v1/resources")
-    assert "nothing has drifted" in run("drift").stdout
+    assert "nothing has drifted\n" in run("drift").stdout
 
 
 @pytest.mark.parametrize(
@@ -269,6 +280,12 @@ def test_drift_lists_what_has_drifted(run: Run, doors: Any) -> None:
             "nobody looks while it is paused",
         ),
         ({"state": "deleted"}, {"every": "10m"}, "is deleted"),
+        (
+            {"unobserved": LOST},
+            {"every": "10m"},
+            f"{CART}: nobody can look since 2026-11-20 07:00, last looked at 2026-11-20 06:50\nstep files: the token",
+        ),
+        ({"unobserved": LOST | {"seen_at": None}}, None, "last looked at never"),
     ],
 )
 def test_what_has_not_drifted_says_who_looks(

@@ -393,7 +393,7 @@ class TestStatus:
         document = json.loads(run("status", "-o", "json").stdout)
         assert {name: len(items) for name, items in document.items()} == {
             "running": 1, "waiting_for_approval": 1, "held": 1, "reviews": 1, "stalled": 0, "latest": 1,
-            "suspended": 0, "drifted": 0, "ending": 0, "paused": 0,
+            "suspended": 0, "drifted": 0, "unobserved": 0, "ending": 0, "paused": 0,
         }  # fmt: skip
 
     def test_one_request_shows_everything_that_was_said_about_it(self, run: Run, busy: Any) -> None:

@@ -19,6 +19,11 @@ DRIFT = {
     "more": 0,
     "gone": [],
 }
+LOST = {
+    "since": "2026-11-20T07:00:00+00:00",
+    "reason": "step files: the token has expired",
+    "seen_at": "2026-11-20T06:50:00+00:00",
+}
 PAUSE = {"by": "user:ada", "reason": "a migration by hand", "until": "2026-11-29T07:00:00Z"}
 WAITS = [
     {"step": "migrate", "reason": "look at the data", "until": "2026-11-29T07:00:00Z", "resumable": True},
@@ -44,7 +49,7 @@ def test_the_overview_shows_suspended_steps_drift_and_pauses(run: Run, there: An
     there.lists("/catalog/v1/requests", waiting)
     there.answers["GET", "/catalog/v1/resources"] = lambda call: (
         200,
-        {"items": [resource(drift=DRIFT) if "drifted" in call.query else resource(paused=PAUSE)], "next": None},
+        {"items": [resource(drift=DRIFT, unobserved=LOST, paused=PAUSE)], "next": None},
     )
     shown = run("status").stdout
     for text in (
@@ -54,6 +59,8 @@ def test_the_overview_shows_suspended_steps_drift_and_pauses(run: Run, there: An
         f"db: shop/prod/database/cart-db is made, request {CHILD[:18]}",
         "Drifted",
         "1 place in shop/cart.yaml",
+        "Nobody can look at",
+        LOST["reason"],
         "Paused",
         "user:ada: a migration by hand",
     ):
@@ -163,6 +170,7 @@ def test_a_resource_shows_all_that_befell_it(run: Run, there: Any) -> None:
     orphan = {"step": "dns", "driver": "http", "reason": "no answer"}
     more = {
         "drift": DRIFT,
+        "unobserved": LOST,
         "paused": PAUSE,
         "orphaned": [orphan],
         "implementation": "cheap-in-dev",
@@ -172,7 +180,8 @@ def test_a_resource_shows_all_that_befell_it(run: Run, there: Any) -> None:
     there.says("GET", f"/catalog/v1/resources/{CART}", 200, resource(**more))
     shown = run("status", CART).stdout
     for text in (
-        "provisioned, paused, drifted, left something behind",
+        "provisioned, paused, drifted, not to be seen, left something behind",
+        LOST["reason"],
         "by user:ada until 2026-11-29",
         "a migration by hand",
         "it is put right by a request",

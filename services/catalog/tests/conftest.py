@@ -221,6 +221,14 @@ class Traffic:
         data = facts.ResourceConverged(**self._named, owner="user:ada", checked_at=self.at)
         return self.say(data, **attributes)
 
+    def unobserved(self, reason: str = "no answer", **attributes: Any) -> Event[Any]:
+        seen = {"since": self.at, "reason": reason, "checked_at": self.at, "seen_at": self.at - timedelta(hours=1)}
+        return self.say(facts.ResourceUnobserved(**self._named, owner="user:ada", **seen), **attributes)
+
+    def observed(self, **attributes: Any) -> Event[Any]:
+        seen = {"since": self.at, "checked_at": self.at}
+        return self.say(facts.ResourceObserved(**self._named, owner="user:ada", **seen), **attributes)
+
     def paused(self, hours: float = 4, **attributes: Any) -> Event[Any]:
         until = self.at + timedelta(hours=hours)
         about = {**self._named, "request_id": self.id, "by": "user:ada", "reason": "an audit"}
@@ -291,6 +299,7 @@ def whole_lives() -> list[Event[Any]]:
         *(
             bank.provisioned(adopted=True, revision=1, requires={"queue": queue.resource}),
             bank.drifted("d", mode="ask"),
+            bank.unobserved(),
         ),
         *(one.unpaused(), Traffic().changed(revision=2, action="update", offering_version="1.1.0"), one.paused()),
         *(staged("1.1.0", "default"), staged("1.0.0", "deprecated"), queue.deleted("bucket")),

@@ -44,6 +44,7 @@ async def test_a_resource_shows_drift_pause_and_what_it_needs(catalog: Any) -> N
     [
         ("drifted=true", ["ledger", "orders"]),
         ("drifted=false", ["queue"]),
+        ("unobserved=true", ["ledger"]),
         ("paused=true", ["orders"]),
         ("paused=false&state=provisioned", ["ledger"]),
         ("version=1.1.0", ["orders"]),
@@ -58,7 +59,7 @@ async def test_resources_are_found_by(catalog: Any, query: str, names: list[str]
         assert sorted(each["name"] for each in await items(client, f"/v1/resources?{query}")) == names
 
 
-@pytest.mark.parametrize("query", ["drifted=perhaps", "paused=2", f"version={'1' * 101}"])
+@pytest.mark.parametrize("query", ["drifted=perhaps", "unobserved=2", "paused=2", f"version={'1' * 101}"])
 async def test_a_filter_that_is_none_is_named(catalog: Any, query: str) -> None:
     async with catalog.client() as client:
         assert (await client.get(f"/v1/resources?{query}")).status_code == 422

@@ -19,7 +19,7 @@ from entresol_eventing.testing.postgres import PostgresServer, binaries
 from sqlalchemy import Table, insert, select
 from sqlmodel import Session
 
-NEW_COLUMNS = {"version", "drifted", "paused"}
+NEW_COLUMNS = {"version", "drifted", "unobserved", "paused"}
 NEW = {
     "resource": {
         "snapshot",
@@ -28,6 +28,7 @@ NEW = {
         "requires",
         "adopted",
         "drift",
+        "unobserved",
         "paused",
         "orphaned",
         "sequence",

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from entresol_catalog.domain.resources import Resource, Revision
+from entresol_catalog.domain.resources import Resource, Revision, Unobserved
 from entresol_catalog.handlers.projection import projection
 from entresol_catalog.settings import Settings
 from entresol_catalog.store import tables
@@ -57,6 +57,23 @@ def test_drift_is_shown_since_it_was_first_seen_until_it_is_gone(session: Sessio
     project(one.converged(), one.converged())
     assert (shown(session).drift, shown(session).revision) == (None, before + 2)
     assert found_by(session) == ("1.1.0", False, False)
+
+
+def test_what_nobody_can_look_at_is_shown_with_its_last_look_until_somebody_can(
+    session: Session, project: Project
+) -> None:
+    one = Traffic()
+    project(one.provisioned(), one.drifted("a.yaml"), told := one.unobserved("step database: the token has expired"))
+    lost = shown(session).unobserved
+    assert lost == Unobserved(told.data.since, "step database: the token has expired", told.data.seen_at)
+    assert shown(session).drift is not None
+    project(one.changed())
+    assert shown(session).unobserved == lost, "only a look at the world says that it is over"
+    before = shown(session).revision
+    project(one.observed(), one.observed())
+    assert (shown(session).unobserved, shown(session).revision) == (None, before + 1)
+    project(one.unobserved(), one.deleted(), one.unobserved())
+    assert shown(session).unobserved is None
 
 
 def test_drift_shows_when_it_is_asked_about_again(session: Session, project: Project) -> None:
@@ -211,6 +228,8 @@ FACTS: list[Callable[[Traffic], Any]] = [
     lambda one: one.drifted("x"),
     lambda one: one.drifted("x", "y", mode="ask", sequence=4),
     lambda one: one.converged(),
+    lambda one: one.unobserved(),
+    lambda one: one.observed(),
     lambda one: one.paused(),
     lambda one: one.unpaused(sequence=6),
     lambda one: one.deleted("dns"),
@@ -240,12 +259,14 @@ def test_whatever_comes_in_whatever_order_the_columns_and_needs_say_what_the_doc
             kept = (tables.resource, tables.revision, tables.need)
             for row in session.execute(select(tables.resource)):
                 resource = adapter(Resource).validate_json(row.document)
-                assert (row.version, row.drifted, row.paused) == (
+                assert (row.version, row.drifted, row.unobserved, row.paused) == (
                     resource.offering_version,
                     resource.drift is not None,
+                    resource.unobserved is not None,
                     resource.paused is not None,
                 )
-                assert not (resource.deleted and (resource.drift or resource.paused or resource.requires))
+                odd = resource.drift or resource.unobserved or resource.paused or resource.requires
+                assert not (resource.deleted and odd)
                 needed = session.execute(select(tables.need.c.name, tables.need.c.target)).all()
                 assert dict(map(tuple, needed)) == resource.requires
                 made = {each.revision: each for each in revisions(session)}

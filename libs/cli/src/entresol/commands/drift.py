@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+from rich.console import RenderableType
 from rich.text import Text
 
 from entresol.doors.lookup import EXISTING, read_or_none, resource_id
@@ -30,8 +31,9 @@ def drift(
 ) -> None:
     """Show what somebody changed by other ways: all resources that have drifted, or one with every difference.
 
-    Only places are told, never values: they may be secret. How often somebody looks, and what follows, is the
-    offering's to say; nobody looks by itself where it says nothing.
+    Resources that nobody can look at any more are listed too, with since when and why. Only places are told, never
+    values: they may be secret. How often somebody looks, and what follows, is the offering's to say; nobody looks by
+    itself where it says nothing.
 
     [bold]Examples[/bold]
 
@@ -43,13 +45,26 @@ def drift(
         _one(session, resource)
         return
     found = drifted(session.client, project)
-    session.terminal.result(found, drifts.overview(found) if found else Text("nothing has drifted"))
+    unseen = unobserved(session.client, project)
+    told: list[RenderableType] = [drifts.overview(found)] if found else []
+    if unseen:
+        told += [*([] if found else [Text("nothing has drifted, as far as is known")]), "", drifts.unobserved(unseen)]
+    known = {one["id"] for one in found}
+    session.terminal.result(
+        [*found, *(one for one in unseen if one["id"] not in known)], *(told or [Text("nothing has drifted")])
+    )
 
 
-def drifted(client: "Client", project: str | None, most: int | None = None) -> list[Document]:
+def drifted(client: "Client", project: str | None) -> list[Document]:
     """The resources that are not what they say."""
-    there = client.every("/v1/resources", drifted="true", state=EXISTING, project=project, most=most)
+    there = client.every("/v1/resources", drifted="true", state=EXISTING, project=project)
     return [one for one in there if one.get("drift")]
+
+
+def unobserved(client: "Client", project: str | None) -> list[Document]:
+    """The resources that nobody can look at."""
+    there = client.every("/v1/resources", unobserved="true", state=EXISTING, project=project)
+    return [one for one in there if one.get("unobserved")]
 
 
 def correction(client: "Client", resource: Document) -> Document | None:

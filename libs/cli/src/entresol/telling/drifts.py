@@ -23,6 +23,26 @@ def overview(resources: Iterable[Document], title: str | None = None) -> Rows:
     return table("resource", "since", "mode", "differs", rows=rows, title=title)
 
 
+def unobserved(resources: Iterable[Document], title: str | None = "Nobody can look at") -> Rows:
+    """A row for each resource whose looks fail."""
+    lost = [(one["id"], one["unobserved"]) for one in resources]
+    rows = [(name, moment(one["since"]), _seen(one), one["reason"]) for name, one in lost]
+    return table("resource", "since", "last looked at", "because", rows=rows, title=title)
+
+
+def not_knowing(resource: Document) -> Text | None:
+    """Since when and why nobody can look; None if somebody can."""
+    lost = resource.get("unobserved")
+    if not lost:
+        return None
+    since = Text.assemble("since ", moment(lost["since"]), ", last looked at ", _seen(lost))
+    return since.append(clean(f"\n{lost['reason']}"), style="yellow")
+
+
+def _seen(lost: Document) -> Text:
+    return moment(lost["seen_at"]) if lost.get("seen_at") else Text("never")
+
+
 def brief(resource: Document) -> str:
     """What differs, counted by where it is: a file, an address, an object; a line each."""
     found = resource["drift"]
@@ -43,6 +63,8 @@ def unseen(resource: Document, offering: Document | None) -> Text:
         return Text(f"{named} is deleted")
     if resource.get("paused"):
         return Text(f"{named}: nobody looks while it is paused; entresol unpause {named}")
+    if lost := not_knowing(resource):
+        return Text.assemble(f"{named}: nobody can look ", lost)
     if offering is None:
         return Text(f"{named} is what it says, as far as anybody looked")
     watch = offering["manifest"]["spec"].get("drift")
@@ -61,6 +83,7 @@ def in_full(resource: Document, correction: Document | None) -> list[RenderableT
         [
             ("resource", resource["id"]),
             ("drifted since", moment(found.get("since"))),
+            ("not seen", not_knowing(resource)),
             ("follows", follows(resource, correction)),
             ("again", again(found)),
         ]

@@ -94,6 +94,7 @@ def _head(item: Document, offering: Document | None) -> RenderableType:
             ("state", Text.assemble(state(item["state"]), *_beside(item))),
             ("paused", paused(item.get("paused"))),
             ("drifted", _drifted(item.get("drift"))),
+            ("not seen", drifts.not_knowing(item)),
             ("left behind", "\n".join(map(orphan, item.get("orphaned") or []))),
             ("offering", _offering(item, offering)),
             ("class", item.get("class")),
@@ -140,6 +141,8 @@ def _remarks(item: Document) -> Iterator[str]:
         yield "paused"
     if item.get("drift"):
         yield "drifted"
+    if item.get("unobserved"):
+        yield "not to be seen"
     if item.get("orphaned"):
         yield "left something behind"
 

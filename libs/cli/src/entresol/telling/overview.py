@@ -39,6 +39,7 @@ def gather(client: "Client", project: str | None) -> dict[str, list[Document]]:
         "reviews": open_reviews(client, project),
         "stalled": [item for item in going if item.get("stalled_since")],
         "drifted": [r for r in _every(client, project, drifted="true") if r.get("drift")],
+        "unobserved": [r for r in _every(client, project, unobserved="true") if r.get("unobserved")],
         "ending": [r for r in _every(client, project, state=ENDING) if r["state"] in ENDING],
         "paused": [r for r in _every(client, project, paused="true") if r.get("paused")],
         "latest": [item for item in latest if item["state"] not in OPEN_STATES][:_LATEST],
@@ -80,6 +81,8 @@ def draw(found: Mapping[str, Sequence[Document]]) -> list[RenderableType]:
         parts += [table(*what, "state", "steps", rows=rows, title="Running"), ""]
     if found["drifted"]:
         parts += [drifts.overview(found["drifted"], title="Drifted"), ""]
+    if found["unobserved"]:
+        parts += [drifts.unobserved(found["unobserved"]), ""]
     if found["ending"]:
         rows = [(r["id"], state(r["state"]), moment(r.get("expires_at")), r.get("owner")) for r in found["ending"]]
         parts += [table("resource", "state", "ends", "owner", rows=rows, title="Ending")]

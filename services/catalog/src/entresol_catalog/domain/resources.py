@@ -45,6 +45,18 @@ class Drift:
 
 
 @dataclass(slots=True)
+class Unobserved:
+    """Looks for drift fail: what is known of it is as old as the last that did not."""
+
+    since: datetime
+    """When the first of the looks began that have failed since."""
+    reason: str
+    """Why."""
+    seen_at: datetime | None
+    """When it was last looked at; None: never since it was made."""
+
+
+@dataclass(slots=True)
 class Pause:
     """Nothing is done to the resource meanwhile."""
 
@@ -134,6 +146,7 @@ class Resource:
     adopted: bool = False
     """It was there before it was owned."""
     drift: Drift | None = None
+    unobserved: Unobserved | None = None
     paused: Pause | None = None
     orphaned: list[Orphan] = field(default_factory=list)
     """What it has left in the world when it was deleted."""
@@ -216,6 +229,18 @@ class Resource:
         self.drift = None
         return self._changed(at)
 
+    def lose_sight(self, unobserved: Unobserved, at: datetime) -> bool:
+        if self.deleted or unobserved == self.unobserved:
+            return False
+        self.unobserved = unobserved
+        return self._changed(at)
+
+    def observe(self, at: datetime) -> bool:
+        if self.unobserved is None:
+            return False
+        self.unobserved = None
+        return self._changed(at)
+
     def pause(self, pause: Pause, at: datetime) -> bool:
         if self.deleted:
             return False
@@ -236,7 +261,8 @@ class Resource:
         if self.deleted:
             return False
         self.state, self.request, self.entity = "deleted", request, None
-        self.drift, self.paused, self.requires, self.orphaned = None, None, {}, orphaned
+        self.drift, self.unobserved, self.paused = None, None, None
+        self.requires, self.orphaned = {}, orphaned
         return self._changed(at)
 
     def _changed(self, at: datetime) -> bool:

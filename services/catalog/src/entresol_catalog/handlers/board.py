@@ -179,5 +179,6 @@ def _resource_columns(resource: Resource) -> dict[str, Any]:
         "version": resource.offering_version,
         "state": resource.state,
         "drifted": resource.drift is not None,
+        "unobserved": resource.unobserved is not None,
         "paused": resource.paused is not None,
     }

@@ -6,7 +6,16 @@ from typing import TypeAlias
 from entresol_contracts import Payload
 from entresol_contracts import events as facts
 
-from entresol_catalog.domain.resources import Difference, Drift, EntityRef, Made, Orphan, Pause, Resource
+from entresol_catalog.domain.resources import (
+    Difference,
+    Drift,
+    EntityRef,
+    Made,
+    Orphan,
+    Pause,
+    Resource,
+    Unobserved,
+)
 from entresol_catalog.handlers.board import Board, Fact
 from entresol_catalog.handlers.entities import contribute
 
@@ -92,6 +101,15 @@ def converge(_: Board, resource: Resource, fact: Fact) -> bool:
     return resource.converge(fact.at)
 
 
+def lose_sight(_: Board, resource: Resource, fact: Fact) -> bool:
+    data: facts.ResourceUnobserved = fact.event.data
+    return resource.lose_sight(Unobserved(data.since, data.reason, data.seen_at), fact.at)
+
+
+def observe(_: Board, resource: Resource, fact: Fact) -> bool:
+    return resource.observe(fact.at)
+
+
 def pause(_: Board, resource: Resource, fact: Fact) -> bool:
     data: facts.ResourcePaused = fact.event.data
     return resource.pause(Pause(data.by, data.reason, fact.at, data.until, data.request_id), fact.at)
@@ -123,6 +141,8 @@ FOLDS: Mapping[type[Payload], Callable[[Board, Fact], None]] = {
     facts.ResourceExpired: _following(expire),
     facts.ResourceDrifted: _following(drift),
     facts.ResourceConverged: _following(converge),
+    facts.ResourceUnobserved: _following(lose_sight),
+    facts.ResourceObserved: _following(observe),
     facts.ResourcePaused: _following(pause),
     facts.ResourceUnpaused: _following(unpause),
 }

@@ -13,7 +13,7 @@ from sqlmodel import Session
 
 from entresol_catalog.domain.listings import Manifest
 from entresol_catalog.domain.offerings import Stage, Stages
-from entresol_catalog.domain.resources import Drift, Pause, Resource
+from entresol_catalog.domain.resources import Drift, Pause, Resource, Unobserved
 from entresol_catalog.domain.versions import precedence
 from entresol_catalog.http.answers import (
     PROBLEMS,
@@ -82,6 +82,7 @@ class ImpactItem(BaseModel):
     state: str
     implementation: str | None
     drift: Drift | None
+    unobserved: Unobserved | None
     paused: Pause | None
     updated_at: datetime
 
@@ -222,6 +223,7 @@ def _impact(resource: Resource, shelves: Shelves) -> ImpactItem:
         state=resource.state,
         implementation=resource.implementation,
         drift=resource.drift,
+        unobserved=resource.unobserved,
         paused=resource.paused,
         updated_at=resource.updated_at,
     )

@@ -50,6 +50,7 @@ def routes(door: Door) -> APIRouter:
         version: Annotated[str | None, Query(max_length=100)] = None,
         state: Annotated[list[ResourceState] | None, Query()] = None,
         drifted: bool | None = None,
+        unobserved: bool | None = None,
         paused: bool | None = None,
         limit: Limit = 100,
         cursor: Cursor = None,
@@ -57,7 +58,7 @@ def routes(door: Door) -> APIRouter:
         """Newest first; those that were deleted too, unless a state is asked for."""
         table = tables.resource
         wanted = given(project=project, environment=environment, offering=offering, version=version)
-        wanted += given(drifted=drifted, paused=paused)
+        wanted += given(drifted=drifted, unobserved=unobserved, paused=paused)
         conditions = [*reach(table, who), *(table.c[name] == value for name, value in wanted)]
         if state:
             conditions.append(table.c.state.in_(state))

@@ -72,6 +72,7 @@ resource = Table(
     Column("version", String, nullable=False),
     Column("state", String, nullable=False),
     Column("drifted", Boolean, nullable=False),
+    Column("unobserved", Boolean, nullable=False),
     Column("paused", Boolean, nullable=False),
     Column("document", Text, nullable=False),
     Index("resource_position", "position"),
