@@ -1,6 +1,6 @@
 """The http driver against a real server with a ledger: what every driver has to hold, and each effect at most once."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ import pytest
 from entresol_provisioning.conformance import Case, Conformance, finished, later, make_work, refused
 from entresol_provisioning.drivers import PlanOutdated, StepFailed, StepSuspended, StepWork
 from entresol_provisioning.drivers.http import Http
+from entresol_provisioning.holdings import addresses
 from entresol_provisioning.settings import Settings
 
 from services.provisioning.tests.http_api import FakeApi, Fault, cut, fake_api, halfway, hanging, raw, status, written
@@ -500,3 +501,26 @@ async def test_an_id_that_the_api_gives_leads_to_everything_else(api: FakeApi, d
         await driver.observe(create(with_, adopts=True, action="adopt"))
     await driver.destroy(replace(again, destroys=True))
     assert api.things == {}
+
+
+@pytest.mark.parametrize("look", [{}, {"item": "response.body"}, {"exists": "true"}])
+async def test_what_another_resource_has_made_is_not_adopted_where_it_can_be_known(
+    api: FakeApi, driver: Http, look: dict[str, str]
+) -> None:
+    with_ = rest(api)
+    with_["read"] |= look
+    made = await driver.apply(create(with_))
+    held = addresses("http", made.outputs)
+    assert bool(held) is not bool(look)
+
+    def adopting(owner: str) -> StepWork:
+        async def others(asked: Collection[str]) -> Mapping[str, str]:
+            return dict.fromkeys(held.intersection(asked), owner)
+
+        return create(with_, adopts=True, action="adopt", others=others)
+
+    if held:
+        with pytest.raises(StepFailed, match="belongs to shop/dev/account/eve; it can't be adopted"):
+            await driver.observe(adopting("shop/dev/account/eve"))
+    adopted = await driver.observe(adopting(create(with_).resource_id))
+    assert addresses("http", adopted.outputs or {}) == held

@@ -1,6 +1,6 @@
-"""Which step has put what into the world, where others could put something too: so far, files in repositories.
+"""Which step has put what into the world, where others could take it for theirs: files in repositories, things of APIs.
 
-A file is one step's alone. Who comes second is told so, and nobody takes away what another step still holds. What is
+Each is one step's alone. Who comes second is told so, and nobody takes away what another step still holds. What is
 written down here outlives any history: branches are squashed, moved and begun anew.
 """
 
@@ -35,6 +35,8 @@ def file(repository: str, branch: str, path: str) -> str:
 
 def addresses(driver: str, outputs: Mapping[str, Any]) -> set[str]:
     """What a step with these outputs holds."""
+    if driver == "http":
+        return {f"http:{outputs['holding']}"} if isinstance(outputs.get("holding"), str) else set()
     if driver != "gitops" or not isinstance(files := outputs.get("files"), list):
         return set()
     return {file(str(outputs.get("repository")), str(outputs.get("branch")), str(path)) for path in files}

@@ -24,7 +24,8 @@ from entresol_provisioning.drivers.http.expressions import Evaluator
 from entresol_provisioning.drivers.http.ledger import Ledger, Marks
 from entresol_provisioning.drivers.http.planning import intend
 from entresol_provisioning.drivers.http.session import Seen, Session
-from entresol_provisioning.drivers.http.spec import Spec
+from entresol_provisioning.drivers.http.spec import HOLDING, Spec
+from entresol_provisioning.holdings import addresses
 from entresol_provisioning.settings import Settings
 
 USER_AGENT = "entresol-provisioning"
@@ -71,6 +72,8 @@ class Http:
             return Observation(exists=False)
         if work.destroys:
             return Observation(exists=session.owned)
+        if work.adopts:
+            await _refuse_taken(session, seen)
         return Observation(exists=True, differences=seen.differences, outputs=await _outputs(session, seen))
 
     async def close(self) -> None:
@@ -96,6 +99,15 @@ class Http:
         api = api_of(spec, work, self._egress, settings.http_answer_bytes)
         key = workspaces.digest_key(settings.workspaces)
         return Session(work, spec, api, self._evaluator, self._marks.has(work), key)
+
+
+async def _refuse_taken(session: Session, seen: Seen) -> None:
+    """Raise StepFailed if the thing is another resource's already."""
+    holding = await session.holding()
+    held = {} if holding is None else await session.work.others(addresses(Http.name, {HOLDING: holding}))
+    for resource in held.values():
+        if resource != session.work.resource_id:
+            raise StepFailed(f"{seen.url} belongs to {resource}; it can't be adopted")
 
 
 async def _outputs(session: Session, seen: Seen | None) -> dict[str, Any] | None:

@@ -15,7 +15,7 @@ from entresol_provisioning.drivers.http.answers import LONGEST_MESSAGE, Response
 from entresol_provisioning.drivers.http.api import Api
 from entresol_provisioning.drivers.http.expressions import Evaluator, Missing
 from entresol_provisioning.drivers.http.places import printable, without_query
-from entresol_provisioning.drivers.http.spec import FINGERPRINT, Call, Look, Place, Poll, Spec
+from entresol_provisioning.drivers.http.spec import FINGERPRINT, HOLDING, Call, Look, Place, Poll, Spec
 from entresol_provisioning.drivers.http.values import differences, picked, put
 
 LARGEST_REMEMBERED = 16 * 1024
@@ -161,7 +161,19 @@ class Session:
             written = json.dumps(value, ensure_ascii=False)
             if any(len(secret) >= 3 and json.dumps(secret, ensure_ascii=False)[1:-1] in written for secret in secrets):
                 raise StepFailed(f"the output {name} holds a secret; take it out, or declare it in /with/secrets")
-        return {**self.outputs, **kept, FINGERPRINT: self.fingerprint()}
+        holding = await self.holding()
+        held = {} if holding is None else {HOLDING: holding}
+        return {**self.outputs, **kept, FINGERPRINT: self.fingerprint(), **held}
+
+    async def holding(self) -> str | None:
+        """Of the thing, by the place where it is read; None where several may be read there, or that is not known."""
+        look = self.spec.read
+        if look is None or look.item is not None or look.exists is not None:
+            return None
+        try:
+            return self.digest({"at": await self.url("read", look)})
+        except Missing:
+            return None
 
     def remembered(self) -> dict[str, Any]:
         """The memory of a step that waits."""

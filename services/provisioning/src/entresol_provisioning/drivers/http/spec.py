@@ -18,6 +18,7 @@ GONE_STATUSES = (404, 410)
 IDEMPOTENT = frozenset({"PUT", "DELETE"})
 NO_URL = "is no URL of an API, such as https://host/v1; a user and password belong into a Destination"
 FINGERPRINT = "fingerprint"
+HOLDING = "holding"
 """The output by which the next run tells whether anything new is to be sent."""
 
 
@@ -196,7 +197,7 @@ class Spec(Strict):
         *(_needs_read(name, _WAITS_NOWHERE, f"the poll of {name} has no path or at") for name in _CALLS),
         {
             "properties": {
-                name: {"propertyNames": {"not": {"const": FINGERPRINT}, "errorMessage": "is taken"}}
+                name: {"propertyNames": {"not": {"enum": [FINGERPRINT, HOLDING]}, "errorMessage": "is taken"}}
                 for name in ("outputs", "secrets")
             }
         },
