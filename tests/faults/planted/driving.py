@@ -5,7 +5,10 @@ from typing import Any
 from entresol_provisioning.drivers import StepResult, StepWork
 from entresol_provisioning.drivers.exec.executions import Execution
 from entresol_provisioning.drivers.git import history, trees
+from entresol_provisioning.drivers.git.views import View
 from entresol_provisioning.drivers.gitops import commits
+from entresol_provisioning.drivers.gitops.targets import Target
+from entresol_provisioning.drivers.gitops.wishes import Wish
 from entresol_provisioning.drivers.http import carrying
 
 from tests.faults.planted.seams import replace
@@ -15,13 +18,13 @@ def commit_not_looked_for() -> None:
     """A step that was interrupted commits again, without a look at whether it had."""
 
     def make(_: Any) -> Any:
-        def anyway(view: Any, work: StepWork, target: Any, change: Any, committer: str) -> StepResult:
+        def anyway(view: View, work: StepWork, target: Target, wish: Wish, committer: str) -> StepResult:
             tip = view.tips[target.branch]
-            difference = trees.compare(view.objects, tip, change)
+            change, difference, files = commits.weigh(view, work, tip, wish)
             parents = () if tip is None else (tip,)
             new = trees.commit(view.objects, parents, tip, change, difference, history.message(work), committer)
             view.tips[target.branch] = new
-            return StepResult(commits.outputs(target, change, new.decode()), "committed")
+            return StepResult(commits.outputs(target, files, new.decode()), "committed")
 
         return anyway
 
