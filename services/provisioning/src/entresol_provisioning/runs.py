@@ -38,7 +38,7 @@ from entresol_provisioning.domain.requests import (
 )
 from entresol_provisioning.endings import about, because
 from entresol_provisioning.offerings import Offerings
-from entresol_provisioning.verdicts import Verdict
+from entresol_provisioning.verdicts import Verdict, reason_to_stop
 from entresol_provisioning.waits import RETRY, WAITING
 
 
@@ -60,15 +60,14 @@ class Runs:
         `request.judged` is what it says of the inputs.
         """
         phase = APPLY if digest is None else PLAN
+        allowed = {"approved": digest, "judged": request.judged, "cause": request.cause}
         if request.state in (SUBMITTED, PLANNED):
             yield from self._admit(connection, request.but(phase=phase, approved=digest), at)
         elif request.phase == PLAN and request.state == QUEUED:
-            values = {"phase": phase, "approved": digest, "judged": request.judged, "cause": request.cause}
-            store.change_request(connection, request.id, **values)
+            store.change_request(connection, request.id, phase=phase, **allowed)
         elif request.phase == PLAN and request.state == RUNNING and request.stop is None:
             request = request.but(approved=digest)
-            values = {"approved": digest, "judged": request.judged, "cause": request.cause}
-            store.change_request(connection, request.id, **values)
+            store.change_request(connection, request.id, **allowed)
             if digest is None:  # nobody waits for the plan any more
                 yield from self._interrupt(connection, request, {"outcome": AGAIN, "phase": APPLY}, at)
 
@@ -127,8 +126,8 @@ class Runs:
 
         An extension that waited could come after the end that it is to put off.
         """
-        waits = request.action != "extend" or store.is_being_deleted(connection, request.resource_id)
-        if waits and store.is_busy(connection, request.resource_id):
+        in_turn = request.action != "extend" or store.is_being_deleted(connection, request.resource_id)
+        if in_turn and store.is_busy(connection, request.resource_id):
             values = {name: getattr(request, name) for name in ("phase", "approved", "judged", "cause")}
             store.change_request(connection, request.id, state=QUEUED, **values)
             store.line_up(connection, request.id, request.resource_id)
@@ -176,7 +175,7 @@ class Runs:
             if (yield from compensating.further(connection, request, verdict, steps, at)):
                 yield from self._go_on(connection, request.resource_id, at)
             return
-        stop = _reason_to_stop(request.stop, verdict)
+        stop = reason_to_stop(request.stop, verdict)
         if stop is not None and stop is not request.stop:
             yield from self._stop(connection, request, stop, steps, at)
             return
@@ -298,19 +297,3 @@ class Runs:
                 continue
             if (yield from self._start(connection, request, {}, at)):
                 return
-
-
-def _reason_to_stop(stop: dict[str, Any] | None, verdict: Verdict) -> dict[str, Any] | None:
-    """Why no further step may begin after this verdict; the same as before if the verdict adds nothing."""
-    again = None if stop is None else stop.get("phase")
-    if verdict.state == "outdated" and stop is None:
-        return {"outcome": AGAIN, "phase": PLAN}
-    if verdict.state == "dropped" and verdict.message is not None and stop is not None and "reason" in stop:
-        return {**stop, "reason": f"{stop['reason']}; {verdict.message}"}
-    if verdict.state == "failed":
-        reason = verdict.message or "no reason was given"
-        if stop is None or again == PLAN:
-            return {"outcome": FAILED, "reason": reason, "step": verdict.step}
-        if "reason" in stop:
-            return {**stop, "reason": f"{stop['reason']}; step {verdict.step} failed: {reason}"}
-    return stop

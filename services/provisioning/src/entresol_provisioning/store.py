@@ -14,7 +14,6 @@ from entresol_provisioning.domain.graph import StepState
 from entresol_provisioning.domain.offering import HOW_TO_BE
 from entresol_provisioning.domain.requests import APPLY, QUEUED, RUNNING, SUCCEEDED, Request, Resource
 from entresol_provisioning.tables import (
-    announcement,
     destination,
     footprint,
     look,
@@ -255,18 +254,6 @@ def keep_destination(connection: Connection, name: str, spec: dict[str, Any] | N
 
 def find_destination(connection: Connection, name: str) -> dict[str, Any] | None:
     return connection.execute(select(destination.c.spec).where(destination.c.name == name)).scalar()
-
-
-def announcements(connection: Connection) -> dict[str, str]:
-    """Driver → digest of what was last said of it."""
-    return {row.driver: row.digest for row in connection.execute(select(announcement))}
-
-
-def keep_announcement(connection: Connection, driver: str, digest: str | None) -> None:
-    """Remember what was said of the driver; None forgets it."""
-    connection.execute(delete(announcement).where(announcement.c.driver == driver))
-    if digest is not None:
-        connection.execute(insert(announcement), {"driver": driver, "digest": digest})
 
 
 def looks(most: int) -> Select[str]:

@@ -1,10 +1,11 @@
-"""What a worker says about one attempt at a step; `runs` records it."""
+"""What a worker says about one attempt at a step, and whether its run stops for that; `runs` records it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Literal
 
+from entresol_provisioning.domain.requests import AGAIN, FAILED, PLAN
 from entresol_provisioning.drivers import Difference
 
 
@@ -46,7 +47,7 @@ class Verdict:
     message: str | None = None
     outputs: dict[str, Any] = field(default_factory=dict)
     plan: dict[str, Any] | None = None
-    """Of a pass that plans: what the step would do; see `outlines`."""
+    """Of a pass that plans: what the step would do; see `plans.outline`."""
     retry_after_seconds: float = 0.0
     wait: Wait | None = None
     """Of a step that is suspended."""
@@ -62,3 +63,19 @@ class Verdict:
     """What a destroyed step has left in the world."""
     differences: tuple[Difference, ...] = ()
     """Of an adopted step: where the world is not what the step would make of it."""
+
+
+def reason_to_stop(stop: dict[str, Any] | None, verdict: Verdict) -> dict[str, Any] | None:
+    """Why no further step may begin after this verdict; the same as before if the verdict adds nothing."""
+    again = None if stop is None else stop.get("phase")
+    if verdict.state == "outdated" and stop is None:
+        return {"outcome": AGAIN, "phase": PLAN}
+    if verdict.state == "dropped" and verdict.message is not None and stop is not None and "reason" in stop:
+        return {**stop, "reason": f"{stop['reason']}; {verdict.message}"}
+    if verdict.state == "failed":
+        reason = verdict.message or "no reason was given"
+        if stop is None or again == PLAN:
+            return {"outcome": FAILED, "reason": reason, "step": verdict.step}
+        if "reason" in stop:
+            return {**stop, "reason": f"{stop['reason']}; step {verdict.step} failed: {reason}"}
+    return stop
