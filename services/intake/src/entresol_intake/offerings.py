@@ -11,6 +11,7 @@ from functools import cached_property
 from typing import Any, Final
 
 from entresol_manifests.durations import seconds
+from entresol_manifests.inputs import WHOLE
 from entresol_manifests.schemas import differences, validator
 
 from entresol_intake.domain.asks import (
@@ -29,8 +30,6 @@ from entresol_intake.domain.asks import (
 )
 from entresol_intake.domain.faults import Fault, Invalid, pointer, prefixed
 
-WHOLE: Final = (CREATE, ADOPT, ROLLBACK)
-"""Actions whose inputs are all that the resource will have."""
 FILLED: Final = (CREATE, ADOPT)
 """Actions in which what is left out gets its default; a rollback names all that was."""
 WITHOUT_INPUTS: Final = (PAUSE, UNPAUSE, RECONCILE)
