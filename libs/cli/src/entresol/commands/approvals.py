@@ -85,7 +85,7 @@ def _say(session: Session, wanted: str, door: str, body: Document, text: str) ->
 
 
 def _ruled(session: Session, accepted: Document) -> Document | None:
-    return ruled(lambda: session.client.approval(accepted["id"]), accepted["event"], "that")
+    return ruled(lambda: session.client.approval(accepted["id"]), accepted["event"], "what you said")
 
 
 def _counted(after: Document | None) -> Document:
