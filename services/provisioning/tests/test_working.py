@@ -42,6 +42,8 @@ class World:
     """Whether what is taken down stays."""
     lingering: bool = False
     """Whether to take it down never ends."""
+    blind: StepFailed | None = None
+    """Why nobody can look."""
     rounds: dict[str, int] = field(default_factory=dict)
     """How often a step has to be looked at before it is done."""
 
@@ -82,6 +84,8 @@ class World:
         return StepResult()
 
     async def observe(self, work: StepWork) -> Observation:
+        if self.blind is not None:
+            raise self.blind
         self.calls.append(("observe", work.step))
         self.read.append(work.scope["request"]["id"])
         there = self.things.get(self._key(work))
@@ -283,6 +287,19 @@ async def test_drift_is_seen_by_the_clock_and_is_over_when_it_is(
         return any(getattr(one.data, "gone", None) == ["only"] for one in await published(running.service))
 
     await eventually(missed, seconds=30)
+
+
+async def test_that_nobody_can_look_is_told_with_the_step_and_over_with_the_look_after_a_run(
+    running: Any, world: World, offering: Callable[..., Any]
+) -> None:
+    await running.apply(offering(actions=create(), drift={"every": "100ms"}))
+    world.blind = StepFailed("the token has expired")
+    await running.ended(await running.ask(inputs={"size": 1}))
+    lost = await told(running, "ResourceUnobserved")
+    assert (lost.reason, lost.seen_at) == ("step only: the token has expired", None)
+    world.blind = None
+    await running.ended(await running.ask("reconcile"))
+    assert (await told(running, "ResourceObserved")).since == lost.since
 
 
 async def test_a_resource_that_is_paused_is_not_looked_at(
