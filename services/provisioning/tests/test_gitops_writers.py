@@ -109,10 +109,11 @@ async def test_what_waits_goes_with_one_push_and_still_has_a_commit_for_each_ste
         pushes.append(1)
         return await whole(self, *arguments)  # type: ignore[arg-type]
 
+    await drivers[0].apply(step(WRITERS))
     monkeypatch.setattr(Remote, "push", counted)
     await asyncio.gather(*(drivers[0].apply(step(number)) for number in range(WRITERS)))
     assert len(pushes) <= 2
-    assert git(repository, "rev-list", "--count", "main") == str(WRITERS)
+    assert git(repository, "rev-list", "--count", "main") == str(WRITERS + 1)
 
 
 @pytest.mark.parametrize("repository", ["elsewhere"], indirect=True)
