@@ -141,6 +141,70 @@ async def test_a_change_that_was_merged_and_changed_since_is_done(
     assert result.outputs["commit"] == git(clone, "rev-parse", head + found)
 
 
+async def test_a_change_that_was_rebased_onto_a_target_that_moved_on_is_done(
+    driver: GitOps, step: Callable[..., StepWork], repository: Path, clone: Path
+) -> None:
+    look = await waits(driver.apply, step({"a.yaml": "a: 1\n"}))
+    push(clone, FILE, "by hand")
+    git(clone, "fetch", "--quiet")
+    git(clone, "checkout", "--quiet", BRANCH)
+    git(clone, "rebase", "--quiet", "-X", "theirs", "main")
+    git(clone, "push", "--quiet", "origin", "HEAD:main")
+    head = git(clone, "rev-parse", "HEAD")
+    result = await driver.apply(look)
+    assert (result.message, result.outputs["commit"], result.outputs["files"]) == ("merged", head, [FILE])
+    assert git(repository, "branch", "--list", "entresol/*") == ""
+
+
+async def test_a_change_that_somebody_edited_before_the_merge_is_done_and_is_drift(
+    driver: GitOps, step: Callable[..., StepWork], repository: Path, clone: Path
+) -> None:
+    look = await waits(driver.apply, step({"a.yaml": "a: 1\n"}))
+    git(clone, "fetch", "--quiet")
+    git(clone, "checkout", "--quiet", BRANCH)
+    push(clone, FILE, "a: 2\n")
+    git(clone, "checkout", "--quiet", "main")
+    merged(clone, "--no-ff", "-m", "merged")
+    result = await driver.apply(look)
+    assert (result.message, result.outputs["files"]) == ("merged", [FILE])
+    seen = await driver.observe(replace(look, previous=result.outputs))
+    assert [one.path for one in seen.differences] == [f"{FILE}#/a"]
+    gone = step({"a.yaml": "a: 1\n"}, 2, previous=result.outputs, destroys=True, action="delete")
+    look = await waits(driver.destroy, gone)
+    merged(clone)
+    assert (await driver.destroy(look)).message == "merged"
+    assert files_of(repository) == ["readme"]
+
+
+async def test_a_change_that_was_edited_and_squashed_is_not_called_closed(
+    driver: GitOps, step: Callable[..., StepWork], repository: Path, clone: Path
+) -> None:
+    look = await waits(driver.apply, step({"a.yaml": "a: 1\n"}))
+    git(clone, "fetch", "--quiet")
+    git(clone, "checkout", "--quiet", BRANCH)
+    push(clone, FILE, "a: 2\n")
+    git(clone, "checkout", "--quiet", "main")
+    merged(clone, "--squash")
+    git(clone, "push", "--quiet", "origin", "--delete", BRANCH)
+    look = await waits(driver.apply, look)
+    with pytest.raises(StepFailed, match="has merged it by squash with other contents"):
+        await driver.apply(look)
+    gone = step({"a.yaml": "a: 1\n"}, 2, destroys=True, action="delete")
+    await driver.destroy(gone)
+    assert git(repository, "show", f"main:{FILE}") == "a: 2"
+
+
+async def test_a_target_that_moved_on_with_a_conflict_keeps_the_change_waiting(
+    driver: GitOps, step: Callable[..., StepWork], repository: Path, clone: Path
+) -> None:
+    look = await waits(driver.apply, step({"a.yaml": "a: 1\n"}))
+    theirs = push(clone, FILE, "by hand")
+    for _ in range(2):
+        look = await waits(driver.apply, look)
+    assert git(repository, "rev-parse", "main") == theirs
+    assert git(repository, "show", f"{BRANCH}:{FILE}") == "a: 1"
+
+
 async def test_a_later_run_puts_its_commit_on_top_and_leaves_nothing_of_the_earlier(
     driver: GitOps, step: Callable[..., StepWork], repository: Path, clone: Path
 ) -> None:

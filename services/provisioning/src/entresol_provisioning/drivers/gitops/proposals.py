@@ -37,9 +37,8 @@ def propose(view: View, work: StepWork, at: Target, wish: Wish, committer: str) 
         return done
     if own is None and work.memory:
         if work.memory.get("gone"):
-            raise StepFailed(
-                f"the branch {at.proposal} is gone, and {at.branch} does not hold its change: somebody has closed it"
-            )
+            why = "somebody has closed it, or has merged it by squash with other contents; what was merged stays"
+            raise StepFailed(f"the branch {at.proposal} is gone, and {at.branch} does not hold its change: {why}")
         # A merge and its branch's end are two steps of whoever merges, and may be seen in between.
         raise _waiting(at, head, {**work.memory, "gone": True})
     memory = {name: one for name, one in work.memory.items() if name != "gone"}
