@@ -7,7 +7,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from entresol.commandline import build
+from entresol.commandline import _GUIDES, build
 from typer.core import TyperGroup
 from typer.main import get_command
 
@@ -44,3 +44,12 @@ def test_a_command_that_a_guide_names_takes_what_is_given_to_it(guide: str, comm
         assert known.issuperset(word for word in words if word.startswith("-"))
     elif words and words != ["--help"]:
         taken.make_context(taken.name, words, parent=context.parent)
+
+
+def test_the_help_points_to_guides_that_exist_from_commands_that_exist() -> None:
+    taken = program()
+    assert isinstance(taken, TyperGroup)
+    for guide, names in _GUIDES.items():
+        assert (ROOT / "docs" / f"{guide}.md").exists()
+        assert taken.commands.keys() >= set(names)
+        assert all(f"docs/{guide}.md" in str(taken.commands[name].epilog) for name in names)

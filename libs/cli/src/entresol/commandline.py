@@ -125,6 +125,22 @@ _GROUPS: Mapping[str, tuple[str, str, Mapping[str, Callable[..., None]]]] = {
 }
 
 
+_GUIDES: Mapping[str, Sequence[str]] = {
+    "offerings": ("apply", "validate", "request", "adopt", "rollback", "reconcile", "delete", "drift", "offering"),
+    "drivers": ("driver",),
+    "policies": ("approve", "reject", "withdraw", "delegate", "override", "policy", "lock", "waiver", "review"),
+    "waiting": ("status", "explain", "resume", "cancel", "dead-letters", "parked"),
+    "subscribing": ("events",),
+    "recovery": ("rebuild", "refill"),
+}
+"""Where docs/ goes on with what a command or a group is about."""
+
+
+def _epilog(name: str) -> str:
+    guide = next((guide for guide, names in _GUIDES.items() if name in names), None)
+    return f"[bold]Read on[/bold]  docs/{guide}.md\n\n{CODES_HELP}" if guide else CODES_HELP
+
+
 def build() -> typer.Typer:
     """The `entresol` command with all of its commands."""
     app = typer.Typer(
@@ -139,11 +155,13 @@ def build() -> typer.Typer:
     app.callback()(_options)
     for panel, functions in _COMMANDS.items():
         for function in functions:
-            app.command(rich_help_panel=panel, epilog=CODES_HELP)(command(function))
+            app.command(rich_help_panel=panel, epilog=_epilog(function.__name__))(command(function))
     for name, (panel, text, members) in _GROUPS.items():
-        group = typer.Typer(help=text, no_args_is_help=True, rich_markup_mode="rich", context_settings=_SETTINGS)
+        group = typer.Typer(
+            help=text, epilog=_epilog(name), no_args_is_help=True, rich_markup_mode="rich", context_settings=_SETTINGS
+        )
         for member, function in members.items():
-            group.command(member, epilog=CODES_HELP)(command(function))
+            group.command(member, epilog=_epilog(name))(command(function))
         app.add_typer(group, name=name, rich_help_panel=panel)
     return app
 

@@ -25,8 +25,13 @@ Wait = Annotated[
     bool, typer.Option("--wait", "-w", help="Show progress until it is done; exit code 1 if it ends badly.")
 ]
 Timeout = Annotated[float, typer.Option(metavar="SECONDS", help="How long --wait waits; exit code 6 after that.")]
-Project = Annotated[str, typer.Option("--project", "-p", envvar="ENTRESOL_PROJECT", show_default=False)]
-Environment = Annotated[str, typer.Option("--environment", "-e", envvar="ENTRESOL_ENVIRONMENT", show_default=False)]
+Project = Annotated[
+    str, typer.Option("--project", "-p", envvar="ENTRESOL_PROJECT", help="Whose it is: `shop`.", show_default=False)
+]
+Environment = Annotated[
+    str,
+    typer.Option("--environment", "-e", envvar="ENTRESOL_ENVIRONMENT", help="Where it is: `dev`.", show_default=False),
+]
 Values = Annotated[
     list[str] | None,
     typer.Option("--input", "-i", metavar="KEY=VALUE", help="An input; JSON values allowed, KEY:=JSON insists."),
