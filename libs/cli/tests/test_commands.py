@@ -88,6 +88,14 @@ def test_waiting_in_vain_exits_with_6_and_says_what_it_waits_for(
     assert "waiting-for-approval: waits for group:sre" in result.stderr
 
 
+def test_who_asks_for_an_unknown_offering_is_told_where_they_are_listed(run: Run, doors: Any) -> None:
+    fault = {"pointer": "/offering", "detail": "there is no such offering"}
+    doors.says("POST", "/intake/v1/requests", 422, {"title": "The request is not valid", "violations": [fault]})
+    result = run("request", "databse", "orders", "-p", "shop", "-e", "dev")
+    assert "OFFERING: there is no such offering" in result.stderr
+    assert "`entresol offering list` shows what there is" in result.stderr
+
+
 def test_violations_are_told_by_the_option_that_caused_them(run: Run, doors: Any) -> None:
     problem = {
         "title": "The request is not valid",

@@ -62,7 +62,7 @@ class Refused(Failure):
         ]
         code = _CODE_BY_STATUS.get(status, Code.UNREACHABLE if status >= 500 else Code.INVALID)
         message = self.title if not self.detail or self.detail == self.title else f"{self.title}: {self.detail}"
-        super().__init__(message, code, hints=_hints(status) + _quoting(self.violations))
+        super().__init__(message, code, hints=_hints(status) + _remedies(self.violations))
 
     def document(self) -> dict[str, Any]:
         violations = [{"pointer": pointer, "detail": detail} for pointer, detail in self.violations]
@@ -119,9 +119,11 @@ def _hints(status: int) -> tuple[str, ...]:
             return ()
 
 
-def _quoting(violations: Sequence[tuple[str, str]]) -> tuple[str, ...]:
-    """How to write as text what was taken for a number, such as a revision."""
+def _remedies(violations: Sequence[tuple[str, str]]) -> tuple[str, ...]:
+    """What to do about a value: how to write as text what was taken for a number, where to see what is offered."""
     for pointer, detail in violations:
+        if pointer == "/offering":
+            return ("`entresol offering list` shows what there is.",)
         if pointer.startswith("/inputs/") and detail.endswith('not of type "string"'):
             name = pointer.removeprefix("/inputs/").replace("/", ".")
             return (f"A number is text in quotes: -i '{name}=\"1.2\"'",)
