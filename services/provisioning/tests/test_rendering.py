@@ -1,6 +1,5 @@
 """Templates from outside: they can neither reach out nor run on."""
 
-import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -10,7 +9,7 @@ from entresol_provisioning.rendering import Renderer, RenderFailed
 
 @pytest.fixture
 async def renderer() -> AsyncIterator[Renderer]:
-    made = Renderer(seconds=1.5)
+    made = Renderer(seconds=0.5)
     yield made
     await made.close()
 
@@ -63,10 +62,8 @@ async def test_a_line_break_is_written_only_as_json(renderer: Renderer) -> None:
     ],
 )
 async def test_an_endless_template_is_stopped_and_the_next_one_rendered(renderer: Renderer, template: str) -> None:
-    began = time.monotonic()
     with pytest.raises(RenderFailed, match="took longer"):
         await renderer.render({"endless": template}, {})
-    assert time.monotonic() - began < 10
     assert await renderer.render({"good": "x"}, {}) == {"good": "x"}
 
 

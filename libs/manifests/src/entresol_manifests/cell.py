@@ -139,13 +139,13 @@ class _Process:
 
     def evaluate(self, source: str, scope: Scope, *, condition: bool) -> _Answer:
         """Raise CellLost, _Gone, or what a function of the scope raises; the process is of no use then."""
-        clock, processor = time.monotonic(), time.thread_time()
         known = self._scope() is scope and self._changes == scope.changes
         new = None if known else (dict(scope.variables), tuple(scope.functions))
         try:
             packed = _pack((new, source, condition))
         except Exception:
             return _Answer(None, NOT_PLAIN, None, 0.0)
+        clock, processor = time.monotonic(), time.thread_time()
         kind, *said = self._ask(packed)
         while kind == "call":
             packed = _call(scope.functions[said[0]], said[1])

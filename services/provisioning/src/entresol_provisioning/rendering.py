@@ -1,8 +1,8 @@
 """Render templates in a child process, because Jinja's sandbox bounds what a template may reach, not how long it runs.
 
-The child lives on between calls and is killed when one exceeds its time; the next call starts another. Run as a
-module, this file is the child: it reads requests from its standard input and answers on its standard output, each
-four bytes of length and that much JSON.
+The child lives on between calls. The kernel ends it when one takes too much processor time, so a busy machine fails
+none; the next call starts another. Run as a module, this file is the child: it reads requests from its standard input
+and answers on its standard output, each four bytes of length and that much JSON.
 
 Values from requests are written into templates as they are, so a line break in one could add lines to a YAML file:
 it is refused unless the template passes the value through `tojson` (or vouches for it with `safe`).
@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import json
 import resource
+import signal
 import struct
 import sys
 from collections.abc import Mapping
@@ -24,6 +25,8 @@ from markupsafe import Markup
 
 LARGEST_BYTES = 4 * 1024 * 1024
 MEMORY_BYTES = 1024 * 1024 * 1024
+SILENT_SECONDS = 60.0
+"""After so long without an answer the child is killed, however little it has done."""
 _LENGTH = struct.Struct("!I")
 
 
@@ -40,6 +43,7 @@ class Renderer:
     """One child process, one rendering at a time. Belongs to the event loop that uses it first."""
 
     def __init__(self, seconds: float) -> None:
+        """`seconds` of processor time for each rendering."""
         self._seconds = seconds
         self._child: asyncio.subprocess.Process | None = None
         self._turn = asyncio.Lock()
@@ -51,11 +55,11 @@ class Renderer:
             raise RenderFailed(f"the templates and their inputs exceed {LARGEST_BYTES // 1024} KiB")
         async with self._turn:
             try:
-                async with asyncio.timeout(self._seconds):
+                async with asyncio.timeout(SILENT_SECONDS):
                     answer = await self._ask(body)
             except TimeoutError:
                 await self._kill()
-                raise RenderFailed(f"rendering took longer than {self._seconds:g} s and was stopped") from None
+                raise RenderFailed(f"rendering gave no answer within {SILENT_SECONDS:g} s and was stopped") from None
             except (OSError, asyncio.IncompleteReadError):
                 await self._kill()
                 raise RenderFailed("rendering needed more memory than it may have, or ended unexpectedly") from None
@@ -76,6 +80,7 @@ class Renderer:
                 sys.executable,
                 "-m",
                 __name__,
+                str(self._seconds),
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 start_new_session=True,
@@ -84,10 +89,15 @@ class Renderer:
         child = self._child
         assert child.stdin is not None
         assert child.stdout is not None
-        child.stdin.write(_LENGTH.pack(len(body)) + body)
-        await child.stdin.drain()
-        (length,) = _LENGTH.unpack(await child.stdout.readexactly(_LENGTH.size))
-        answer: dict[str, Any] = json.loads(await child.stdout.readexactly(length))
+        try:
+            child.stdin.write(_LENGTH.pack(len(body)) + body)
+            await child.stdin.drain()
+            (length,) = _LENGTH.unpack(await child.stdout.readexactly(_LENGTH.size))
+            answer: dict[str, Any] = json.loads(await child.stdout.readexactly(length))
+        except (OSError, asyncio.IncompleteReadError):
+            if await child.wait() == -signal.SIGPROF:
+                raise RenderFailed(f"rendering took longer than {self._seconds:g} s and was stopped") from None
+            raise
         return answer
 
     async def _kill(self) -> None:
@@ -153,16 +163,19 @@ def render_all(templates: ImmutableSandboxedEnvironment, asked: Mapping[str, Any
     return {"files": rendered}
 
 
-def serve(requests: BinaryIO, answers: BinaryIO) -> None:
-    """Answer requests until there are no more."""
+def serve(requests: BinaryIO, answers: BinaryIO, seconds: float) -> None:
+    """Answer requests until there are no more; one that takes so many seconds of processor time ends the process."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES, MEMORY_BYTES))
     templates = environment()
     while len(header := requests.read(_LENGTH.size)) == _LENGTH.size:
         (length,) = _LENGTH.unpack(header)
-        body = json.dumps(render_all(templates, json.loads(requests.read(length)))).encode()
+        asked = json.loads(requests.read(length))
+        signal.setitimer(signal.ITIMER_PROF, seconds)
+        body = json.dumps(render_all(templates, asked)).encode()
+        signal.setitimer(signal.ITIMER_PROF, 0)
         answers.write(_LENGTH.pack(len(body)) + body)
         answers.flush()
 
 
 if __name__ == "__main__":
-    serve(sys.stdin.buffer, sys.stdout.buffer)
+    serve(sys.stdin.buffer, sys.stdout.buffer, float(sys.argv[1]))

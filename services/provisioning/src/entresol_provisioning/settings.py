@@ -34,7 +34,7 @@ class Settings(RuntimeSettings):
     allow_local_repositories: bool = Field(
         default=False, description="Whether destinations may name absolute paths and file:// URLs of this machine."
     )
-    render_seconds: float = Field(default=5.0, gt=0, description="How long rendering one step's templates may take.")
+    render_seconds: float = Field(default=5.0, gt=0, description="Processor time for rendering one step's templates.")
     git_seconds: float = Field(default=120.0, gt=0, description="How long one command of git may take.")
     git_known_hosts: Path | None = Field(
         default=None, description="Keys of hosts that are reached by ssh. Empty: where ssh itself looks for them."
