@@ -72,7 +72,7 @@ class Repository:
         return git("show", f"main:{path}", at=self.place)
 
     def push(self, files: Mapping[str, str | None], message: str = "by hand") -> None:
-        """Commit and push as eve; None removes a file."""
+        """Commit and push as eve, on top of what the platform pushes meanwhile; None removes a file."""
         if not self.clone.exists():
             git("clone", "-q", "-b", "main", str(self.place), str(self.clone), at=self.place)
         git("pull", "-q", at=self.clone)
@@ -85,7 +85,16 @@ class Repository:
                 file.write_text(text)
         git("add", "--all", at=self.clone)
         git("commit", "-q", "-m", message, at=self.clone)
-        git("push", "-q", "origin", "main", at=self.clone)
+        while not _is_pushed(self.clone):
+            git("pull", "-q", "--rebase", at=self.clone)
+
+
+def _is_pushed(clone: Path) -> bool:
+    """Push; False if somebody else has pushed in between."""
+    pushing = ["git", "push", "-q", "origin", "main"]
+    done = subprocess.run(pushing, cwd=clone, env=_GIT_ENVIRONMENT, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0 or "[rejected]" in done.stderr, done.stderr
+    return done.returncode == 0
 
 
 @dataclass
