@@ -15,13 +15,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TypeVar
 
+from dulwich.errors import NotGitRepository
 from dulwich.object_format import DEFAULT_OBJECT_FORMAT
 from dulwich.object_store import PackBasedObjectStore
 from dulwich.objects import Commit, ObjectID, ShaFile, Tree
 from dulwich.pack import write_pack_index, write_pack_objects
-from dulwich.repo import Repo
+from dulwich.repo import Repo, UnsupportedExtension, UnsupportedVersion
 
-from entresol_provisioning.drivers import StepFailed
+from entresol_provisioning.drivers import StepFailed, paths
 
 T = TypeVar("T")
 
@@ -34,6 +35,16 @@ class Damaged(StepFailed):
 
     def __init__(self, what: str) -> None:
         super().__init__(f"the repository is damaged: {what}; git fsck tells more", retryable=True)
+
+
+def opened(place: Path) -> Repo:
+    """The repository that lies there, of which nothing leads elsewhere."""
+    for one in ("objects", "refs/heads"):
+        paths.unlinked(place, one)
+    try:
+        return Repo(str(place))
+    except (NotGitRepository, UnsupportedExtension, UnsupportedVersion, ValueError) as error:
+        raise Damaged("it is none that can be read") from error
 
 
 class Objects:

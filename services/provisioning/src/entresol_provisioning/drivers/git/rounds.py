@@ -16,31 +16,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
 
-from dulwich.errors import NotGitRepository
 from dulwich.objects import ObjectID
-from dulwich.repo import Repo, UnsupportedExtension, UnsupportedVersion
+from dulwich.repo import Repo
 from entresol_eventing.failpoints import failpoint
 
-from entresol_provisioning.drivers import StepFailed, paths
+from entresol_provisioning.drivers import StepFailed
 from entresol_provisioning.drivers.git import refs
-from entresol_provisioning.drivers.git.objects import Damaged, Objects
+from entresol_provisioning.drivers.git.objects import Damaged, Objects, opened
+from entresol_provisioning.drivers.git.pace import Pace
 from entresol_provisioning.drivers.git.remotes import Move, Remote, remember
 from entresol_provisioning.drivers.git.views import Job, View
 
 ATTEMPTS = 50
 """How often a branch may be moved by somebody else before a step is put off."""
-MOST = 256
-"""Steps of one round."""
-PATIENT = 4
-"""Refusals in a row after which the next round takes half of the steps: it may be too late for being too long."""
-HASTY = 10
-"""Refusals in a row that are answered at once."""
 TIDY_ROUNDS = 64
 """After how many rounds the packs of a mirror, one of each fetch and push, are put together."""
-REST_SECONDS = 0.2
-"""What others, who have to fetch and push by themselves, are given between two rounds."""
-OTHERS_SECONDS = 10.0
-"""How long somebody who has moved a branch is expected to do it again."""
 
 
 P = ParamSpec("P")
@@ -77,16 +67,14 @@ class Rounds:
         self._acting: list[_Asked] = []
         self._running: asyncio.Task[None] | None = None
         self._left_at: dict[str, ObjectID | None] = {}
-        self._others_until = 0.0
-        self._most = MOST
+        self._pace = Pace()
         self._done = 0
-        self._hurries = False
         self._moving = False
         self._seen: Mapping[str, str | None] = {}
 
     @property
     def idle(self) -> bool:
-        return self._running is None and time.monotonic() > self._others_until
+        return self._running is None and not self._pace.expects_others
 
     async def ask(
         self,
@@ -126,34 +114,25 @@ class Rounds:
     def _left(self) -> list[_Asked]:
         return [one for one in (*self._acting, *self._waiting) if one.remaining]
 
-    async def _await_turn(self, refusals: int) -> None:
-        """Whoever was faster has to come by again before the next try: right after that there is most time for it."""
-        if self._remote is not None and refusals > 1:
-            await self._remote.moved(self._place, self._seen, random.uniform(0.1, 0.5))
-        elif refusals > HASTY:
-            await asyncio.sleep(random.uniform(0, min(0.5, 0.01 * refusals)))
-
     async def _run(self) -> None:
-        refusals = 0
         try:
             while self._take():
                 began, acting = time.monotonic(), len(self._acting)
-                refused = await self._round_or_fail()
-                refusals = refusals + 1 if refused else 0
-                self._hurries = refused
-                if not refused:
-                    self._most = min(MOST, 4 * self._most)
-                elif refusals % PATIENT == 0:
-                    self._most = max(1, acting // 2)
-                if self._waiting and refused:
-                    await self._await_turn(refusals)
-                elif self._waiting and began < self._others_until:
-                    await asyncio.sleep(REST_SECONDS)
+                self._pace.went(acting, refused=await self._round_or_fail())
+                if self._waiting:
+                    await self._await_turn(began)
         finally:
             # Somebody may have asked while it was being stopped, because nobody was left.
             self._acting, self._waiting, self._running = [], self._left(), None
             if self._waiting:
                 self._running = asyncio.create_task(self._run())
+
+    async def _await_turn(self, began: float) -> None:
+        """Whoever was faster has to come by again before the next try: right after that there is most time for it."""
+        if self._remote is not None and self._pace.refusals > 1:
+            await self._remote.moved(self._place, self._seen, random.uniform(0.1, 0.5))
+        else:
+            await asyncio.sleep(self._pace.rest_seconds(began))
 
     async def _round_or_fail(self) -> bool:
         try:
@@ -182,8 +161,8 @@ class Rounds:
     def _take(self) -> bool:
         waiting = [one for one in self._waiting if one.remaining]
         alone = next((one for one in waiting if one.alone), None)
-        self._acting = waiting[: self._most] if alone is None else [alone]
-        self._waiting = [one for one in waiting if one not in self._acting] if alone else waiting[self._most :]
+        self._acting = waiting[: self._pace.most] if alone is None else [alone]
+        self._waiting = [one for one in waiting if one not in self._acting] if alone else waiting[self._pace.most :]
         return bool(self._acting)
 
     async def _round(self, *, trusting: bool) -> bool:
@@ -195,9 +174,9 @@ class Rounds:
         branches = frozenset[str]().union(*(one.branches for one in self._acting))
         fetched = None
         if self._remote is not None:
-            fetched = await self._remote.heads(self._place, branches, moved=self._hurries)
+            fetched = await self._remote.heads(self._place, branches, moved=self._pace.refusals > 0)
             self._seen = fetched
-        with await _in_thread(_open, self._place) as repo:
+        with await _in_thread(opened, self._place) as repo:
             view = await _in_thread(self._look, repo, branches, fetched)
             outcomes = await _in_thread(self._perform, view)
             if not trusting and (damage := next((one for _, one in outcomes if isinstance(one, Damaged)), None)):
@@ -248,7 +227,7 @@ class Rounds:
                 head = fetched[branch]
                 heads[branch] = None if head is None else ObjectID(head.encode())
             if heads[branch] != self._left_at.get(branch, heads[branch]):
-                self._others_until = time.monotonic() + OTHERS_SECONDS
+                self._pace.meet_others()
         trailers = {one.trailer for one in self._acting if one.trailer is not None}
         return View(Objects(repo), heads, dict(heads), trailers)
 
@@ -282,15 +261,6 @@ class Rounds:
         if not self._remote.shares(self._place):
             await _in_thread(remember, repo, {one: tip for one, tip in moves.items() if one not in refused})
         return refused
-
-
-def _open(place: Path) -> Repo:
-    for one in ("objects", "refs/heads"):
-        paths.unlinked(place, one)
-    try:
-        return Repo(str(place))
-    except (NotGitRepository, UnsupportedExtension, UnsupportedVersion, ValueError) as error:
-        raise Damaged("it is none that can be read") from error
 
 
 def _move_here(repo: Repo, view: View, moves: Mapping[str, ObjectID | None]) -> dict[str, StepFailed | None]:
