@@ -56,10 +56,11 @@ def databases(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[
             one.close()
 
 
-def before(tmp_path: Path, *left_out: str) -> Path:
-    """The migrations without these."""
+def before(tmp_path: Path, number: int) -> Path:
+    """The migrations without that one and all later ones."""
     folder = tmp_path / "migrations"
-    shutil.copytree(MIGRATIONS, folder, ignore=shutil.ignore_patterns(*left_out, "__pycache__"))
+    later = [f"{one:04}*" for one in range(number, 100)]
+    shutil.copytree(MIGRATIONS, folder, ignore=shutil.ignore_patterns(*later, "__pycache__"))
     return folder
 
 
@@ -97,7 +98,7 @@ def test_what_was_projected_before_is_what_is_projected_now(
     databases: tuple[Database, Database], tmp_path: Path, traffic: type[Any]
 ) -> None:
     old, new = databases
-    migrate.upgrade(old, before(tmp_path, "0005*", "0006*", "0007*"))
+    migrate.upgrade(old, before(tmp_path, 5))
     migrate.upgrade(new, MIGRATIONS)
     with new.writer.connect() as connection, connection.begin(), Session(connection) as session:
         list(projection(Settings().patience_seconds)(chains(traffic), session))
@@ -120,7 +121,7 @@ def test_more_than_fits_one_bite_is_migrated(
     databases: tuple[Database, Database], tmp_path: Path, traffic: type[Any]
 ) -> None:
     old, new = databases
-    migrate.upgrade(old, before(tmp_path, "0005*", "0006*", "0007*"))
+    migrate.upgrade(old, before(tmp_path, 5))
     migrate.upgrade(new, MIGRATIONS)
     with new.writer.connect() as connection, connection.begin(), Session(connection) as session:
         list(projection(Settings().patience_seconds)([traffic(name="n").submitted()], session))
@@ -181,7 +182,7 @@ def test_what_people_had_said_is_told_as_if_policy_had_ruled_on_it(
     databases: tuple[Database, Database], tmp_path: Path, traffic: type[Any]
 ) -> None:
     old, new = databases
-    migrate.upgrade(old, before(tmp_path, "0007*"))
+    migrate.upgrade(old, before(tmp_path, 7))
     migrate.upgrade(new, MIGRATIONS)
     with new.writer.connect() as connection, connection.begin(), Session(connection) as session:
         list(projection(Settings().patience_seconds)(sayings(traffic), session))
