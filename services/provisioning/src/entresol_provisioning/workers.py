@@ -40,7 +40,7 @@ from entresol_provisioning.offerings import Offerings
 from entresol_provisioning.plans import SKIPPED, outline
 from entresol_provisioning.requirements import wanted
 from entresol_provisioning.runs import Runs
-from entresol_provisioning.scopes import filled, guard
+from entresol_provisioning.scopes import filled, guard, is_fixed
 from entresol_provisioning.settings import Settings
 from entresol_provisioning.turns import Slots, suspects
 from entresol_provisioning.verdicts import Verdict, Wait
@@ -144,14 +144,16 @@ class StepWorker:
                 if intent.request.plans and (waits_for := sparing.unknown(intent)):
                     return sparing.verdict(intent, "succeeded", plan=sparing.after_apply(intent, waits_for))
                 when = None if intent.given_up is not None else intent.step.when
-                if when is not None and not guard().holds(when, Scope(**scope)):
+                if when is not None and not await asyncio.to_thread(guard().holds, when, Scope(**scope)):
                     if intent.footprint is None or intent.request.action not in HOW_TO_BE:
                         return sparing.not_needed(intent)
                     intent = intent.taking_down()
                 elif intent.held == SKIPPED:
                     raise PlanOutdated
             if intent.fills:
-                with_ = filled(dict(intent.step.with_), scope)
+                with_ = dict(intent.step.with_)
+                # What has to be evaluated may take a second; others' steps go on meanwhile.
+                with_ = filled(with_, scope) if is_fixed(with_) else await asyncio.to_thread(filled, with_, scope)
                 destination = await self._destination(service, with_)
             else:
                 with_, destination = dict(intent.step.with_), intent.destination
