@@ -2,6 +2,7 @@
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -55,6 +56,15 @@ class Doors:
 
     def last(self, method: str, path: str) -> Received:
         return next(one for one in reversed(self.received) if (one.method, one.path) == (method, path))
+
+
+@pytest.fixture(scope="session", autouse=True)
+def zone() -> Iterator[None]:
+    """Times are shown in the user's zone, wherever the tests run."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("TZ", "UTC")
+        time.tzset()
+        yield
 
 
 @pytest.fixture

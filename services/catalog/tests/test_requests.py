@@ -148,13 +148,13 @@ def folded(*names: str) -> Request:
     ("names", "state", "waiting_for"),
     [
         ("", "submitted", "policy"),
-        ("ask", "waiting-for-approval", "approval by group:sre until 2026-11-21T11:00:00Z"),
+        ("ask", "waiting-for-approval", "approval by group:sre until 2026-11-21 11:00:00 UTC"),
         ("ask, grant", "waiting-for-approval", "policy"),
         ("ask, grant, allow", "allowed", "provisioning"),
         ("ask, cancel", "waiting-for-approval", "provisioning"),
         ("allow", "allowed", "provisioning"),
         ("allow, plan", "planned", "provisioning"),
-        ("allow, plan, ask", "waiting-for-approval", "approval by group:sre until 2026-11-21T11:00:00Z"),
+        ("allow, plan, ask", "waiting-for-approval", "approval by group:sre until 2026-11-21 11:00:00 UTC"),
         ("allow, start", "running", "provisioning"),
         ("allow, start, plan", "running", "provisioning"),
         ("allow, start, one, two, succeed", "succeeded", None),
@@ -172,7 +172,7 @@ def folded(*names: str) -> Request:
         ("want plan, plan", "planned", "policy"),
         ("want plan, plan, deny", "denied", None),
         ("want plan, plan, want plan", "planned", "policy"),
-        ("want plan, plan, ask", "waiting-for-approval", "approval by group:sre until 2026-11-21T11:00:00Z"),
+        ("want plan, plan, ask", "waiting-for-approval", "approval by group:sre until 2026-11-21 11:00:00 UTC"),
         ("want plan, plan, ask, grant, allow plan", "allowed", "provisioning"),
         ("want plan, plan, allow plan, plan anew", "planned", "policy"),
         ("want plan, plan, allow plan, plan anew, allow plan", "planned", "policy"),
@@ -187,10 +187,10 @@ def folded(*names: str) -> Request:
         ("hold, cancel", "held", "provisioning"),
         ("hold, allow", "allowed", "provisioning"),
         ("hold, deny", "denied", None),
-        ("hold, ask", "waiting-for-approval", "approval by group:sre until 2026-11-21T11:00:00Z"),
+        ("hold, ask", "waiting-for-approval", "approval by group:sre until 2026-11-21 11:00:00 UTC"),
         ("allow, hold", "allowed", "provisioning"),
         ("stop, succeed", "cancelled", None),
-        ("start, suspend one", "running", "step one until 2026-11-21T12:00:00Z: the job runs"),
+        ("start, suspend one", "running", "step one until 2026-11-21 12:00:00 UTC: the job runs"),
         ("start, suspend one, cancel", "running", "provisioning"),
         ("start, suspend one, one", "running", "provisioning"),
         ("start, suspend two", "running", "step two, unless somebody resumes it: look at it"),
@@ -331,7 +331,7 @@ def test_what_a_request_waits_for_is_what_is_missing() -> None:
     request = folded("ask")
     said = saying("granted", 2)
     assert request.follow("a1", lambda one: one.accept(said, 2, ["user:eve", "group:sre"]), at(2))
-    assert request.waiting_for == "approval by 2 of user:eve or group:sre until 2026-11-21T11:00:00Z"
+    assert request.waiting_for == "approval by 2 of user:eve or group:sre until 2026-11-21 11:00:00 UTC"
 
 
 def test_an_escalation_adds_approvers_and_a_reminder_moves_nothing() -> None:
@@ -351,7 +351,7 @@ def test_each_of_several_who_have_to_grant_is_named() -> None:
     asked.all, asked.approvers = True, ["group:sre", "group:data"]
     request = submitted()
     request.ask(asked, at(1))
-    assert request.waiting_for == "approval by group:sre and group:data until 2026-11-21T11:00:00Z"
+    assert request.waiting_for == "approval by group:sre and group:data until 2026-11-21 11:00:00 UTC"
 
 
 def test_a_question_that_is_closed_leaves_the_request_to_policy() -> None:

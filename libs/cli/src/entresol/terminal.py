@@ -95,6 +95,11 @@ def state(value: object) -> Text:
     return cell(value, STATE_STYLES.get(str(value), ""))
 
 
+def local(value: str) -> str:
+    """A time as it is written in an event, in the user's zone, with its date."""
+    return f"{datetime.fromisoformat(value).astimezone():%Y-%m-%d %H:%M:%S}"
+
+
 def moment(value: object) -> Text:
     """A time as it is written in an event, in the user's zone; today without its date."""
     if not isinstance(value, str) or not value:

@@ -5,7 +5,7 @@ from typing import Any
 
 from entresol.telling.lives import because, resource, run
 from entresol.telling.plans import brief, figures
-from entresol.terminal import short, span
+from entresol.terminal import local, short, span
 
 Document = Mapping[str, Any]
 
@@ -117,16 +117,16 @@ def _approval(name: str, data: Document) -> str:
         case "requested":
             who = " or ".join(data["approvers"])
             if data.get("review"):
-                return f"to be reviewed by {who}, due {data['expires_at'][:19]}{because(data.get('reason'))}"
+                return f"to be reviewed by {who}, due {local(data['expires_at'])}{because(data.get('reason'))}"
             several = f"{data['count']} × " if data["count"] > 1 else ""
             who = f"each of {', '.join(data['approvers'])}" if data.get("all") else f"{several}{who}"
             plan = f"; plan: {figures(data['plan'])} ({brief(data['plan']['digest'])})" if data.get("plan") else ""
-            return f"waits for {who} until {data['expires_at'][:19]}{because(data.get('because'))}{plan}"
+            return f"waits for {who} until {local(data['expires_at'])}{because(data.get('because'))}{plan}"
         case "reminded":
             end = "due" if data.get("review") else "until"
-            return f"still waits for {' or '.join(data['approvers'])}, {end} {data['expires_at'][:19]}"
+            return f"still waits for {' or '.join(data['approvers'])}, {end} {local(data['expires_at'])}"
         case "escalated":
-            return f"now also {' or '.join(data['approvers'])} until {data['expires_at'][:19]}"
+            return f"now also {' or '.join(data['approvers'])} until {local(data['expires_at'])}"
         case "closed":
             return f"not asked any more{because(data['because'])}"
         case "delegated":
@@ -148,7 +148,7 @@ def _approval(name: str, data: Document) -> str:
             return ""
 
 
-def hold(one: Document, clock: Callable[[str], object] = lambda time: time[:19]) -> str:
+def hold(one: Document, clock: Callable[[str], object] = local) -> str:
     """Why a request may not begin yet, and until when."""
     when = [f"by {one['by']}"] if one.get("by") else []
     when += [f"until {clock(one['until'])}"] if one.get("until") else []
@@ -174,14 +174,14 @@ def _exception(name: str, data: Document) -> str:
         case "override.refused":
             return f"override of {data['by']} did not count: {data['reason']}"
         case "lock.placed":
-            until = f" until {data['until'][:19]}" if data.get("until") else ""
+            until = f" until {local(data['until'])}" if data.get("until") else ""
             exempt = f", but not for {', '.join(data['exempt'])}" if data.get("exempt") else ""
             return f"{data['by']} locks {scope(data['scope'])}{until}{exempt}: {data['reason']}"
         case "lock.lifted" | "lock.expired":
             return f"{data.get('by') or 'its time ended'}{because(data.get('reason') or data.get('because'))}"
         case "waiver.granted":
             rule = f" rule {data['rule']}" if data.get("rule") is not None else ""
-            what = f"{data['waives']}{rule} for {scope(data['scope'])} until {data['until'][:19]}"
+            what = f"{data['waives']}{rule} for {scope(data['scope'])} until {local(data['until'])}"
             return f"{data['by']} waives {what} ({data['ticket']}): {data['reason']}"
         case "waiver.revoked" | "waiver.expired":
             what = f"{data['waives']}, " if data.get("waives") else ""

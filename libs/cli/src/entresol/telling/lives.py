@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from entresol.telling.plans import brief, figures
-from entresol.terminal import short, span
+from entresol.terminal import local, short, span
 
 Document = Mapping[str, Any]
 
@@ -61,7 +61,7 @@ def run(name: str, data: Document) -> str:
             return ""
 
 
-def waits_for(wait: Document, clock: Callable[[str], object] = lambda time: time[:19]) -> str:
+def waits_for(wait: Document, clock: Callable[[str], object] = local) -> str:
     """What a suspended step waits for, and until when: `the job runs (until 10:00:00)`."""
     until = f" (until {clock(wait['until'])})" if wait.get("until") else ""
     request = f", request {short(wait['requires'])}" if wait.get("requires") else ""
@@ -102,14 +102,14 @@ def resource(name: str, data: Document) -> str:
         case "resource.provisioned" | "resource.changed":
             end = data.get("expires_at")
             parts = ["adopted"] if data.get("adopted") else []
-            parts += [f"lives until {end[:19]}"] if end else []
+            parts += [f"lives until {local(end)}"] if end else []
             parts += [f"by implementation {data['implementation']}"] if data.get("implementation") else []
             parts += [f"needs {', '.join(map(str, data['requires'].values()))}"] if data.get("requires") else []
             return ", ".join([str(data["resource_id"]), *parts])
         case "resource.expiring":
             return f"{data['resource_id']} ends in {span(data['remaining_seconds'] * 1000)}"
         case "resource.extended":
-            return f"{data['resource_id']} lives until {data['expires_at'][:19]}"
+            return f"{data['resource_id']} lives until {local(data['expires_at'])}"
         case "resource.deleted" if data.get("orphaned"):
             return f"{data['resource_id']}, but left in the world: {'; '.join(map(orphan, data['orphaned']))}"
         case "resource.drifted":
@@ -117,11 +117,11 @@ def resource(name: str, data: Document) -> str:
         case "resource.converged":
             return f"{data['resource_id']} is again what it says"
         case "resource.unobserved":
-            return f"nobody can look at {data['resource_id']} since {data['since'][:19]}: {data['reason']}"
+            return f"nobody can look at {data['resource_id']} since {local(data['since'])}: {data['reason']}"
         case "resource.observed":
             return f"{data['resource_id']} can be looked at again"
         case "resource.paused":
-            return f"{data['by']} pauses {data['resource_id']} until {data['until'][:19]}: {data['reason']}"
+            return f"{data['by']} pauses {data['resource_id']} until {local(data['until'])}: {data['reason']}"
         case "resource.unpaused":
             return f"{data['resource_id']}: {data['by'] if data.get('request_id') else 'its end had come'}"
         case "offering.staged":

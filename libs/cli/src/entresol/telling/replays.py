@@ -14,7 +14,7 @@ from rich.console import RenderableType
 from rich.text import Text
 
 from entresol.doors.past import every
-from entresol.terminal import clean, moment, short, state, table
+from entresol.terminal import clean, local, moment, short, state, table
 
 if TYPE_CHECKING:
     from entresol.doors.client import Client
@@ -50,7 +50,7 @@ class Course:
             if now - remarked >= REMARK_EVERY_SECONDS:
                 remarked = now
                 changed = self.totals.changed.total()
-                yield f"{self.totals.requests:,} requests until {event['time'][:16]}, {changed:,} would change"
+                yield f"{self.totals.requests:,} requests until {local(event['time'])}, {changed:,} would change"
         kept.extend(self._replay.finish())
         self.changes = sorted(kept, key=lambda one: one.at, reverse=True)
         self.seconds = time.monotonic() - begun

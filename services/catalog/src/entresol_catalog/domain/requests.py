@@ -331,4 +331,4 @@ class Request(Run):
 def _asked(approval: Approval) -> str:
     whom = (" and " if approval.all else " or ").join(approval.missing_from or approval.approvers)
     several = f"{approval.missing} of " if approval.missing > 1 and not approval.all else ""
-    return f"approval by {several}{whom} until {approval.expires_at:%Y-%m-%dT%H:%M:%SZ}"
+    return f"approval by {several}{whom} until {approval.expires_at:%Y-%m-%d %H:%M:%S} UTC"

@@ -50,7 +50,7 @@ class Suspension:
     resumed_at: datetime | None = None
 
     def __str__(self) -> str:
-        until = f" until {self.until:%Y-%m-%dT%H:%M:%SZ}" if self.until else ""
+        until = f" until {self.until:%Y-%m-%d %H:%M:%S} UTC" if self.until else ""
         if self.resumed_by is not None:
             return f"step {self.step}{until}, resumed by {self.resumed_by}: {self.reason}"
         return f"step {self.step}{until}{', unless somebody resumes it' if self.resumable else ''}: {self.reason}"
