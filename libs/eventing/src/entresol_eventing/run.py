@@ -144,8 +144,21 @@ def read(settings: type[S]) -> S:
         sys.exit(2)
 
 
+def usage(settings: type[RuntimeSettings]) -> str:
+    """What the environment can say: each variable with its default and what it is for."""
+    prefix = settings.model_config.get("env_prefix", "")
+    lines = ["Runs the service until it is told to end. Its environment says how:", ""]
+    for name, field in settings.model_fields.items():
+        default = "" if field.default in ("", None, frozenset(), ()) else f" (default: {field.default})"
+        lines.append(f"  {prefix}{name.upper()}{default}\n      {field.description or ''}")
+    return "\n".join(lines)
+
+
 def main(create: Callable[[S, Telemetry], Service], settings: type[S]) -> None:
     """The entry point of a service that runs by itself; exits with 2 if its environment does not make sense."""
+    if not {"-h", "--help"}.isdisjoint(sys.argv[1:]):
+        print(usage(settings))
+        return
     chosen = read(settings)
     configure_logging(chosen.log_level, chosen.log_format)
     failpoints.arm(chosen.failpoint)
