@@ -49,7 +49,7 @@ def attack(url: str, headers: dict[str, str]) -> None:
             continue
         tried += 1
 
-        @settings(max_examples=12, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @settings(max_examples=20, deadline=None, database=None, suppress_health_check=list(HealthCheck))
         @given(case=operation.as_strategy())
         def check(case: Any) -> None:
             response = case.call(headers=headers)

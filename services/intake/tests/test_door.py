@@ -94,7 +94,7 @@ def test_every_route_has_a_guard_or_is_public_on_purpose(service: Service) -> No
 
 
 BOUNDED = settings(
-    max_examples=12,
+    max_examples=20,
     deadline=None,
     database=None,
     derandomize=True,
